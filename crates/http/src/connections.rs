@@ -1,0 +1,478 @@
+//! Which connections there are, what each is waiting for, and since when; closes those that wait too long.
+//!
+//! Invariants: a connection is counted from its acceptance until its last byte; one task looks at all of them every tick,
+//! so a request sets no timer; the marks are atomics that the connection's own task writes and the watching task reads,
+//! so a mark may be a tick late but never blocks a request.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+use crate::limits::Limits;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Between requests.
+    Idle,
+    /// Some of a request's head is here.
+    Head,
+    /// A request is worked on or answered.
+    Work,
+    /// All is said; what the client still sends is thrown away.
+    Lingering,
+}
+
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Doom {
+    /// It need not.
+    None,
+    /// It rested too long, or another one needed its place.
+    Idle,
+    /// The head of a request took too long.
+    Head,
+    /// The body of a request came too slowly.
+    Body,
+    /// The answer was taken too slowly.
+    Answer,
+    /// The request took too long in all.
+    Request,
+}
+
+/// The marks of one connection.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    started: Instant,
+    phase: AtomicU8,
+    /// Milliseconds after `started` at which the phase began.
+    since_ms: AtomicU64,
+    /// The answer's body has been handed over; what remains is to flush it.
+    answered: AtomicBool,
+    /// The client may still be sending what nobody wants.
+    unread: AtomicBool,
+    /// The request's body is waited for.
+    wants_body: AtomicBool,
+    /// The client takes no more bytes for the moment.
+    write_blocked: AtomicBool,
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    doom: AtomicU8,
+    waker: AtomicWaker,
+    /// Written by the watching task only: when the current stretch of waiting began and the bytes moved until then.
+    wait_since_ms: AtomicU64,
+    wait_bytes: AtomicU64,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            phase: AtomicU8::new(Phase::Head as u8),
+            since_ms: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            wants_body: AtomicBool::new(false),
+            write_blocked: AtomicBool::new(false),
+            read_bytes: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
+            doom: AtomicU8::new(Doom::None as u8),
+            waker: AtomicWaker::new(),
+            wait_since_ms: AtomicU64::new(0),
+            wait_bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.since_ms.store(self.now_ms(), Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            2 => Phase::Work,
+            _ => Phase::Lingering,
+        }
+    }
+
+    /// Bytes came in.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.read_bytes.fetch_add(bytes as u64, Relaxed);
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Whether the client has said anything yet.
+    pub(crate) fn has_received(&self) -> bool {
+        self.read_bytes.load(Relaxed) > 0
+    }
+
+    /// Bytes went out (0: the client takes none).
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.written_bytes.fetch_add(bytes as u64, Relaxed);
+        self.write_blocked.store(bytes == 0, Relaxed);
+    }
+
+    /// A request was read and goes to its handler.
+    pub(crate) fn begin_work(&self) {
+        self.answered.store(false, Relaxed);
+        self.enter(Phase::Work);
+    }
+
+    /// The whole answer was handed to hyper.
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Relaxed);
+    }
+
+    /// Everything written so far has left.
+    pub(crate) fn flushed(&self) {
+        if self.phase() == Phase::Work && self.answered.load(Relaxed) {
+            self.write_blocked.store(false, Relaxed);
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// Whether an answer of ours may still be on its way out.
+    pub(crate) fn is_working(&self) -> bool {
+        self.phase() == Phase::Work
+    }
+
+    /// A request was answered before all of it was read.
+    pub(crate) fn left_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// Whether closing now would reset the connection under a client that is still sending.
+    pub(crate) fn must_linger(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    pub(crate) fn linger(&self) {
+        self.enter(Phase::Lingering);
+    }
+
+    /// The handler waits for the request's body, or no longer.
+    pub(crate) fn wait_for_body(&self, waits: bool) {
+        self.wants_body.store(waits, Relaxed);
+    }
+
+    /// To be woken when doomed.
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(crate) fn doom(&self) -> Doom {
+        match self.doom.load(Relaxed) {
+            0 => Doom::None,
+            1 => Doom::Idle,
+            2 => Doom::Head,
+            3 => Doom::Body,
+            4 => Doom::Answer,
+            _ => Doom::Request,
+        }
+    }
+
+    pub(crate) fn end(&self, why: Doom) {
+        if self.doom() == Doom::None {
+            self.doom.store(why as u8, Relaxed);
+            self.waker.wake();
+        }
+    }
+
+    /// Looks at the marks and dooms the connection where it has waited too long.
+    pub(crate) fn judge(&self, limits: &Limits) {
+        let now_ms = self.now_ms();
+        let age = Duration::from_millis(now_ms.saturating_sub(self.since_ms.load(Relaxed)));
+        match self.phase() {
+            Phase::Idle if age > limits.idle_time_max => self.end(Doom::Idle),
+            Phase::Head if age > limits.head_time_max => self.end(Doom::Head),
+            Phase::Lingering if age > LINGER_TIME => self.end(Doom::Idle),
+            Phase::Work if age > limits.request_time_max => self.end(Doom::Request),
+            Phase::Work => self.judge_progress(now_ms, limits),
+            Phase::Idle | Phase::Head | Phase::Lingering => {}
+        }
+    }
+
+    fn judge_progress(&self, now_ms: u64, limits: &Limits) {
+        let write_blocked = self.write_blocked.load(Relaxed);
+        let bytes = self.read_bytes.load(Relaxed) + self.written_bytes.load(Relaxed);
+        let waited = Duration::from_millis(now_ms.saturating_sub(self.wait_since_ms.load(Relaxed)));
+        let moved = bytes.saturating_sub(self.wait_bytes.load(Relaxed));
+        let waiting = write_blocked || self.wants_body.load(Relaxed);
+        if waiting && moved < limits.progress_bytes_min {
+            if waited > limits.progress_time {
+                self.end(if write_blocked { Doom::Answer } else { Doom::Body });
+            }
+        } else {
+            self.wait_since_ms.store(now_ms, Relaxed);
+            self.wait_bytes.store(bytes, Relaxed);
+        }
+    }
+}
+
+/// How long a client may go on sending after its last answer.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// All connections of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    watches: HashMap<u64, Arc<Watch>>,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// This address has too many.
+    Address,
+    /// There are too many in all and each is at work.
+    All,
+}
+
+/// One place among the connections; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    id: u64,
+    address: Option<IpAddr>,
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Connections {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // Nothing in here can be left half done by a panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a connection from `address`.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, Full> {
+        let address = counted(address);
+        let mut inner = self.lock();
+        if inner.watches.len() >= limits.connections_max && !inner.evict() {
+            return Err(Full::All);
+        }
+        if let Some(address) = address {
+            let count = inner.per_address.entry(address).or_default();
+            if *count >= limits.connections_per_address_max {
+                return Err(Full::Address);
+            }
+            *count += 1;
+        }
+        let id = inner.next;
+        inner.next += 1;
+        let watch = Arc::new(Watch::new());
+        inner.watches.insert(id, Arc::clone(&watch));
+        Ok(Place { connections: Arc::clone(self), id, address, watch })
+    }
+
+    /// Dooms every connection that has waited too long.
+    pub(crate) fn judge(&self, limits: &Limits) {
+        for watch in self.lock().watches.values() {
+            watch.judge(limits);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().watches.len()
+    }
+}
+
+impl Inner {
+    /// Makes room by ending the connection that has rested longest. Its place is free for the new one at once; the task
+    /// that ends takes a moment longer.
+    fn evict(&mut self) -> bool {
+        let rests = |watch: &Watch| matches!(watch.phase(), Phase::Idle | Phase::Lingering);
+        let oldest = self
+            .watches
+            .iter()
+            .filter(|(_, watch)| rests(watch) && watch.doom() == Doom::None)
+            .max_by_key(|(_, watch)| watch.now_ms().saturating_sub(watch.since_ms.load(Relaxed)))
+            .map(|(id, _)| *id);
+        let Some(watch) = oldest.and_then(|id| self.watches.remove(&id)) else { return false };
+        watch.end(Doom::Idle);
+        true
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.connections.lock();
+        inner.watches.remove(&self.id);
+        let Some(address) = self.address else { return };
+        if let Some(count) = inner.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                inner.per_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// Counts what goes on at the same time.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    inside: AtomicUsize,
+}
+
+/// A place inside a [`Gate`]; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Gate>);
+
+impl Gate {
+    /// Enters where fewer than `max` are inside.
+    pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<Permit> {
+        self.inside
+            .fetch_update(Relaxed, Relaxed, |inside| (inside < max).then_some(inside + 1))
+            .is_ok()
+            .then(|| Permit(Arc::clone(self)))
+    }
+
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Relaxed)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What connections are counted by: nothing for loopback, one /64 for IPv6.
+fn counted(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V4(address) => Some(IpAddr::V4(address)),
+        IpAddr::V6(address) => {
+            let mut segments = address.segments();
+            segments[4..].fill(0);
+            Some(IpAddr::V6(segments.into()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connections, Doom, Full, Watch};
+    use crate::limits::Limits;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn limits() -> Limits {
+        Limits { connections_max: 5, connections_per_address_max: 2, ..Limits::default() }
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let connections = Arc::new(Connections::default());
+        let enter = |address: &str| connections.enter(address.parse().expect("an address"), &limits());
+        let first = enter("192.0.2.1").expect("a place");
+        let _second = enter("::ffff:192.0.2.1").expect("a place");
+        assert_eq!(enter("192.0.2.1").err(), Some(Full::Address));
+        let _other = enter("2001:db8::1").expect("a place");
+        let _same_64 = enter("2001:db8::ffff:2").expect("a place");
+        assert_eq!(enter("2001:db8::3").err(), Some(Full::Address));
+        drop(first);
+        assert!(enter("192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn loopback_is_bounded_by_the_whole_only() {
+        let connections = Arc::new(Connections::default());
+        let enter = || connections.enter("127.0.0.1".parse().expect("an address"), &limits());
+        let places: Vec<_> = (0..5).map(|_| enter().expect("a place")).collect();
+        assert_eq!(enter().err(), Some(Full::All));
+        drop(places);
+        assert_eq!(connections.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_node_gives_up_its_most_idle_connection_and_never_a_busy_one() {
+        let connections = Arc::new(Connections::default());
+        let enter = || connections.enter("127.0.0.1".parse().expect("an address"), &limits());
+        let places: Vec<_> = (0..5).map(|_| enter().expect("a place")).collect();
+        for place in &places {
+            place.watch.begin_work();
+        }
+        for at in [3, 1] {
+            places[at].watch.answered();
+            places[at].watch.flushed();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let _sixth = enter().expect("a place");
+        assert_eq!(places[3].watch.doom(), Doom::Idle);
+        assert_eq!(places[1].watch.doom(), Doom::None);
+    }
+
+    async fn doom_after(prepare: impl Fn(&Watch), seconds: u64, each: impl Fn(&Watch)) -> Doom {
+        let watch = Watch::new();
+        prepare(&watch);
+        for _ in 0..seconds {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            each(&watch);
+            watch.judge(&Limits::default());
+        }
+        watch.doom()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_of_waiting_has_its_end() {
+        let nothing = |_: &Watch| ();
+        let idle = |watch: &Watch| {
+            watch.begin_work();
+            watch.answered();
+            watch.flushed();
+        };
+        let upload = |watch: &Watch| {
+            watch.begin_work();
+            watch.wait_for_body(true);
+        };
+        let download = |watch: &Watch| {
+            watch.begin_work();
+            watch.sent(0);
+        };
+        assert_eq!(doom_after(nothing, 15, nothing).await, Doom::None);
+        assert_eq!(doom_after(nothing, 17, nothing).await, Doom::Head);
+        assert_eq!(doom_after(idle, 75, nothing).await, Doom::None);
+        assert_eq!(doom_after(idle, 77, nothing).await, Doom::Idle);
+        assert_eq!(doom_after(upload, 30, nothing).await, Doom::None);
+        assert_eq!(doom_after(upload, 33, nothing).await, Doom::Body);
+        assert_eq!(doom_after(upload, 60, |watch| watch.received(100)).await, Doom::Body);
+        assert_eq!(doom_after(upload, 300, |watch| watch.received(1_000)).await, Doom::None);
+        assert_eq!(doom_after(download, 33, nothing).await, Doom::Answer);
+        // A slow disk is not the client's fault.
+        assert_eq!(doom_after(Watch::begin_work, 300, nothing).await, Doom::None);
+        assert_eq!(doom_after(Watch::begin_work, 86_402, nothing).await, Doom::Request);
+        assert_eq!(doom_after(Watch::linger, 4, nothing).await, Doom::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickled_head_is_not_saved_by_its_trickle() {
+        let idle = |watch: &Watch| {
+            watch.begin_work();
+            watch.answered();
+            watch.flushed();
+        };
+        assert_eq!(doom_after(idle, 20, |watch| watch.received(1)).await, Doom::Head);
+    }
+}

@@ -1,0 +1,225 @@
+//! The socket as hyper sees it: keeps the marks of [`Watch`], ends reads and writes of a doomed connection, explains what
+//! hyper refuses without asking us, and lingers so that a client reads its answer.
+//!
+//! Invariants: bytes of an answer of ours pass unchanged. Bytes are replaced only where hyper answers a head that it could
+//! not read: no request is being worked on then, so they cannot be part of an object. A connection is closed only after
+//! the client has closed its side, or a moment has passed: closing earlier would reset it and lose the answer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connections::{Doom, Phase, Watch};
+use crate::headers;
+use crate::problem::{Kind, Problem};
+
+/// What a client may still send after its last answer.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A socket with its marks.
+pub(crate) struct Guard<S> {
+    socket: S,
+    watch: Arc<Watch>,
+    /// Our own answer in place of hyper's.
+    instead: Bytes,
+    /// The request line of the current head is here as a whole.
+    line_ended: bool,
+    lingered: usize,
+    told: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    pub(crate) fn new(socket: S, watch: Arc<Watch>) -> Self {
+        Self { socket, watch, instead: Bytes::new(), line_ended: false, lingered: 0, told: false }
+    }
+
+    /// The error that ends a doomed connection. A client that was slow with a head is told so.
+    fn doomed(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let why = match self.watch.doom() {
+            Doom::None => return None,
+            Doom::Idle => "rested too long",
+            Doom::Head => "head too slow",
+            Doom::Body => "body too slow",
+            Doom::Answer => "answer taken too slowly",
+            Doom::Request => "request too long",
+        };
+        if self.watch.doom() == Doom::Head && self.watch.has_received() && !self.told {
+            let problem = Problem::new(
+                Kind::RequestTimeout,
+                "the head of the request did not arrive in time; send it at once",
+            );
+            // Nobody waits for this: what the socket does not take now is not said.
+            let _ = Pin::new(&mut self.socket).poll_write(cx, &as_http(&problem));
+            self.told = true;
+        }
+        Some(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+
+    /// Sends what stands instead of hyper's answer.
+    fn send_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.instead.has_remaining() {
+            let sent = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.instead))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(Ok(bytes)) => self.watch.sent(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.watch.sent(0),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(error) = self.doomed(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        match &read {
+            Poll::Ready(Ok(())) => {
+                let new = &buf.filled()[before..];
+                if !new.is_empty() {
+                    // A body's line ends say nothing, and do no harm: the next head begins from rest.
+                    let begins = self.watch.phase() == Phase::Idle;
+                    self.line_ended = new.contains(&b'\n') || (self.line_ended && !begins);
+                    self.watch.received(new.len());
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.watch.register(cx.waker()),
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if matches!(self.watch.doom(), Doom::Answer | Doom::Request) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !self.watch.is_working()
+            && let Some(problem) = explain(bytes, self.line_ended)
+        {
+            self.instead = as_http(&problem);
+            self.watch.left_unread();
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.send_instead(cx))?;
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.count(&written);
+        if written.is_pending() {
+            self.watch.register(cx.waker());
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.watch.is_working() || self.watch.doom() != Doom::None {
+            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
+            return self.poll_write(cx, first);
+        }
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.count(&written);
+        if written.is_pending() {
+            self.watch.register(cx.waker());
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.send_instead(cx))?;
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.watch.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.send_instead(cx))?;
+        if self.watch.phase() != Phase::Lingering {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            self.watch.linger();
+        }
+        if !self.watch.must_linger() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut space = [0_u8; 4096];
+        while self.lingered < LINGER_BYTES && self.watch.doom() == Doom::None {
+            let mut buf = ReadBuf::new(&mut space);
+            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut buf) else {
+                self.watch.register(cx.waker());
+                return Poll::Pending;
+            };
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            self.lingered += buf.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What hyper means by an answer of its own. It writes one in a single piece, with an empty body.
+fn explain(bytes: &[u8], line_ended: bool) -> Option<Problem> {
+    let status = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
+    Some(match status {
+        b"400" => Problem::malformed(
+            "the head of the request is not HTTP/1.1; check the request line, the header fields, the content length and the transfer coding",
+        ),
+        // Hyper counts the head as a whole; where not even its first line has an end, the target is what is too long.
+        b"431" if !line_ended => target_too_long(),
+        b"414" => target_too_long(),
+        b"431" => Problem::new(
+            Kind::HeadTooLarge,
+            "the head of the request is larger than this node takes; send fewer or shorter header fields",
+        ),
+        _ => return None,
+    })
+}
+
+fn target_too_long() -> Problem {
+    Problem::new(
+        Kind::AddressTooLong,
+        "the target of the request is longer than this node takes; an address has at most 4,096 bytes",
+    )
+}
+
+/// A problem as the bytes of a whole HTTP/1.1 answer that ends its connection.
+pub(crate) fn as_http(problem: &Problem) -> Bytes {
+    let response = problem.response();
+    let json = problem.json();
+    let mut text = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n{}",
+        response.status(),
+        json.len(),
+        headers::as_text()
+    );
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != "connection") {
+        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+    }
+    text.push_str("\r\n");
+    [text.as_bytes(), &json].concat().into()
+}

@@ -1,0 +1,306 @@
+//! Accepts connections, hands requests to their handler, and ends both in good order.
+//!
+//! Tasks: one per listener, one that watches the connections, one per connection; all belong to one tracker. At shutdown
+//! listeners close first, resting connections at once, running requests get `shutdown_time_max` and are cut then. A request whose
+//! connection ends is dropped where it awaits: what it has not committed is not stored. A handler that panics answers 500.
+
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::body::{Arriving, Body, Held};
+use crate::connections::{Connections, Full, Gate, Place, Watch};
+use crate::guard::{Guard, as_http};
+use crate::headers;
+use crate::limits::{BadLimit, Limits};
+use crate::problem::Problem;
+
+/// Answers one request.
+pub(crate) type Handler = Arc<dyn Fn(Parts, Arriving) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+/// How many bytes of answers wait for a client, per connection.
+const WRITE_BUFFER_BYTES: usize = 512 * 1024;
+
+/// After how many seconds to come back when the node is full.
+const RETRY_AFTER_S: u64 = 2;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    handler: Handler,
+    limits: RwLock<Arc<Limits>>,
+    connections: Arc<Connections>,
+    requests: Arc<Gate>,
+    uploads: Arc<Gate>,
+}
+
+/// A front door that is ready to be opened.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// Looks at a running server and changes its limits.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What goes on at the front door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Load {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests being worked on or answered.
+    pub requests: usize,
+    /// Those of them that bring a body.
+    pub uploads: usize,
+}
+
+impl Shared {
+    fn limits(&self) -> Arc<Limits> {
+        // The lock is held for a copy only: a panic cannot leave it half done.
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Handle {
+    /// Changes the limits. Those of connections hold for new ones; all others at once.
+    ///
+    /// # Errors
+    /// Names the bound that cannot work; the old ones stay.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), BadLimit> {
+        limits.check()?;
+        *self.shared.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+        Ok(())
+    }
+
+    /// What goes on now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            connections: self.shared.connections.len(),
+            requests: self.shared.requests.inside(),
+            uploads: self.shared.uploads.inside(),
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn with_handler(handler: Handler, limits: Limits) -> Result<Self, BadLimit> {
+        limits.check()?;
+        let shared = Shared {
+            handler,
+            limits: RwLock::new(Arc::new(limits)),
+            connections: Arc::default(),
+            requests: Arc::default(),
+            uploads: Arc::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A handle that outlives [`Server::run`]'s taking of the server.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves until `shutdown` is cancelled and every connection has ended.
+    pub async fn run(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let cut = CancellationToken::new();
+        for listener in listeners {
+            let stop = Stop { shutdown: shutdown.clone(), cut: cut.clone() };
+            tracker.spawn(accept(Arc::clone(&self.shared), listener, tracker.clone(), stop));
+        }
+        tracker.spawn(watch(Arc::clone(&self.shared), cut.clone()));
+        shutdown.cancelled().await;
+        let deadline = self.shared.limits().shutdown_time_max;
+        let connections = Arc::clone(&self.shared.connections);
+        let ended = async {
+            while connections.len() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests did not end in time and were cut");
+        }
+        cut.cancel();
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+/// The two stages of an end: no new requests, then no running ones.
+#[derive(Clone)]
+struct Stop {
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+}
+
+/// Dooms connections that wait too long.
+async fn watch(shared: Arc<Shared>, cut: CancellationToken) {
+    loop {
+        let limits = shared.limits();
+        tokio::select! {
+            () = cut.cancelled() => return,
+            () = tokio::time::sleep(limits.tick()) => shared.connections.judge(&limits),
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, tracker: TaskTracker, stop: Stop) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        match shared.connections.enter(peer.ip(), &shared.limits()) {
+            Ok(place) => drop(tracker.spawn(serve(Arc::clone(&shared), socket, place, stop.clone()))),
+            Err(full) => {
+                // Best effort: the refusal itself must not become a way to hold this loop.
+                let _ = refuse(socket, full);
+            }
+        }
+    }
+}
+
+/// Some errors concern one connection that is gone already; the others (no descriptors, no memory) pass only with time.
+async fn pause_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        tracing::error!("cannot accept a connection, trying again in 100 ms: {error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn refuse(socket: TcpStream, full: Full) -> io::Result<()> {
+    let problem = match full {
+        Full::Address => Problem::too_many_requests(
+            "this address has too many connections to this node; close some or use them again",
+            RETRY_AFTER_S,
+        ),
+        Full::All => Problem::unavailable(
+            "this node has no room for another connection; try again later",
+            RETRY_AFTER_S,
+        ),
+    };
+    // Still non-blocking: this writes at once or not at all.
+    let mut socket = socket.into_std()?;
+    socket.write_all(&as_http(&problem))?;
+    socket.shutdown(Shutdown::Write)?;
+    socket.read(&mut [0; 4096]).map(drop)
+}
+
+async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop) {
+    // Answers are written in whole pieces: waiting to fill a packet only delays their last one.
+    let _ = socket.set_nodelay(true);
+    let limits = shared.limits();
+    let watch = Arc::clone(&place.watch);
+    let io = TokioIo::new(Guard::new(socket, Arc::clone(&watch)));
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .max_headers(limits.header_fields_max)
+        .max_header_size(limits.head_bytes_max)
+        .max_buf_size(WRITE_BUFFER_BYTES.max(limits.head_bytes_max))
+        .header_read_timeout(None)
+        .serve_connection(io, Requests { shared, watch });
+    let mut connection = pin!(connection);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!("connection ended: {error}");
+                }
+                return;
+            }
+            () = stop.shutdown.cancelled(), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = stop.cut.cancelled() => return,
+        }
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    shared: Arc<Shared>,
+    watch: Arc<Watch>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.watch.begin_work();
+        let held = Held { watch: Arc::clone(&self.watch), permits: [None, None] };
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok(answer(&shared, held, request).await) })
+    }
+}
+
+async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> Response<Body> {
+    let limits = shared.limits();
+    let (parts, incoming) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
+    let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
+    held.permits[0] = shared.requests.enter(limits.requests_max);
+    let stores = matches!(parts.method, Method::PUT | Method::POST) && !arriving.is_empty();
+    if stores {
+        held.permits[1] = shared.uploads.enter(limits.uploads_max);
+    }
+    let mut response = if held.permits[0].is_none() || (stores && held.permits[1].is_none()) {
+        let detail = "this node is working on as many requests as it takes at a time; try again later";
+        Problem::unavailable(detail, RETRY_AFTER_S).response()
+    } else {
+        let handled = AssertUnwindSafe((shared.handler)(parts, arriving)).catch_unwind().await;
+        handled.unwrap_or_else(|panic| Problem::internal(&panic_text(&*panic)).response())
+    };
+    headers::finish(response.headers_mut());
+    if is_head {
+        strip(&mut response);
+    }
+    response.map(|body| body.holding(held))
+}
+
+/// The answer to HEAD is the one to GET without its body (RFC 9110 §9.3.2).
+fn strip(response: &mut Response<Body>) {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        let length = response.body().length();
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::empty();
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a handler panicked: {}", text.unwrap_or_default())
+}

@@ -1,0 +1,96 @@
+//! Texts on the wire: times, sizes, digests and paths as HTTP and JSON write them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// What must be encoded in a path (RFC 3986 `pchar` and `/` are left alone).
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// A decoded path as it stands in a URL.
+#[must_use]
+pub fn encode_path(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
+}
+
+/// RFC 3339 with milliseconds, in UTC.
+#[must_use]
+pub fn rfc3339(since_1970_ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanoseconds = i128::from(since_1970_ms) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .ok()
+        .and_then(|time| time.format(&format).ok())
+        .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
+}
+
+/// `Repr-Digest` of RFC 9530.
+#[must_use]
+pub fn repr_digest(sha256: &[u8; 32]) -> String {
+    format!("sha-256=:{}:", STANDARD.encode(sha256))
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+/// For a person: three digits at least, binary units.
+#[must_use]
+pub fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut tenths = u128::from(bytes) * 10;
+    let mut unit = "B";
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = (tenths + 512) / 1024;
+        unit = next;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{encode_path, hex, human_size, repr_digest, rfc3339};
+
+    #[test]
+    fn texts_are_as_their_rfcs_write_them() {
+        assert_eq!(rfc3339(784_111_777_005), "1994-11-06T08:49:37.005Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(encode_path("/a b/é%?#"), "/a%20b/%C3%A9%25%3F%23");
+        assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
+        // RFC 9530, appendix: the digest of the JSON in its examples is 32 bytes like any other.
+        assert_eq!(repr_digest(&[0; 32]), "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 1_023, 1_024, 1_536, 1_048_575, 1 << 30, u64::MAX].map(human_size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 GiB", "16.0 EiB"]);
+    }
+}
