@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Typed client of a node's HTTP interface (`docs/http.md`), used by the command line.
+//!
+//! Invariants: links no crate of the server; a credential goes to the one node that the client was made for and nowhere else
+//! (redirects are not followed); bodies are streamed, so memory does not grow with an object; errors carry the node's own
+//! problem detail. Dropping a future of this crate aborts its request: a write that was cut off stores nothing.
+
+mod address;
+mod error;
+mod key;
+mod listing;
+mod model;
+mod namespace;
+mod node;
+mod object;
+mod token;
+mod transport;
+mod upload;
+
+pub use address::{Address, AddressError, Reference};
+pub use error::{Error, Problem};
+pub use key::{AccessKey, Credential, KeyError};
+pub use listing::{Entry, EntryKind, Lister, Page};
+pub use model::{Metadata, ObjectInfo, Version};
+pub use namespace::{Namespace, NamespaceChange, Policy, Retention};
+pub use node::{NodeUrl, NodeUrlError};
+pub use object::{Download, Get, Write};
+pub use token::{Token, TokenRequest, token_claims};
+pub use transport::{Client, Counter};
+pub use upload::{Source, content_type_of};
