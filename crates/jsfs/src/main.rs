@@ -1,1 +1,90 @@
-fn main() {}
+//! The binary: command line, configuration, wiring and shutdown.
+//!
+//! Invariants: `serve`, `check` and `config` link the server's crates; every other command speaks HTTP through `jsfs-client` only. A command
+//! that is interrupted drops its work: uploads that were cut off store nothing, files that were not complete are not there.
+
+mod check;
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod progress;
+mod serve;
+mod session;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use exit::Exit;
+use output::Output;
+use session::Session;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Status of a program that was interrupted, by convention.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output { json: cli.printing.json, quiet: cli.printing.quiet };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.warn(&format!("cannot start: {error}"));
+            return Exit::CouldNotRun.into();
+        }
+    };
+    let code = runtime.block_on(run(cli, output));
+    // Reads of standard input cannot be cancelled; do not wait for them.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli, output: Output) -> ExitCode {
+    let Cli { connection, command, .. } = cli;
+    let command = match command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
+        Command::Serve(arguments) => {
+            return finish(serve::run(&connection, &arguments, output).await, output);
+        }
+        Command::Config(command) => {
+            return finish(commands::config::run(&connection, &command, output), output);
+        }
+        Command::Check(arguments) => return finish(check::run(&connection, &arguments, output), output),
+        Command::Key(cli::Key::New { output: file }) => {
+            return finish(commands::key::new(file.as_deref(), output), output);
+        }
+        command => command,
+    };
+    let session = match Session::find(&connection, output) {
+        Ok(session) => session,
+        Err(error) => return finish(Err(error), output),
+    };
+    tokio::select! {
+        result = commands::run(&session, command) => {
+            let result = result.and_then(|()| Ok(output::flush()?));
+            match result {
+                Ok(()) => Exit::Done.into(),
+                Err(error) if output::is_closed_pipe(&error) => Exit::Done.into(),
+                Err(error) => {
+                    output.error(&session.report(&error));
+                    exit::code(&error).into()
+                }
+            }
+        }
+        _ = tokio::signal::ctrl_c() => ExitCode::from(INTERRUPTED),
+    }
+}
+
+/// The end of a command that does not speak to a node.
+fn finish(result: anyhow::Result<Exit>, output: Output) -> ExitCode {
+    match result.and_then(|exit| Ok((exit, output::flush()?))) {
+        Ok((exit, ())) => exit.into(),
+        Err(error) if output::is_closed_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            output.error(&session::plain_report(&error));
+            exit::code(&error).into()
+        }
+    }
+}

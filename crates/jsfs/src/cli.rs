@@ -1,0 +1,524 @@
+//! The command tree. What a command does stands in the module of its group.
+
+use crate::config::{parse_bytes, parse_duration};
+use crate::exit::EXIT_CODES;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
+use std::path::PathBuf;
+
+const ADDRESSES: &str = "\
+An address is written as
+  /com.example/a/b        the address itself
+  http://example.com/a/b  a URL, percent-encoded as URLs are
+  example.com:a/b         a host and what is below it
+  a/b                     below localhost, the namespace of this machine
+A directory ends in /.";
+
+/// Files, live changes and programs for the web, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "jsfs", version, after_help = EXIT_CODES, after_long_help = format!("{ADDRESSES}\n\n{EXIT_CODES}"))]
+#[command(disable_help_subcommand = false, infer_subcommands = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) printing: Printing,
+    /// Without a command: `serve`.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Which node, and what proves authority there.
+#[derive(Debug, Default, Clone, Args)]
+#[command(next_help_heading = "Node and key")]
+pub(crate) struct Connection {
+    /// URL of the node [default: the one that runs on the data directory, else http://127.0.0.1:7302]
+    #[arg(long, global = true, value_name = "URL", env = "JSFS_NODE")]
+    pub(crate) node: Option<String>,
+    /// Access key; better given by variable or file, because other programs see command lines
+    #[arg(long, global = true, value_name = "KEY", env = "JSFS_ACCESS_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// File that holds the access key; - is standard input
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "key")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Access token, instead of a key
+    #[arg(long, global = true, value_name = "TOKEN", env = "JSFS_ACCESS_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Data directory of the node on this machine [env: JSFS_DATA] [default: ~/.local/share/jsfs]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// How results look.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Printing {
+    /// Results and errors as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node (the default)
+    Serve(Serve),
+    /// Store files
+    Put(Put),
+    /// Fetch an object, or with -r a directory, into files
+    Get(Get),
+    /// Write objects to standard output
+    Cat(Cat),
+    /// List a directory
+    Ls(Ls),
+    /// Show what the node knows about an object
+    Stat(Stat),
+    /// Delete objects, or with -r directories; earlier versions are kept for a while
+    Rm(Rm),
+    /// Move an object or a directory
+    Mv(FromTo),
+    /// Copy an object or a directory
+    Cp(FromTo),
+    /// List the versions of an object
+    Versions(One),
+    /// Make an earlier version the current one
+    RestoreVersion(RestoreVersion),
+    /// Forget all versions of objects, for good
+    Purge(Rm),
+    /// Make an address equal to a local directory, or the other way round; moves only what differs
+    Sync(Sync),
+    /// Make a link that opens an object or directory for a while
+    Share(Share),
+    /// Revoke a token or link
+    Revoke(Revoke),
+    /// Make, show, export and replace access keys
+    #[command(subcommand)]
+    Key(Key),
+    /// Make, list and change namespaces
+    #[command(subcommand)]
+    Namespace(Namespace),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Check the store of a stopped node: 0 clean, 1 damage, 2 could not run
+    Check(Check),
+}
+
+/// Settings for one run.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct SettingFlags {
+    /// Configuration file, TOML [env: JSFS_CONFIG] [default: ~/.config/jsfs/jsfs.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting, as in limits.requests=100; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// `serve`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 picks a free one [env: JSFS_LISTEN] [default: 127.0.0.1:7302]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// Who may read what is stored.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(group = ArgGroup::new("visibility"))]
+pub(crate) struct Visibility {
+    /// Anybody may read it
+    #[arg(long, group = "visibility")]
+    public: bool,
+    /// Reading needs a key or token
+    #[arg(long, group = "visibility")]
+    private: bool,
+}
+
+impl Visibility {
+    /// What was asked for; `None` inherits.
+    pub(crate) fn private(self) -> Option<bool> {
+        (self.public || self.private).then_some(self.private)
+    }
+}
+
+/// `put`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Put {
+    /// Files; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Where to; below it where it ends in /
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) visibility: Visibility,
+    /// Content type [default: what the name suggests]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+}
+
+/// What part of which version.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct Part {
+    /// This version instead of the current one
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) version: Option<u64>,
+    /// Only these bytes, counted from 0, the last included
+    #[arg(long, value_name = "FIRST-[LAST]", value_parser = parse_range)]
+    pub(crate) range: Option<(u64, Option<u64>)>,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Get {
+    /// What to fetch
+    pub(crate) address: String,
+    /// Where to; - is standard output [default: its name, here]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// A directory with all below it
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
+/// `cat`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Cat {
+    /// What to write out, one after the other
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Ls {
+    /// The directory
+    #[arg(default_value = "localhost:", value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// Size, time, version and visibility too
+    #[arg(long, short)]
+    pub(crate) long: bool,
+    /// The whole tree
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+}
+
+/// `stat`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Stat {
+    /// The object
+    pub(crate) address: String,
+    /// This version instead of the current one
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) version: Option<u64>,
+}
+
+/// `versions`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct One {
+    /// The object
+    pub(crate) address: String,
+}
+
+/// `rm` and `purge`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Rm {
+    /// What to delete
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
+    /// Directories with all below them
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+}
+
+/// `mv` and `cp`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct FromTo {
+    /// What there is
+    pub(crate) from: String,
+    /// Where it goes; below it where it ends in /
+    pub(crate) to: String,
+}
+
+/// `restore-version`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct RestoreVersion {
+    /// The object
+    pub(crate) address: String,
+    /// The version to restore
+    #[arg(value_parser = value_parser!(u64).range(1..))]
+    pub(crate) version: u64,
+}
+
+/// `sync`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Which of the two is local: the first, if it is a directory here; else it must be an address with a namespace\n\
+    (/com.example/a/, http://…, example.com:a/). Files are compared by size and SHA-256."
+)]
+pub(crate) struct Sync {
+    /// What to take it from: a local directory or an address
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// What to make equal to it: an address or a local directory
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
+    /// Delete at TO what FROM does not have
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) visibility: Visibility,
+    /// Upload what symbolic links point to, instead of skipping them
+    #[arg(long)]
+    pub(crate) follow_links: bool,
+    /// Requests at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u8).range(1..=64))]
+    pub(crate) jobs: u8,
+}
+
+/// What a token can allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub(crate) enum Method {
+    /// Read
+    Get,
+    /// List directories
+    List,
+    /// Be told of changes
+    Watch,
+    /// Create, replace, append, change properties
+    Put,
+    /// Delete
+    Delete,
+    /// Run programs
+    Execute,
+}
+
+/// `share`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Share {
+    /// The object, or directory with all below it
+    pub(crate) address: String,
+    /// How long the link opens it
+    #[arg(long = "for", value_name = "TIME", default_value = "7d", value_parser = parse_duration)]
+    pub(crate) duration: u64,
+    /// What it allows, separated by commas [default: get, for directories get,list]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',', ignore_case = true)]
+    pub(crate) allow: Vec<Method>,
+    /// Print the token instead of the link
+    #[arg(long)]
+    pub(crate) only_token: bool,
+}
+
+/// `revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The token, the link, or the id that `share` printed
+    #[arg(value_name = "TOKEN|LINK|ID")]
+    pub(crate) token: String,
+    /// What the token is for, where only its id is given
+    pub(crate) address: Option<String>,
+}
+
+/// `key …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and print it (or keep it in a file); nothing is sent anywhere
+    New {
+        /// File to keep it in, mode 0600; it must not exist
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show which key would be used and its public owner, not the key
+    Show {
+        /// Namespace that a key chosen by a person is for
+        #[arg(long, value_name = "HOST", default_value = "localhost")]
+        namespace: String,
+    },
+    /// Print the secret key, to keep a copy in a safe place
+    Export {
+        /// File to keep it in, mode 0600; it must not exist
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Hand a directory or object over to another key (a new one where none is given)
+    Replace {
+        /// The directory (with all below it) or object
+        address: String,
+        /// File with the key that takes over; - is standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "output")]
+        to_file: Option<PathBuf>,
+        /// File to keep the new key in, mode 0600; it must not exist
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Properties of a namespace.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct NamespaceProperties {
+    #[command(flatten)]
+    pub(crate) visibility: Visibility,
+    /// Bytes that it may hold
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) quota: Option<u64>,
+}
+
+/// Who may create objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Create {
+    /// The owner, and whom tokens allow it
+    Owner,
+    /// Anybody
+    Anyone,
+}
+
+/// `namespace …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Namespace {
+    /// Make the namespace of a host name
+    Add {
+        /// Host name, as in example.com
+        host: String,
+        #[command(flatten)]
+        properties: NamespaceProperties,
+        /// File with the key that owns it; - is standard input [default: the root key owns it]
+        #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
+        owner_key_file: Option<PathBuf>,
+        /// Make a new key that owns it, and print it
+        #[arg(long)]
+        new_key: bool,
+    },
+    /// List the namespaces of the node
+    List,
+    /// Change a namespace
+    Set {
+        /// Host name, as in example.com
+        host: String,
+        #[command(flatten)]
+        properties: NamespaceProperties,
+        /// Who may create objects
+        #[arg(long)]
+        create: Option<Create>,
+        /// Days that earlier versions are kept
+        #[arg(long, value_name = "DAYS")]
+        keep_days: Option<u64>,
+        /// Earlier versions kept per object
+        #[arg(long, value_name = "N")]
+        keep_versions: Option<u64>,
+    },
+}
+
+/// `config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every setting: value, origin, meaning
+    Show(Serve),
+    /// Find mistakes: 0 none, 1 some, 2 could not read it
+    Check(Serve),
+}
+
+/// `check`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+fn parse_range(text: &str) -> Result<(u64, Option<u64>), String> {
+    let range = || {
+        let (first, last) = text.split_once('-')?;
+        let first = first.parse::<u64>().ok()?;
+        let last = if last.is_empty() { None } else { Some(last.parse::<u64>().ok()?) };
+        last.is_none_or(|last| last >= first).then_some((first, last))
+    };
+    range().ok_or_else(|| "write FIRST-LAST or FIRST-, as in 0-99 or 1000-".to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_fixed_name_parses() {
+        for line in [
+            "jsfs",
+            "jsfs serve --data D --listen 127.0.0.1:0 --config F --set limits.requests=1 --set log.level=debug",
+            "jsfs put a b c x/ --public",
+            "jsfs put - x --private --content-type text/plain",
+            "jsfs get x - --range 0-9",
+            "jsfs get -r x/ y",
+            "jsfs cat x y --version 3",
+            "jsfs ls",
+            "jsfs ls -lr x/ --json",
+            "jsfs stat x",
+            "jsfs rm -r x/",
+            "jsfs mv a b",
+            "jsfs cp a b",
+            "jsfs versions a",
+            "jsfs restore-version a 1",
+            "jsfs purge a",
+            "jsfs sync D a/ --delete --dry-run --public",
+            "jsfs share a --for 1h --allow get,put",
+            "jsfs revoke id a",
+            "jsfs key new -o F",
+            "jsfs key show",
+            "jsfs key export",
+            "jsfs key replace a/",
+            "jsfs namespace add example.com --public --new-key --quota 1GiB",
+            "jsfs namespace list",
+            "jsfs namespace set example.com --private --create anyone --keep-days 3",
+            "jsfs config show --set log.level=debug",
+            "jsfs config check --config F",
+            "jsfs check --data D",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for line in [
+            "jsfs put a b --public --private",
+            "jsfs put a",
+            "jsfs get x --range 9-1",
+            "jsfs restore-version a 0",
+            "jsfs sync a b --jobs 0",
+            "jsfs share a --for soon",
+            "jsfs namespace add h --new-key --owner-key-file F",
+            "jsfs nonsense",
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

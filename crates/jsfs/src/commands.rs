@@ -1,0 +1,46 @@
+//! One module per group of commands.
+
+pub(crate) mod config;
+mod get;
+pub(crate) mod key;
+mod list;
+mod namespace;
+mod objects;
+mod put;
+mod share;
+mod sync;
+mod tree;
+mod versions;
+
+use crate::cli::{Command, Key};
+use crate::exit::Usage;
+use crate::session::Session;
+
+/// Runs a command that speaks to a node.
+pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Put(arguments) => put::run(session, &arguments).await,
+        Command::Get(arguments) => get::get(session, &arguments).await,
+        Command::Cat(arguments) => get::cat(session, &arguments).await,
+        Command::Ls(arguments) => list::ls(session, &arguments).await,
+        Command::Stat(arguments) => list::stat(session, &arguments).await,
+        Command::Rm(arguments) => objects::remove(session, &arguments, false).await,
+        Command::Purge(arguments) => objects::remove(session, &arguments, true).await,
+        Command::Mv(arguments) => objects::relocate(session, &arguments, true).await,
+        Command::Cp(arguments) => objects::relocate(session, &arguments, false).await,
+        Command::Versions(arguments) => versions::list(session, &arguments).await,
+        Command::RestoreVersion(arguments) => versions::restore(session, &arguments).await,
+        Command::Sync(arguments) => sync::run(session, &arguments).await,
+        Command::Share(arguments) => share::share(session, &arguments).await,
+        Command::Revoke(arguments) => share::revoke(session, &arguments).await,
+        Command::Key(Key::Show { namespace }) => key::show(session, &namespace),
+        Command::Key(Key::Export { output }) => key::export(session, output.as_deref()),
+        Command::Key(Key::Replace { address, to_file, output }) => {
+            key::replace(session, &address, to_file.as_deref(), output.as_deref()).await
+        }
+        Command::Namespace(command) => namespace::run(session, &command).await,
+        Command::Serve(_) | Command::Config(_) | Command::Check(_) | Command::Key(Key::New { .. }) => {
+            Err(Usage("this command does not speak to a node".into()).into())
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `namespace add|list|set`.
+
+use super::key;
+use crate::cli::{Create, Namespace};
+use crate::exit::Usage;
+use crate::output::{human_bytes, one_line};
+use crate::session::{Session, read_key_file};
+use anyhow::bail;
+use jsfs_client::{AccessKey, Address, Credential, NamespaceChange, Policy, Reference, Retention};
+use serde_json::json;
+
+/// Runs one of them.
+pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Result<()> {
+    match command {
+        Namespace::Add { host, properties, owner_key_file, new_key } => {
+            let root = root_of(host)?;
+            let owner_key = match owner_key_file {
+                Some(path) => Some(key::key_of(Credential::key(&read_key_file(path)?)?, &root)?),
+                None if *new_key => {
+                    let key = AccessKey::generate()?;
+                    key::hand_out(&key, None, session.output, json!({ "namespace": root.namespace() }))?;
+                    Some(key)
+                }
+                None => None,
+            };
+            let change = NamespaceChange {
+                private: properties.visibility.private(),
+                quota: properties.quota,
+                owner_key,
+            };
+            add(session, &root, &change, *new_key).await
+        }
+        Namespace::List => list(session).await,
+        Namespace::Set { host, properties, create, keep_days, keep_versions } => {
+            let root = root_of(host)?;
+            let change = NamespaceChange {
+                private: properties.visibility.private(),
+                quota: properties.quota,
+                owner_key: None,
+            };
+            let create = create.map(|create| match create {
+                Create::Owner => "owner".to_owned(),
+                Create::Anyone => "anyone".to_owned(),
+            });
+            let kept = keep_days.is_some() || keep_versions.is_some();
+            let retention = kept.then_some(Retention { days: *keep_days, versions: *keep_versions });
+            set(session, &root, &change, Policy { create, retention, ..Policy::default() }).await
+        }
+    }
+}
+
+/// The root of a namespace: a host name, or an address that names one.
+fn root_of(text: &str) -> anyhow::Result<Address> {
+    let address = if text.contains('/') { Reference::parse(text)?.address } else { Address::of_host(text)? };
+    if address.path() != "/" {
+        return Err(Usage(format!(
+            "{text} names more than a namespace; write a host name, as in example.com"
+        ))
+        .into());
+    }
+    Ok(address)
+}
+
+async fn add(
+    session: &Session,
+    root: &Address,
+    change: &NamespaceChange,
+    key_printed: bool,
+) -> anyhow::Result<()> {
+    let new = session.client.add_namespace(root, change).await?;
+    if !new && change.owner_key.is_some() {
+        bail!(
+            "the namespace {root} was there already and its owner did not change; use `jsfs key replace {root}` to hand it over"
+        );
+    }
+    let word = if new { "made" } else { "was there already:" };
+    let node = session.client.node();
+    let link = match node.is_loopback() {
+        true => format!(", at http://{}.localhost:{}/", root.host(), node.port()),
+        false => String::new(),
+    };
+    if key_printed {
+        session.output.note(&format!("{word} {root}{link}"));
+        return Ok(());
+    }
+    session.output.done(&format!("{word} {root}{link}"))?;
+    session.output.json(&json!({ "name": root.namespace(), "host": root.host(), "created": new }))?;
+    Ok(())
+}
+
+async fn list(session: &Session) -> anyhow::Result<()> {
+    let namespaces = session.client.namespaces().await?;
+    session.output.json(&json!({ "namespaces": namespaces }))?;
+    for namespace in &namespaces {
+        let visibility = if namespace.private { "private" } else { "public" };
+        let size = namespace.bytes.map_or_else(|| "-".to_owned(), human_bytes);
+        let quota = namespace.quota.map_or_else(String::new, |quota| format!(" of {}", human_bytes(quota)));
+        let objects = namespace.objects.map_or_else(|| "-".to_owned(), |objects| objects.to_string());
+        let host = one_line(&namespace.host);
+        session.output.line(&format!(
+            "{host:<32}  {visibility:<7}  {objects:>9} objects  {:>12}{quota}  {}",
+            size,
+            one_line(&namespace.owner)
+        ))?;
+    }
+    Ok(())
+}
+
+async fn set(
+    session: &Session,
+    root: &Address,
+    change: &NamespaceChange,
+    policy: Policy,
+) -> anyhow::Result<()> {
+    let namespace = change.private.is_some() || change.quota.is_some();
+    if !namespace && policy == Policy::default() {
+        return Err(Usage("nothing to change; `jsfs namespace set --help` lists what can be".into()).into());
+    }
+    if namespace {
+        session.client.set_namespace(root, change).await?;
+    }
+    if policy != Policy::default() {
+        session.client.patch(root, &serde_json::to_value(&policy)?).await?;
+    }
+    session.output.done(&format!("changed {root}"))?;
+    session.output.json(&json!({ "name": root.namespace(), "host": root.host() }))?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The settings as the node's code uses them: typed, read from the merged table in one place.
+
+use super::merge::Merged;
+use super::units::Value;
+use anyhow::{Context, bail};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Every setting. Field names are the settings' names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) storage_locations: Vec<PathBuf>,
+    pub(crate) storage_durability: &'static str,
+    pub(crate) storage_floor: u64,
+    pub(crate) versions_days: u64,
+    pub(crate) versions_count: u64,
+    pub(crate) events_days: u64,
+    pub(crate) cache_memory: u64,
+    pub(crate) limits: Limits,
+    pub(crate) log_level: String,
+    pub(crate) log_format: &'static str,
+}
+
+/// The group `limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) requests: usize,
+    pub(crate) uploads: usize,
+    pub(crate) header_bytes: usize,
+    pub(crate) header_fields: usize,
+    pub(crate) body_bytes: u64,
+    pub(crate) json_bytes: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) progress_timeout: Duration,
+    pub(crate) progress_bytes: u64,
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl Settings {
+    /// The typed settings of a configuration without faults.
+    ///
+    /// # Errors
+    /// Names every fault; or says that the user has no data directory.
+    pub(crate) fn of(merged: &Merged) -> anyhow::Result<Settings> {
+        if !merged.faults.is_empty() {
+            let faults = merged.faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>();
+            bail!("the configuration cannot be used:{faults}");
+        }
+        let read = Reader(merged);
+        let limits = Limits {
+            connections: read.size("limits.connections")?,
+            connections_per_address: read.size("limits.connections_per_address")?,
+            requests: read.size("limits.requests")?,
+            uploads: read.size("limits.uploads")?,
+            header_bytes: read.size("limits.header_bytes")?,
+            header_fields: read.size("limits.header_fields")?,
+            body_bytes: read.number("limits.body_bytes")?,
+            json_bytes: read.size("limits.json_bytes")?,
+            header_timeout: read.duration("limits.header_timeout")?,
+            idle_timeout: read.duration("limits.idle_timeout")?,
+            request_timeout: read.duration("limits.request_timeout")?,
+            progress_timeout: read.duration("limits.progress_timeout")?,
+            progress_bytes: read.number("limits.progress_bytes")?,
+            shutdown_timeout: read.duration("limits.shutdown_timeout")?,
+        };
+        Ok(Settings {
+            listen: read.socket("listen")?,
+            data: read.directories("data")?.into_iter().next().unwrap_or_default(),
+            storage_locations: read.directories("storage.locations")?,
+            storage_durability: read.choice("storage.durability")?,
+            storage_floor: read.number("storage.floor")?,
+            versions_days: read.number("versions.days")?,
+            versions_count: read.number("versions.count")?,
+            events_days: read.number("events.days")?,
+            cache_memory: read.number("cache.memory")?,
+            limits,
+            log_level: read.filter("log.level")?,
+            log_format: read.choice("log.format")?,
+        })
+    }
+}
+
+struct Reader<'a>(&'a Merged);
+
+impl Reader<'_> {
+    fn value(&self, key: &str) -> anyhow::Result<&Value> {
+        let found = self.0.get(key).map(|(value, _)| value);
+        found.with_context(|| {
+            format!("the setting {key} has no value: there is no HOME; set JSFS_DATA or give --data DIR")
+        })
+    }
+
+    fn number(&self, key: &str) -> anyhow::Result<u64> {
+        match self.value(key)? {
+            Value::Bytes(number) | Value::Count(number) | Value::Duration(number) => Ok(*number),
+            other => bail!("the setting {key} is {other}, no number"),
+        }
+    }
+
+    fn size(&self, key: &str) -> anyhow::Result<usize> {
+        usize::try_from(self.number(key)?)
+            .with_context(|| format!("the setting {key} is too large for this machine"))
+    }
+
+    fn duration(&self, key: &str) -> anyhow::Result<Duration> {
+        self.number(key).map(Duration::from_secs)
+    }
+
+    fn socket(&self, key: &str) -> anyhow::Result<SocketAddr> {
+        match self.value(key)? {
+            Value::Socket(socket) => Ok(*socket),
+            other => bail!("the setting {key} is {other}, no socket address"),
+        }
+    }
+
+    fn directories(&self, key: &str) -> anyhow::Result<Vec<PathBuf>> {
+        match self.value(key)? {
+            Value::Directory(path) => Ok(vec![path.clone()]),
+            Value::Directories(paths) => Ok(paths.clone()),
+            other => bail!("the setting {key} is {other}, no directory"),
+        }
+    }
+
+    fn choice(&self, key: &str) -> anyhow::Result<&'static str> {
+        match self.value(key)? {
+            Value::Choice(word) => Ok(word),
+            other => bail!("the setting {key} is {other}, none of its words"),
+        }
+    }
+
+    fn filter(&self, key: &str) -> anyhow::Result<String> {
+        match self.value(key)? {
+            Value::Filter(filter) => Ok(filter.clone()),
+            other => bail!("the setting {key} is {other}, no log filter"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Environment, Flags, merge};
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_usable_and_a_fault_is_not() {
+        let environment = Environment::from([("HOME".to_owned(), "/home/x".to_owned())]);
+        let settings = Settings::of(&merge(&Flags::default(), &environment).unwrap()).unwrap();
+        assert!(settings.listen.ip().is_loopback());
+        let flags = Flags { set: vec!["nonsense=1".into()], ..Flags::default() };
+        let error = Settings::of(&merge(&flags, &environment).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("no setting nonsense"), "{error}");
+    }
+
+    #[test]
+    fn without_a_home_the_error_says_how_to_name_a_data_directory() {
+        let error = Settings::of(&merge(&Flags::default(), &Environment::new()).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("--data"), "{error}");
+    }
+}

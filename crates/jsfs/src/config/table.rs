@@ -1,0 +1,205 @@
+//! The table of settings. Flags, file, environment, `config show` and `docs/configuration.md` all come from it.
+
+use super::units::{self, Value};
+use std::path::PathBuf;
+
+/// What a change of the setting needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// `SIGHUP` is enough.
+    Live,
+    /// A restart.
+    Restart,
+}
+
+/// What values look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// `ADDRESS:PORT`.
+    Socket,
+    /// A directory.
+    Directory,
+    /// A list of directories; separated by `:` outside the file.
+    Directories,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A number of bytes, `512` or `64MiB`, from and to the given numbers.
+    Bytes(u64, u64),
+    /// A length of time, `30s` or `2h`, from and to the given seconds.
+    Duration(u64, u64),
+    /// A number from and to the given ones.
+    Count(u64, u64),
+    /// A filter of `tracing`.
+    Filter,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Its name: `group.name`.
+    pub(crate) key: &'static str,
+    /// What values look like.
+    pub(crate) kind: Kind,
+    /// Its value where nobody sets it. Empty for `data`: the user's data directory.
+    pub(crate) default: &'static str,
+    /// What a change needs.
+    pub(crate) reload: Reload,
+    /// What it means, one sentence.
+    pub(crate) meaning: &'static str,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const DAY: u64 = 86_400;
+
+macro_rules! settings {
+    ($($key:literal $kind:expr, $default:literal, $reload:ident, $meaning:literal;)*) => {
+        /// Every setting, in the order of the documentation.
+        pub(crate) const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key, kind: $kind, default: $default, reload: Reload::$reload, meaning: $meaning,
+        }),*];
+    };
+}
+
+settings! {
+    "listen" Kind::Socket, "127.0.0.1:7302", Restart, "where the node listens; port 0 picks a free one. Beyond loopback anybody on the network can try";
+    "data" Kind::Directory, "", Restart, "the node's data directory: keys, index and the first storage location";
+    "storage.locations" Kind::Directories, "", Restart, "further directories for packs, one per disk; a store remembers how many it has";
+    "storage.durability" Kind::Choice(&["fsync", "os"]), "fsync", Restart, "when a write is answered: after it is on the disk (fsync), or after the operating system has it (os: a power failure loses the last seconds)";
+    "storage.floor" Kind::Bytes(0, 1024 * TIB), "512MiB", Restart, "free disk space below which writes get 507; reads and deletes go on";
+    "versions.days" Kind::Count(0, 36_500), "30", Live, "days that earlier versions are kept where a directory says nothing else";
+    "versions.count" Kind::Count(0, 1_000_000), "100", Live, "earlier versions kept per object where a directory says nothing else";
+    "events.days" Kind::Count(1, 3_650), "7", Live, "days that the log of changes reaches back";
+    "cache.memory" Kind::Bytes(MIB, 1024 * GIB), "256MiB", Restart, "memory for caches of metadata, keys and blocks";
+    "limits.connections" Kind::Count(1, 1_000_000), "16384", Live, "connections in all";
+    "limits.connections_per_address" Kind::Count(1, 1_000_000), "256", Live, "connections of one address; loopback is not counted";
+    "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered";
+    "limits.uploads" Kind::Count(1, 1_000_000), "256", Live, "requests among them that carry a body to store; each needs a few megabytes";
+    "limits.header_bytes" Kind::Bytes(8 * KIB, MIB), "32KiB", Restart, "bytes of a request's line and headers";
+    "limits.header_fields" Kind::Count(16, 1_000), "100", Restart, "header fields of a request";
+    "limits.body_bytes" Kind::Bytes(1, 1024 * TIB), "1TiB", Live, "bytes of an object in one request";
+    "limits.json_bytes" Kind::Bytes(KIB, 16 * MIB), "64KiB", Live, "bytes of a JSON document in a request";
+    "limits.header_timeout" Kind::Duration(1, 600), "15s", Live, "time for the head of a request to arrive";
+    "limits.idle_timeout" Kind::Duration(1, DAY), "75s", Live, "time that a connection may rest between requests";
+    "limits.request_timeout" Kind::Duration(1, 30 * DAY), "1d", Live, "time of one request in all, both bodies included";
+    "limits.progress_timeout" Kind::Duration(1, DAY), "30s", Live, "time in which a client that is waited for must move limits.progress_bytes";
+    "limits.progress_bytes" Kind::Bytes(1, GIB), "16KiB", Live, "see limits.progress_timeout";
+    "limits.shutdown_timeout" Kind::Duration(0, 600), "20s", Live, "time that running requests have when the node stops";
+    "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
+    "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
+}
+
+/// The setting of that name.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The known name that is nearest to a mistyped one.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|name| (strsim::jaro_winkler(wrong, name), name));
+    near.filter(|(similarity, _)| *similarity > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub(crate) fn variable(&self) -> String {
+        format!("JSFS_{}", self.key.to_uppercase().replace('.', "_"))
+    }
+
+    /// What values look like, for people.
+    pub(crate) fn form(&self) -> String {
+        match self.kind {
+            Kind::Socket => "ADDRESS:PORT".to_owned(),
+            Kind::Directory => "directory".to_owned(),
+            Kind::Directories => "list of directories".to_owned(),
+            Kind::Choice(words) => words.join(" or "),
+            Kind::Bytes(least, most) => {
+                format!("bytes, {} to {}", units::show_bytes(least), units::show_bytes(most))
+            }
+            Kind::Duration(least, most) => {
+                format!("time, {} to {}", units::show_duration(least), units::show_duration(most))
+            }
+            Kind::Count(least, most) => format!("number, {least} to {most}"),
+            Kind::Filter => "level".to_owned(),
+        }
+    }
+
+    /// Reads a value; the error says what is possible instead.
+    pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
+        let within = |number: u64, least: u64, most: u64| (least..=most).contains(&number).then_some(number);
+        let value = match self.kind {
+            Kind::Socket => socket(text).map(Value::Socket),
+            Kind::Directory => directory(text).map(Value::Directory),
+            Kind::Directories => {
+                let parts = text.split(':').filter(|part| !part.is_empty());
+                parts.map(directory).collect::<Option<Vec<_>>>().map(Value::Directories)
+            }
+            Kind::Choice(words) => words.iter().find(|word| **word == text).map(|word| Value::Choice(word)),
+            Kind::Bytes(least, most) => {
+                units::parse_bytes(text).ok().and_then(|n| within(n, least, most)).map(Value::Bytes)
+            }
+            Kind::Duration(least, most) => {
+                units::parse_duration(text).ok().and_then(|n| within(n, least, most)).map(Value::Duration)
+            }
+            Kind::Count(least, most) => {
+                text.parse().ok().and_then(|n| within(n, least, most)).map(Value::Count)
+            }
+            Kind::Filter => {
+                let valid = !text.is_empty() && text.parse::<tracing_subscriber::filter::Targets>().is_ok();
+                valid.then(|| Value::Filter(text.to_owned()))
+            }
+        };
+        value.ok_or_else(|| format!("{} cannot be {text:?}; possible: {}", self.key, self.form()))
+    }
+}
+
+fn socket(text: &str) -> Option<std::net::SocketAddr> {
+    let text =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().ok()
+}
+
+fn directory(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_default_is_possible_and_every_name_is_unique() {
+        let mut seen = BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(seen.insert(setting.variable()), "{} twice", setting.key);
+            assert!(setting.key == "data" || setting.parse(setting.default).is_ok(), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_finds_the_right_one() {
+        let known = || SETTINGS.iter().map(|setting| setting.key);
+        assert_eq!(nearest("limits.conections", known()), Some("limits.connections"));
+        assert_eq!(nearest("storage.durabilty", known()), Some("storage.durability"));
+        assert_eq!(nearest("xyzzy", known()), None);
+    }
+
+    #[test]
+    fn an_impossible_value_says_what_is_possible() {
+        let error = |key: &str, text: &str| find(key).unwrap().parse(text).unwrap_err();
+        assert_eq!(
+            error("storage.durability", "never"),
+            "storage.durability cannot be \"never\"; possible: fsync or os"
+        );
+        assert_eq!(
+            error("limits.header_bytes", "1"),
+            "limits.header_bytes cannot be \"1\"; possible: bytes, 8KiB to 1MiB"
+        );
+        assert_eq!(error("listen", "7302"), "listen cannot be \"7302\"; possible: ADDRESS:PORT");
+        assert!(find("listen").unwrap().parse("localhost:0").is_ok());
+    }
+}

@@ -1,0 +1,58 @@
+//! Progress bars on a terminal: bytes, rate and time left. In a pipe there is none, and no escape code.
+
+use crate::output::Output;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jsfs_client::Counter;
+use std::sync::Arc;
+
+const KNOWN: &str = "{msg:.dim} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+const UNKNOWN: &str = "{msg:.dim} {spinner} {bytes} {bytes_per_sec} {elapsed}";
+
+/// A bar; invisible where there is no terminal. It is cleared when it is dropped.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// A bar for `total` bytes, or for an unknown number.
+    pub(crate) fn new(output: Output, what: &str, total: Option<u64>) -> Progress {
+        if !output.progress() {
+            return Progress(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template(if total.is_some() { KNOWN } else { UNKNOWN });
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(crate::output::one_line(what).into_owned());
+        Progress(bar)
+    }
+
+    /// What counts bytes for the bar.
+    pub(crate) fn counter(&self) -> Counter {
+        let bar = self.0.clone();
+        Arc::new(move |bytes| bar.inc(bytes))
+    }
+
+    /// Counts bytes.
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Says what is being worked on.
+    pub(crate) fn message(&self, what: &str) {
+        self.0.set_message(crate::output::one_line(what).into_owned());
+    }
+
+    /// Sets how much there is to do, once that is known.
+    pub(crate) fn total(&self, bytes: u64) {
+        self.0.set_length(bytes);
+    }
+
+    /// Runs something that prints, without the bar in its way.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
