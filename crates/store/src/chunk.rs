@@ -1,0 +1,103 @@
+//! Cuts a stream of bytes into content-defined chunks (FastCDC, the 2020 algorithm of the `fastcdc` crate).
+//!
+//! The same bytes give the same chunks however they are pushed. At most one maximum chunk is held back.
+
+use crate::params::Chunking;
+use bytes::{Bytes, BytesMut};
+use fastcdc::v2020::FastCDC;
+
+/// Cuts pushed bytes into chunks.
+#[derive(Debug)]
+pub struct Chunker {
+    chunking: Chunking,
+    held: BytesMut,
+}
+
+impl Chunker {
+    /// A chunker for one object.
+    #[must_use]
+    pub fn new(chunking: Chunking) -> Self {
+        Self { chunking, held: BytesMut::new() }
+    }
+
+    /// Takes more of the object's bytes and returns the chunks that are certain now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Bytes> {
+        self.held.extend_from_slice(bytes);
+        let mut chunks = Vec::new();
+        // A cut point depends on nothing after the maximum chunk that begins here.
+        while self.held.len() >= self.chunking.max as usize {
+            let cut = self.cut();
+            chunks.push(self.held.split_to(cut).freeze());
+        }
+        chunks
+    }
+
+    /// Returns the chunks that were held back. The object has no bytes after them.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Bytes> {
+        let mut chunks = Vec::new();
+        while !self.held.is_empty() {
+            let cut = self.cut();
+            chunks.push(self.held.split_to(cut).freeze());
+        }
+        chunks
+    }
+
+    fn cut(&self) -> usize {
+        let Chunking { min, avg, max } = self.chunking;
+        let window = &self.held[..self.held.len().min(max as usize)];
+        let chunker = FastCDC::new(window, min as usize, avg as usize, max as usize);
+        match chunker.cut(0, window.len()).1 {
+            0 => window.len(),
+            cut => cut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().update(b"chunks").finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    fn chunks(bytes: &[u8], step: usize) -> Vec<Bytes> {
+        let mut chunker = Chunker::new(Chunking::default());
+        let mut chunks: Vec<Bytes> = bytes.chunks(step).flat_map(|part| chunker.push(part)).collect();
+        chunks.extend(chunker.finish());
+        chunks
+    }
+
+    #[test]
+    fn the_same_bytes_give_the_same_chunks_however_they_are_pushed() {
+        let bytes = noise(3_000_000);
+        let whole = chunks(&bytes, bytes.len());
+        assert_eq!(whole.concat(), bytes);
+        for step in [1_000, 65_536, 262_144, 1_000_003] {
+            assert_eq!(chunks(&bytes, step), whole, "step {step}");
+        }
+        let reference: Vec<usize> =
+            FastCDC::new(&bytes, 16_384, 65_536, 262_144).map(|chunk| chunk.length).collect();
+        assert_eq!(whole.iter().map(Bytes::len).collect::<Vec<_>>(), reference);
+    }
+
+    #[test]
+    fn chunks_keep_their_bounds_and_an_empty_object_has_none() {
+        assert!(chunks(&[], 1).is_empty());
+        let all = chunks(&vec![0; 1_000_000], 1_000_000);
+        assert!(all.iter().rev().skip(1).all(|chunk| (16_384..=262_144).contains(&chunk.len())));
+    }
+
+    #[test]
+    fn an_insertion_changes_only_the_chunks_around_it() {
+        let bytes = noise(2_000_000);
+        let mut changed = bytes.clone();
+        changed.splice(1_000_000..1_000_000, *b"inserted");
+        let (before, after) = (chunks(&bytes, 65_536), chunks(&changed, 65_536));
+        let new = after.iter().filter(|chunk| !before.contains(chunk)).count();
+        assert!(new <= 3, "{new} new chunks");
+    }
+}

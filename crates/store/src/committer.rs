@@ -1,0 +1,534 @@
+//! The committer: the one thread that writes packs and the index.
+//!
+//! It takes everything that waits, decides each request against the index and what it has decided so far, writes all frames with one call for each location,
+//! syncs each location once, applies the result to the index, and only then answers. A request that fails leaves no trace; a batch that
+//! cannot be written or synced is cut off the packs again before anyone hears of it.
+//!
+//! Data frames are not synced on their own: their rows stay in memory until the next commit, or until 16 MiB have gathered. So the index never
+//! knows a frame that a power loss could take away.
+
+use crate::{
+    commit::{Commit, Committed, NewBlock},
+    decide::Decide,
+    error::{CommitError, WriteError},
+    frame::{BlockHead, Operation},
+    index::{IndexError, Pressure},
+    log::LocationLog,
+    pins::Pin,
+    read::Reading,
+    rows::{Mark, Place, Tip},
+    store::Limits,
+    sync::{hold, own, share},
+    view::{Layer, View},
+};
+use bytes::Bytes;
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// Most requests and bytes that share one sync.
+const BATCH_REQUESTS: usize = 1_024;
+const BATCH_BYTES: u64 = 8 << 20;
+/// Data frames are synced when they have come to this many bytes or rows.
+const UNSYNCED_BYTES: u64 = 16 << 20;
+const UNSYNCED_ROWS: usize = 20_000;
+/// The index is flushed after this many bytes of frames, which bounds what an opening replays.
+const FLUSH_BYTES: u64 = 96 << 20;
+/// How long a batch waits for the index to catch up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something for the committer to do.
+pub(crate) enum Request {
+    Append {
+        blocks: Vec<NewBlock>,
+        reply: oneshot::Sender<Result<Vec<Pin>, WriteError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Commit {
+        commit: Commit,
+        reply: oneshot::Sender<Result<Committed, CommitError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// Carries a part of a pack over, or leaves it behind.
+    Carry {
+        carry: Carry,
+        reply: oneshot::Sender<Result<u64, WriteError>>,
+    },
+    /// The pack holds nothing any more.
+    Forget {
+        location: u8,
+        pack: u64,
+        is_gone: bool,
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+    /// Syncs, flushes the index and begins new packs where `roll` says so.
+    Settle {
+        roll: bool,
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+    Close {
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+}
+
+/// A part of a pack that is being compacted.
+pub(crate) struct Carry {
+    pub(crate) location: u8,
+    pub(crate) pack: u64,
+    pub(crate) blocks: Vec<CarryBlock>,
+    pub(crate) operations: Vec<Operation>,
+    /// Everything before this offset was carried, with this part.
+    pub(crate) done: u64,
+}
+
+/// A block of such a part.
+pub(crate) struct CarryBlock {
+    pub(crate) head: BlockHead,
+    pub(crate) from: Place,
+    pub(crate) bytes: Bytes,
+    /// Another copy of it was verified, so this one may go.
+    pub(crate) is_redundant: bool,
+}
+
+/// Whether the store takes writes, and figures that the committer keeps.
+#[derive(Default)]
+pub(crate) struct Status {
+    read_only: RwLock<Option<String>>,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    /// The packs that are being written, by location.
+    pub(crate) active: Mutex<Vec<u64>>,
+}
+
+impl Status {
+    pub(crate) fn read_only(&self) -> Option<String> {
+        share(&self.read_only).clone()
+    }
+
+    pub(crate) fn refuse_writes(&self, why: String) {
+        tracing::error!(why, "the store takes no more writes");
+        own(&self.read_only).get_or_insert(why);
+    }
+}
+
+pub(crate) struct Committer {
+    pub(crate) reading: Arc<Reading>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) limits: Limits,
+    pub(crate) logs: Vec<LocationLog>,
+    pub(crate) store_id: [u8; 16],
+    /// The last frame that was written, and the last one known to be synced everywhere.
+    pub(crate) sequence: u64,
+    pub(crate) durable: u64,
+    unsynced: Layer,
+    unsynced_bytes: u64,
+    unflushed_bytes: u64,
+}
+
+/// A request that was decided, to be answered when the batch is durable.
+enum Answer {
+    Append(oneshot::Sender<Result<Vec<Pin>, WriteError>>, Vec<Pin>),
+    Commit(oneshot::Sender<Result<Committed, CommitError>>, Committed),
+    Carry(oneshot::Sender<Result<u64, WriteError>>, u64),
+    Done(oneshot::Sender<Result<(), WriteError>>),
+}
+
+impl Committer {
+    pub(crate) fn new(
+        reading: Arc<Reading>,
+        status: Arc<Status>,
+        limits: Limits,
+        logs: Vec<LocationLog>,
+        mark: &Mark,
+    ) -> Self {
+        status.sequence.store(mark.sequence, Ordering::Relaxed);
+        status.durable.store(mark.durable, Ordering::Relaxed);
+        let committer = Self {
+            reading,
+            status,
+            limits,
+            logs,
+            store_id: mark.store_id,
+            sequence: mark.sequence,
+            durable: mark.durable,
+            unsynced: Layer::default(),
+            unsynced_bytes: 0,
+            unflushed_bytes: 0,
+        };
+        committer.tell_status();
+        committer
+    }
+
+    /// Works until the store is closed or dropped.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            let mut next = Some(first);
+            while let Some(request) = next.take() {
+                // Compaction and maintenance have a batch of their own.
+                let (weight, is_alone) = request.weight();
+                if is_alone {
+                    self.process(std::mem::take(&mut batch), bytes);
+                    if self.process_alone(request) {
+                        return;
+                    }
+                    bytes = 0;
+                } else {
+                    bytes += weight;
+                    batch.push(request);
+                }
+                if batch.len() < BATCH_REQUESTS && bytes < BATCH_BYTES {
+                    next = requests.try_recv().ok();
+                }
+            }
+            self.process(batch, bytes);
+        }
+        // Dropped without being closed: leave the packs as a clean end would.
+        let _ = self.close();
+    }
+
+    /// Decides, writes, syncs, indexes and answers one batch.
+    fn process(&mut self, batch: Vec<Request>, bytes: u64) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(error) = self.make_ready(bytes) {
+            batch.into_iter().for_each(|request| request.refuse(&error));
+            return;
+        }
+        let before = (self.sequence, self.logs.iter().map(LocationLog::tip).collect::<Vec<_>>());
+        let mut answers = Vec::new();
+        let mut permits = Vec::new();
+        let reading = self.reading.clone();
+        let read_list = |id: &_, row: &_| reading.read_list(id, row);
+        let mut unsynced = std::mem::take(&mut self.unsynced);
+        let view = View::new(&reading.index, Some(&unsynced), self.logs.len(), &read_list);
+        let mut decide = Decide::new(self, view);
+        let mut needs_sync = false;
+        let mut commits = 0;
+        for request in batch {
+            match request {
+                Request::Append { blocks, reply, permit } => {
+                    match decide.append(blocks) {
+                        Ok(pins) => answers.push(Answer::Append(reply, pins)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                    permits.push(permit);
+                }
+                Request::Commit { commit, reply, permit } => {
+                    match decide.commit(commit) {
+                        Ok(sequence) => {
+                            needs_sync = true;
+                            commits += 1;
+                            answers.push(Answer::Commit(reply, Committed { sequence }));
+                        }
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                    permits.push(permit);
+                }
+                _ => {}
+            }
+        }
+        let (top, held_pins, broken) = decide.finish();
+        let result = self.write(before.0, &before.1, broken).map(|()| {
+            let blocks = top.placed_blocks().map(|(id, row)| (id, row.clone())).collect::<Vec<_>>();
+            let tags = top.found_tags().map(|(tag, row)| (tag, row.clone())).collect::<Vec<_>>();
+            unsynced.absorb(top);
+            (blocks, tags)
+        });
+        self.unsynced = unsynced;
+        if result.is_err() {
+            // Taking the batch back synced what came before it; now that counts as durable too.
+            let _ = self.sync();
+        }
+        let result = result.and_then(|(blocks, tags)| {
+            needs_sync |= self.unsynced_bytes >= UNSYNCED_BYTES || self.unsynced.len() >= UNSYNCED_ROWS;
+            if needs_sync {
+                return self.sync();
+            }
+            self.reading.publish(blocks, tags);
+            Ok(())
+        });
+        if result.is_ok() {
+            self.status.commits.fetch_add(commits, Ordering::Relaxed);
+        }
+        answers.into_iter().for_each(|answer| answer.send(&result));
+        drop(held_pins);
+        self.tell_status();
+    }
+
+    /// Handles a request that shares its batch with no other. True when the committer is to end.
+    fn process_alone(&mut self, request: Request) -> bool {
+        match request {
+            Request::Carry { carry, reply } => {
+                let result = self.carry(carry);
+                Answer::Carry(reply, *result.as_ref().unwrap_or(&0)).send(&result.map(drop));
+            }
+            Request::Forget { location, pack, is_gone, reply } => {
+                let result = self.forget(location, pack, is_gone);
+                Answer::Done(reply).send(&result);
+            }
+            Request::Settle { roll, reply } => {
+                let result = self.settle(roll);
+                Answer::Done(reply).send(&result);
+            }
+            Request::Close { reply } => {
+                let result = self.close();
+                Answer::Done(reply).send(&result);
+                return true;
+            }
+            Request::Append { .. } | Request::Commit { .. } => {}
+        }
+        self.tell_status();
+        false
+    }
+
+    /// Makes sure that a batch of this size can be written: writes are allowed, the index keeps up, packs have room.
+    fn make_ready(&mut self, bytes: u64) -> Result<(), WriteError> {
+        if let Some(why) = self.status.read_only() {
+            return Err(WriteError::ReadOnly(why));
+        }
+        let start = Instant::now();
+        loop {
+            match self.reading.index.pressure() {
+                Pressure::None => break,
+                Pressure::Wait if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(2)),
+                Pressure::Wait => return Err(WriteError::Io("the index does not keep up".to_owned())),
+                Pressure::Stuck(why) => {
+                    tracing::warn!(why, "writes are refused until the index can be written");
+                    return Err(WriteError::NoSpace);
+                }
+            }
+        }
+        if self.logs.iter().all(|log| log.has_room(bytes)) {
+            return Ok(());
+        }
+        self.sync()?;
+        for log in self.logs.iter_mut().filter(|log| !log.has_room(bytes)) {
+            log.roll().map_err(|error| write_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was planned, unless deciding broke off. On failure the packs end again where they ended before.
+    fn write(&mut self, sequence: u64, tips: &[Tip], broken: Option<WriteError>) -> Result<(), WriteError> {
+        if let Some(error) = broken {
+            self.logs.iter_mut().for_each(LocationLog::unplan);
+            self.sequence = sequence;
+            return Err(error);
+        }
+        let from: u64 = tips.iter().map(|tip| tip.end).sum();
+        let to: u64 = self.logs.iter().map(|log| log.tip().end).sum();
+        let failed = self.logs.iter_mut().find_map(|log| log.write().err());
+        let Some(error) = failed else {
+            self.unsynced_bytes += to - from;
+            self.unflushed_bytes += to - from;
+            return Ok(());
+        };
+        tracing::warn!(%error, "a batch could not be written");
+        self.sequence = sequence;
+        for (log, tip) in self.logs.iter_mut().zip(tips) {
+            // What was synced before stays marked as synced only if nothing unsynced lies before it.
+            if let Err(error) = log.roll_back(*tip) {
+                self.status.refuse_writes(format!("a failed write could not be taken back: {error}"));
+            }
+        }
+        Err(write_error(&error))
+    }
+
+    /// Makes everything written durable and brings it into the index.
+    fn sync(&mut self) -> Result<(), WriteError> {
+        if let Some(error) = self.sync_logs() {
+            tracing::error!(%error, "a sync failed; its batch is taken back and the pack is closed");
+            return Err(write_error(&error));
+        }
+        self.durable = self.sequence;
+        let layer = std::mem::take(&mut self.unsynced);
+        if layer.len() > 0 {
+            self.reading.index.apply(layer.into_changes(), Some(&self.mark()));
+        }
+        self.reading.clear_pending();
+        self.unsynced_bytes = 0;
+        if self.unflushed_bytes >= FLUSH_BYTES {
+            self.unflushed_bytes = 0;
+            self.reading.index.start_flush();
+        }
+        Ok(())
+    }
+
+    /// Syncs every location that needs it. After a failure all locations are back where they were synced before.
+    fn sync_logs(&mut self) -> Option<io::Error> {
+        let mut dirty: Vec<&mut LocationLog> = self.logs.iter_mut().filter(|log| log.is_dirty()).collect();
+        self.status.syncs.fetch_add(u64::from(!dirty.is_empty()), Ordering::Relaxed);
+        let synced = self.limits.is_synced;
+        let before: Vec<Tip> = dirty.iter().map(|log| log.synced()).collect();
+        let results: Vec<io::Result<()>> = match &mut dirty[..] {
+            [] => return None,
+            [log] => vec![log.sync(synced)],
+            logs => thread::scope(|scope| {
+                let syncs: Vec<_> = logs.iter_mut().map(|log| scope.spawn(|| log.sync(synced))).collect();
+                let join = |sync: thread::ScopedJoinHandle<'_, _>| {
+                    sync.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))
+                };
+                syncs.into_iter().map(join).collect()
+            }),
+        };
+        if results.iter().all(Result::is_ok) {
+            return None;
+        }
+        let mut first = None;
+        for ((log, result), tip) in dirty.into_iter().zip(results).zip(before) {
+            let undone = match result {
+                Ok(()) => log.roll_back(tip),
+                Err(error) => {
+                    first.get_or_insert(error);
+                    log.abandon()
+                }
+            };
+            if let Err(error) = undone {
+                tracing::error!(%error, "what was not synced could not be cut off; the next pack will tell where this one ends");
+            }
+        }
+        self.unsynced = Layer::default();
+        self.unsynced_bytes = 0;
+        self.reading.clear_pending();
+        self.sequence = self.durable;
+        first
+    }
+
+    /// Carries the live part of a pack over. Answers how many bytes that took.
+    fn carry(&mut self, carry: Carry) -> Result<u64, WriteError> {
+        let bytes = carry.blocks.iter().map(|block| block.from.weight()).sum::<u64>()
+            + carry.operations.iter().map(Operation::encoded_len).sum::<u64>()
+            + 1_024;
+        self.make_ready(bytes)?;
+        // Nothing unsynced below, so that taking back a failure is simple.
+        self.sync()?;
+        let before = (self.sequence, self.logs.iter().map(LocationLog::tip).collect::<Vec<_>>());
+        let reading = self.reading.clone();
+        let read_list = |id: &_, row: &_| reading.read_list(id, row);
+        let view = View::new(&reading.index, None, self.logs.len(), &read_list);
+        let mut decide = Decide::new(self, view);
+        let decided = decide.carry(carry);
+        let (top, _, broken) = decide.finish();
+        let broken = broken.or(decided.as_ref().err().cloned());
+        let result = self.write(before.0, &before.1, broken).and(decided);
+        let result = result.and_then(|bytes| {
+            self.unsynced = top;
+            self.sync().map(|()| bytes)
+        });
+        self.reading.pins.end_condemning();
+        result
+    }
+
+    /// Takes a pack out of the index, which is on disk when this returns: first marked, and removed when the file `is_gone`.
+    fn forget(&mut self, location: u8, pack: u64, is_gone: bool) -> Result<(), WriteError> {
+        self.sync()?;
+        let mut layer = Layer::default();
+        layer.forget_pack(location, pack);
+        if !is_gone {
+            let reading = self.reading.clone();
+            let mut view = View::new(&reading.index, None, self.logs.len(), &|_, _| None);
+            view.pack(location, pack)?.done = u64::MAX;
+            layer = view.top;
+        }
+        self.reading.index.apply(layer.into_changes(), Some(&self.mark()));
+        if is_gone {
+            return Ok(());
+        }
+        self.unflushed_bytes = 0;
+        self.reading.index.flush().map_err(|error| index_error(&error))
+    }
+
+    fn settle(&mut self, roll: bool) -> Result<(), WriteError> {
+        self.sync()?;
+        if roll {
+            for log in self.logs.iter_mut().filter(|log| log.tip().end > crate::frame::PACK_HEADER) {
+                log.roll().map_err(|error| write_error(&error))?;
+            }
+        }
+        self.unflushed_bytes = 0;
+        self.reading.index.flush().map_err(|error| index_error(&error))
+    }
+
+    fn close(&mut self) -> Result<(), WriteError> {
+        if self.status.read_only().is_some() {
+            return Ok(());
+        }
+        self.settle(false)?;
+        for log in &mut self.logs {
+            log.trim().map_err(|error| write_error(&error))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        let tips = self.logs.iter().map(LocationLog::tip).collect();
+        Mark { store_id: self.store_id, sequence: self.sequence, durable: self.durable, tips }
+    }
+
+    fn tell_status(&self) {
+        self.status.sequence.store(self.sequence, Ordering::Relaxed);
+        self.status.durable.store(self.durable, Ordering::Relaxed);
+        *hold(&self.status.active) = self.logs.iter().map(LocationLog::active_pack).collect();
+    }
+}
+
+impl Request {
+    /// An upper bound of the bytes that it takes, and whether it has a batch of its own.
+    fn weight(&self) -> (u64, bool) {
+        match self {
+            Self::Append { blocks, .. } => (256 + crate::commit::blocks_weight(blocks), false),
+            Self::Commit { commit, .. } => (commit.weight(), false),
+            _ => (0, true),
+        }
+    }
+
+    /// Answers without doing anything. Whoever has gone away needs no answer.
+    fn refuse(self, error: &WriteError) {
+        let error = error.clone();
+        match self {
+            Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::Commit { reply, .. } => drop(reply.send(Err(error.into()))),
+            Self::Carry { reply, .. } => drop(reply.send(Err(error))),
+            Self::Forget { reply, .. } | Self::Settle { reply, .. } | Self::Close { reply } => {
+                drop(reply.send(Err(error)));
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn send(self, result: &Result<(), WriteError>) {
+        let result = result.clone();
+        match self {
+            Self::Append(reply, pins) => drop(reply.send(result.map(|()| pins))),
+            Self::Commit(reply, committed) => {
+                drop(reply.send(result.map(|()| committed).map_err(CommitError::from)))
+            }
+            Self::Carry(reply, bytes) => drop(reply.send(result.map(|()| bytes))),
+            Self::Done(reply) => drop(reply.send(result)),
+        }
+    }
+}
+
+pub(crate) fn write_error(error: &io::Error) -> WriteError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::NoSpace,
+        _ => WriteError::Io(error.to_string()),
+    }
+}
+
+pub(crate) fn index_error(error: &IndexError) -> WriteError {
+    WriteError::Io(format!("the index: {error}"))
+}

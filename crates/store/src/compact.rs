@@ -1,0 +1,332 @@
+//! Compaction: frees the space of packs that hold mostly what nobody needs.
+//!
+//! A thread of the store looks at the packs from time to time. What lives in a pack is carried to the end of the log through the committer, in parts of at
+//! most 1 MiB, at a bounded rate; the index notes after each part how far that has come. Then the pack is taken out of the index, the index is
+//! written to disk, and only then the file is removed. A crash at any point leaves at most copies, or a pack that the next opening removes.
+
+use crate::{
+    committer::{Carry, CarryBlock, Request, Status},
+    error::WriteError,
+    frame::{Operation, PACK_HEADER},
+    index::IndexError,
+    read::Reading,
+    rows::PackRow,
+    sync::hold,
+    walk::{Depth, Frame, Step, Walk},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most bytes that are carried at once.
+const PART_BYTES: u64 = 1 << 20;
+
+/// When and how fast packs are compacted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compaction {
+    /// Packs of which more than this share is dead are compacted.
+    pub dead_share: f64,
+    /// Bytes that are read per second in the background; 0 for as fast as the disk.
+    pub bytes_per_second: u64,
+    /// How often the packs are looked at; `None` for never.
+    pub every: Option<Duration>,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { dead_share: 0.5, bytes_per_second: 32 << 20, every: Some(Duration::from_secs(30)) }
+    }
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Packs that are gone.
+    pub packs: u64,
+    /// Their size in bytes.
+    pub freed: u64,
+    /// Bytes that were written for what lives.
+    pub carried: u64,
+    /// Packs that could not be compacted because something in them is damaged.
+    pub damaged: u64,
+}
+
+/// Why compaction stopped. What was done until then stays done, and the next run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// Carrying over was refused.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A pack cannot be read or removed.
+    #[error("cannot read or remove a pack: {0}")]
+    Pack(#[from] io::Error),
+    /// The index cannot be read.
+    #[error("cannot read the index: {0}")]
+    Index(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Stopped,
+}
+
+impl From<IndexError> for CompactError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error.0)
+    }
+}
+
+/// Compacts packs, one at a time: whoever compacts holds the lock around it, since two at one pack would miscount what they leave behind.
+pub(crate) struct Compactor {
+    reading: Arc<Reading>,
+    status: Arc<Status>,
+    requests: mpsc::Sender<Request>,
+    store_id: [u8; 16],
+    stop: Arc<Stop>,
+    /// Packs with damage in them: they stay as they are.
+    damaged: HashSet<(u8, u64)>,
+}
+
+#[derive(Default)]
+struct Stop {
+    is_stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// The thread that compacts in the background.
+pub(crate) struct Background {
+    stop: Arc<Stop>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Background {
+    pub(crate) fn start(compaction: Compaction, compactor: Arc<Mutex<Compactor>>) -> io::Result<Self> {
+        let stop = hold(&compactor).stop.clone();
+        let stopped = stop.clone();
+        let Some(every) = compaction.every else { return Ok(Self { stop, thread: None }) };
+        let run = move || {
+            while !stopped.wait(every) {
+                let result = hold(&compactor).run(compaction.dead_share, compaction.bytes_per_second);
+                match result {
+                    Ok(done) if done.packs > 0 => tracing::info!(?done, "packs were compacted"),
+                    Ok(_) | Err(CompactError::Stopped) => {}
+                    Err(error) => tracing::warn!(%error, "compaction stopped; it is tried again"),
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("jsfs-compact".to_owned()).spawn(run)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread; at most one part is carried meanwhile.
+    pub(crate) fn stop(mut self) {
+        *hold(&self.stop.is_stopped) = true;
+        self.stop.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the panic hook; nothing is lost by it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Stop {
+    /// Waits; true when it was stopped.
+    fn wait(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut is_stopped = hold(&self.is_stopped);
+        while !*is_stopped {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            is_stopped = self
+                .changed
+                .wait_timeout(is_stopped, left)
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
+
+impl Compactor {
+    pub(crate) fn new(
+        reading: Arc<Reading>,
+        status: Arc<Status>,
+        requests: mpsc::Sender<Request>,
+        store_id: [u8; 16],
+    ) -> Self {
+        Self { reading, status, requests, store_id, stop: Arc::default(), damaged: HashSet::new() }
+    }
+
+    /// Compacts every pack whose dead share is above `dead_share`, worst first.
+    pub(crate) fn run(&mut self, dead_share: f64, bytes_per_second: u64) -> Result<Compacted, CompactError> {
+        let mut done = Compacted::default();
+        while let Some((location, number, row)) = self.worst(dead_share)? {
+            match self.compact(location, number, row, bytes_per_second, &mut done)? {
+                true => {
+                    done.packs += 1;
+                    done.freed += row.end;
+                }
+                false => {
+                    self.damaged.insert((location, number));
+                    done.damaged += 1;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// The pack that is most worth compacting.
+    fn worst(&self, dead_share: f64) -> Result<Option<(u8, u64, PackRow)>, CompactError> {
+        let active = hold(&self.status.active).clone();
+        let mut pinned: HashMap<(u8, u64), u64> = HashMap::new();
+        for id in self.reading.pins.all() {
+            if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0)
+                && let Some(place) = row.places.first()
+            {
+                *pinned.entry((place.location, place.pack)).or_default() += place.weight();
+            }
+        }
+        let mut worst: Option<(f64, (u8, u64, PackRow))> = None;
+        for (location, number, row) in self.reading.index.packs()? {
+            let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
+            if is_active || self.damaged.contains(&(location, number)) {
+                continue;
+            }
+            let live = row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
+            let total = row.end.saturating_sub(PACK_HEADER).max(1);
+            let share = 1.0 - live as f64 / total as f64;
+            // What was begun is finished; what was finished is removed.
+            let share = if row.done > 0 { 2.0 } else { share };
+            if share > dead_share && worst.as_ref().is_none_or(|(most, _)| share > *most) {
+                worst = Some((share, (location, number, row)));
+            }
+        }
+        Ok(worst.map(|(_, pack)| pack))
+    }
+
+    /// Carries what lives in a pack and removes it. False when something in it is damaged.
+    fn compact(
+        &mut self,
+        location: u8,
+        number: u64,
+        row: PackRow,
+        bytes_per_second: u64,
+        done: &mut Compacted,
+    ) -> Result<bool, CompactError> {
+        if !row.is_forgotten() {
+            let file = self.reading.pack(location, number)?;
+            let mut walk = Walk::new(file.clone(), self.store_id, Depth::Everything, row.done)?;
+            let mut part = Part::default();
+            loop {
+                let frame = match walk.step()? {
+                    Step::Frame(frame) if frame.start < row.end => frame,
+                    Step::Bad(bad) if bad.offset < row.end => {
+                        let at = self.describe(location, number, bad.offset);
+                        tracing::error!(
+                            at,
+                            what = bad.what,
+                            "a pack is damaged and is not compacted; run jsfs check"
+                        );
+                        return Ok(false);
+                    }
+                    _ => break,
+                };
+                let started = Instant::now();
+                let bytes = frame.end - frame.start;
+                done.carried += self.take(location, number, &frame, &mut part)?;
+                self.throttle(bytes, bytes_per_second, started)?;
+            }
+            done.carried += self.send(location, number, &mut part, row.end)?;
+            self.ask(|reply| Request::Forget { location, pack: number, is_gone: false, reply })?;
+        }
+        let backend = &self.reading.locations[usize::from(location)];
+        match backend.remove_pack(number) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => backend.sync_packs()?,
+        }
+        self.reading.forget_pack(location, number);
+        self.ask(|reply| Request::Forget { location, pack: number, is_gone: true, reply })?;
+        Ok(true)
+    }
+
+    /// Gathers a frame's contents, sending parts on the way. Answers the bytes written.
+    fn take(&self, location: u8, number: u64, frame: &Frame, part: &mut Part) -> Result<u64, CompactError> {
+        let mut written = 0;
+        for (head, from, bytes) in frame.blocks(location, number) {
+            let is_redundant = self.has_other_copy(&head.id, location, number)?;
+            part.bytes += from.weight();
+            part.blocks.push(CarryBlock { head: head.clone(), from, bytes, is_redundant });
+            if part.bytes >= PART_BYTES {
+                written += self.send(location, number, part, part.done)?;
+            }
+        }
+        // A frame's operations are carried at once with the note that the frame is done: leaving one behind twice would miscount.
+        for operation in &frame.description.operations {
+            part.bytes += operation.encoded_len();
+            part.operations.push(operation.clone());
+        }
+        part.done = frame.end;
+        if part.bytes >= PART_BYTES {
+            written += self.send(location, number, part, part.done)?;
+        }
+        Ok(written)
+    }
+
+    /// Whether the block lies elsewhere too, whole.
+    fn has_other_copy(&self, id: &crate::BlockId, location: u8, number: u64) -> Result<bool, CompactError> {
+        let row = self.reading.row(id)?.unwrap_or_default();
+        let is_other = |place: &&crate::rows::Place| (place.location, place.pack) != (location, number);
+        let others: Vec<_> = row.places.iter().filter(is_other).copied().collect();
+        Ok(!others.is_empty() && self.reading.block_at(id, &others).is_ok())
+    }
+
+    fn send(&self, location: u8, pack: u64, part: &mut Part, done: u64) -> Result<u64, CompactError> {
+        let Part { blocks, operations, .. } = std::mem::take(part);
+        part.done = done;
+        let carry = Carry { location, pack, blocks, operations, done };
+        self.ask(|reply| Request::Carry { carry, reply })
+    }
+
+    /// Hands a request to the committer and waits.
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, WriteError>>) -> Request,
+    ) -> Result<T, CompactError> {
+        if *hold(&self.stop.is_stopped) {
+            return Err(CompactError::Stopped);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.requests.blocking_send(request(reply)).map_err(|_| WriteError::Closed)?;
+        Ok(answer.blocking_recv().map_err(|_| WriteError::Closed)??)
+    }
+
+    fn throttle(&self, bytes: u64, bytes_per_second: u64, started: Instant) -> Result<(), CompactError> {
+        if bytes_per_second == 0 {
+            return Ok(());
+        }
+        let due = Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64);
+        match self.stop.wait(due.saturating_sub(started.elapsed())) {
+            true => Err(CompactError::Stopped),
+            false => Ok(()),
+        }
+    }
+
+    fn describe(&self, location: u8, number: u64, offset: u64) -> String {
+        crate::read::describe_at(&self.reading.locations, location, number, offset)
+    }
+}
+
+/// What is carried next.
+#[derive(Default)]
+struct Part {
+    blocks: Vec<CarryBlock>,
+    operations: Vec<Operation>,
+    bytes: u64,
+    /// The end of the last frame that is wholly in this part or an earlier one.
+    done: u64,
+}

@@ -1,0 +1,383 @@
+//! The derived index: an LSM tree (the one inside fjall) without a journal, because the packs are the journal.
+//!
+//! Rows are written to a memtable; a maintenance thread flushes it to tables and compacts those. Each batch carries the [`Mark`], and a memtable
+//! is only ever changed between batches, so whatever survives a crash is the state after some batch, and its mark says which one. What came after
+//! it is replayed from the packs. Nothing here is ever the only copy of anything.
+//!
+//! When the disk is full a flush fails and is tried again; meanwhile memtables pile up to a bound, after which [`Index::pressure`] tells the
+//! committer to refuse writes. Reads are not disturbed.
+
+use crate::rows::{
+    BLOCK, BlockRow, CHUNK, ENTRY, KeyRow, MARK, Mark, PACK, PackRow, TOMBSTONE, TagRow, pack_key, prefixed,
+};
+use crate::{
+    id::{BlockId, Tag},
+    sync::{hold, share},
+};
+use bytes::Bytes;
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, SequenceNumberCounter, compaction::Leveled,
+};
+use std::{
+    collections::HashSet,
+    fs,
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// A memtable is flushed when it has grown to this many bytes.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Writes are refused while this many memtables wait for a disk that is full.
+const SEALED_MAX: usize = 4;
+const CACHE_BYTES: u64 = 24 << 20;
+const FILES_MAX: usize = 64;
+const TABLE_BYTES: u64 = 32 << 20;
+/// A failed flush is tried again after this time.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why the index failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct IndexError(pub(crate) String);
+
+impl From<lsm_tree::Error> for IndexError {
+    fn from(error: lsm_tree::Error) -> Self {
+        Self(format!("{error:?}"))
+    }
+}
+
+fn malformed() -> IndexError {
+    IndexError("a row is malformed".to_owned())
+}
+
+/// Whether the index can take more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    None,
+    /// Flushing is behind; wait a little.
+    Wait,
+    /// Flushing fails; the reason.
+    Stuck(String),
+}
+
+/// One change of a row: its key, and its new value unless it goes.
+pub(crate) type RowChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// The index of one store.
+pub(crate) struct Index {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Removed with the index when it was only for this process.
+    temporary: Option<PathBuf>,
+}
+
+struct Shared {
+    tree: AnyTree,
+    path: PathBuf,
+    sequence: SequenceNumberCounter,
+    /// Rows below this number may be seen by snapshots.
+    visible: AtomicU64,
+    /// Held shared while a snapshot is made, so that the number below which old versions may go is no reader's.
+    making_snapshot: RwLock<()>,
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    is_wanted: bool,
+    is_closing: bool,
+    is_memory_only: bool,
+    failure: Option<String>,
+}
+
+impl Index {
+    /// Opens or creates the index in a directory that nobody else uses.
+    pub(crate) fn open(path: &Path, is_temporary: bool) -> Result<Self, IndexError> {
+        fs::create_dir_all(path).map_err(|error| IndexError(error.to_string()))?;
+        let sequence = SequenceNumberCounter::default();
+        let visible = SequenceNumberCounter::default();
+        let config = Config::new(path, sequence.clone(), visible)
+            .use_cache(Arc::new(Cache::with_capacity_bytes(CACHE_BYTES)))
+            .use_descriptor_table(Some(Arc::new(DescriptorTable::new(FILES_MAX))));
+        // The engine asserts in places what a damaged file can violate; the index is only derived, so that counts as damage too.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let tree = opened.map_err(|_| IndexError("its files are inconsistent".to_owned()))??;
+        let next = tree.get_highest_seqno().map_or(1, |highest| highest + 1);
+        sequence.fetch_max(next);
+        let shared = Arc::new(Shared {
+            tree,
+            path: path.to_owned(),
+            visible: AtomicU64::new(next),
+            sequence,
+            making_snapshot: RwLock::default(),
+            work: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let worker = shared.clone();
+        let thread = thread::Builder::new()
+            .name("jsfs-index".to_owned())
+            .spawn(move || worker.maintain())
+            .map_err(|error| IndexError(error.to_string()))?;
+        let temporary = is_temporary.then(|| path.to_owned());
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), temporary })
+    }
+
+    /// Applies changes and the mark at once: no snapshot sees a part of them.
+    pub(crate) fn apply(&self, changes: Vec<RowChange>, mark: Option<&Mark>) {
+        let shared = &self.shared;
+        let sequence = shared.sequence.next();
+        for (key, value) in changes {
+            match value {
+                Some(value) => shared.tree.insert(Bytes::from(key), Bytes::from(value), sequence),
+                None => shared.tree.remove(Bytes::from(key), sequence),
+            };
+        }
+        if let Some(mark) = mark {
+            shared.tree.insert(Bytes::from_static(&[MARK]), Bytes::from(mark.encode()), sequence);
+        }
+        shared.visible.store(sequence + 1, Ordering::Release);
+        if shared.tree.active_memtable().size() >= MEMTABLE_BYTES {
+            self.start_flush();
+        }
+    }
+
+    /// From now on nothing is written to tables. For a store that takes no writes.
+    pub(crate) fn keep_in_memory(&self) {
+        hold(&self.shared.work).is_memory_only = true;
+    }
+
+    /// Has the maintenance thread write everything applied so far to tables. Only between batches.
+    pub(crate) fn start_flush(&self) {
+        if hold(&self.shared.work).is_memory_only {
+            return;
+        }
+        self.shared.tree.rotate_memtable();
+        hold(&self.shared.work).is_wanted = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Writes everything applied so far to tables and waits for that. Only between batches.
+    pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        self.start_flush();
+        loop {
+            if self.shared.tree.sealed_memtable_count() == 0 {
+                return Ok(());
+            }
+            let work = hold(&self.shared.work);
+            if let Some(failure) = &work.failure {
+                return Err(IndexError(failure.clone()));
+            }
+            let waited = self.shared.changed.wait_timeout(work, Duration::from_millis(20));
+            drop(waited);
+        }
+    }
+
+    /// Whether more may be applied.
+    pub(crate) fn pressure(&self) -> Pressure {
+        if self.shared.tree.sealed_memtable_count() < SEALED_MAX {
+            return Pressure::None;
+        }
+        match &hold(&self.shared.work).failure {
+            Some(failure) => Pressure::Stuck(failure.clone()),
+            None => Pressure::Wait,
+        }
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.shared.tree.disk_space()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, IndexError> {
+        let value = self.shared.tree.get(key, lsm_tree::SeqNo::MAX)?;
+        Ok(value.map(Bytes::from))
+    }
+
+    /// The row of a live entry.
+    pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<KeyRow>, IndexError> {
+        let value = self.get(&prefixed(ENTRY, key))?;
+        value.map(|value| KeyRow::decode(&value, true).ok_or_else(malformed)).transpose()
+    }
+
+    /// The row of a tombstone.
+    pub(crate) fn tombstone(&self, key: &[u8]) -> Result<Option<KeyRow>, IndexError> {
+        let value = self.get(&prefixed(TOMBSTONE, key))?;
+        value.map(|value| KeyRow::decode(&value, false).ok_or_else(malformed)).transpose()
+    }
+
+    /// The row of a block.
+    pub(crate) fn block(&self, id: &BlockId) -> Result<Option<BlockRow>, IndexError> {
+        let value = self.get(&prefixed(BLOCK, id.as_bytes()))?;
+        value.map(|value| BlockRow::decode(&value).ok_or_else(malformed)).transpose()
+    }
+
+    /// The row of a tag.
+    pub(crate) fn tag(&self, tag: &Tag) -> Result<Option<TagRow>, IndexError> {
+        let value = self.get(&prefixed(CHUNK, tag))?;
+        value.map(|value| TagRow::decode(&value).ok_or_else(malformed)).transpose()
+    }
+
+    /// The row of a pack.
+    pub(crate) fn pack(&self, location: u8, number: u64) -> Result<Option<PackRow>, IndexError> {
+        let value = self.get(&pack_key(location, number))?;
+        value.map(|value| PackRow::decode(&value).ok_or_else(malformed)).transpose()
+    }
+
+    /// All packs, by location and number.
+    pub(crate) fn packs(&self) -> Result<Vec<(u8, u64, PackRow)>, IndexError> {
+        let mut packs = Vec::new();
+        for row in self.scan(Bound::Included(vec![PACK]), Bound::Excluded(vec![PACK + 1])) {
+            let (key, value) = row?;
+            let number = key.get(2..).and_then(|digits| digits.try_into().ok()).map(u64::from_be_bytes);
+            let row = PackRow::decode(&value).ok_or_else(malformed)?;
+            packs.push((key[1], number.ok_or_else(malformed)?, row));
+        }
+        Ok(packs)
+    }
+
+    /// How far the index has followed the packs; `None` when it never finished.
+    pub(crate) fn mark(&self) -> Result<Option<Mark>, IndexError> {
+        Ok(self.get(&[MARK])?.and_then(|value| Mark::decode(&value)))
+    }
+
+    /// A snapshot of the rows between two index keys.
+    pub(crate) fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Rows {
+        let _making = share(&self.shared.making_snapshot);
+        let visible = self.shared.visible.load(Ordering::Acquire);
+        Rows(self.shared.tree.range::<Vec<u8>, _>((from, to), visible, None))
+    }
+
+    /// Ends the maintenance thread. What was not flushed is replayed at the next opening.
+    pub(crate) fn close(&self) {
+        hold(&self.shared.work).is_closing = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = hold(&self.thread).take() {
+            // A panic there has been reported by the panic hook; nothing is lost by it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(path) = &self.temporary {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Rows of a snapshot, from both ends.
+pub(crate) struct Rows(Box<dyn DoubleEndedIterator<Item = lsm_tree::IterGuardImpl> + Send>);
+
+impl Iterator for Rows {
+    type Item = Result<(Bytes, Bytes), IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(open_row)
+    }
+}
+
+impl DoubleEndedIterator for Rows {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(open_row)
+    }
+}
+
+fn open_row(guard: lsm_tree::IterGuardImpl) -> Result<(Bytes, Bytes), IndexError> {
+    let (key, value) = guard.into_inner()?;
+    Ok((key.into(), value.into()))
+}
+
+impl Shared {
+    /// Flushes and compacts until the index is closed.
+    fn maintain(&self) {
+        loop {
+            let mut work = hold(&self.work);
+            while !work.is_wanted && !work.is_closing {
+                work = if work.failure.is_some() {
+                    let (mut work, _) = self
+                        .changed
+                        .wait_timeout(work, RETRY)
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
+                    work.is_wanted = true;
+                    work
+                } else {
+                    self.changed.wait(work).unwrap_or_else(std::sync::PoisonError::into_inner)
+                };
+            }
+            if work.is_closing {
+                return;
+            }
+            work.is_wanted = false;
+            drop(work);
+            let result = self.flush_and_compact();
+            let mut work = hold(&self.work);
+            if let Err(error) = &result {
+                tracing::warn!(%error, "the index could not be written; trying again");
+            }
+            work.failure = result.err().map(|error| error.to_string());
+            drop(work);
+            self.changed.notify_all();
+        }
+    }
+
+    fn flush_and_compact(&self) -> Result<(), IndexError> {
+        let first_new = self.tree.get_next_table_id();
+        let result = catch_unwind(AssertUnwindSafe(|| self.flush_and_compact_inner()));
+        let result = result.unwrap_or_else(|_| Err(IndexError("its maintenance failed".to_owned())));
+        if result.is_err() {
+            self.remove_leftovers(first_new);
+        }
+        result
+    }
+
+    fn flush_and_compact_inner(&self) -> Result<(), IndexError> {
+        while self.tree.sealed_memtable_count() > 0 {
+            let lock = self.tree.get_flush_lock();
+            self.tree.flush(&lock, self.oldest_needed())?;
+            drop(lock);
+            self.changed.notify_all();
+        }
+        let strategy = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
+        loop {
+            let before = self.tree.get_next_table_id();
+            let tables = self.tree.table_count();
+            self.tree.compact(strategy.clone(), self.oldest_needed())?;
+            let is_flush_due = self.tree.sealed_memtable_count() > 0;
+            if is_flush_due || hold(&self.work).is_closing {
+                return Ok(());
+            }
+            if self.tree.get_next_table_id() == before && self.tree.table_count() == tables {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Versions of rows that are older than the newest one below this number are seen by nobody.
+    fn oldest_needed(&self) -> u64 {
+        let _no_reader = self.making_snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.visible.load(Ordering::Acquire).saturating_sub(1)
+    }
+
+    /// Removes what a failed flush or compaction left behind, which would otherwise add up while the disk is full.
+    fn remove_leftovers(&self, first_new: u64) {
+        let version = self.tree.current_version();
+        let known: HashSet<u64> = version.iter_tables().map(lsm_tree::Table::id).collect();
+        let Ok(directory) = fs::read_dir(self.path.join("tables")) else { return };
+        for file in directory.flatten() {
+            let id = file.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            if id.is_some_and(|id| id >= first_new && !known.contains(&id)) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The store: what callers hold, and the threads behind it.
+
+use crate::{
+    backend::{Backend, Directory, LockGuard, Memory},
+    chunk::Chunker,
+    commit::{Commit, Committed, Entry, NewBlock, check_blocks},
+    committer::{Committer, Request, Status},
+    compact::{Background, CompactError, Compacted, Compaction, Compactor},
+    error::{CommitError, OpenError, ReadError, WriteError},
+    finding::Opening,
+    id::{BlockId, Table, Tag},
+    log::PACK_MAX,
+    params::{Chunking, Parameters},
+    read::{FoundChunk, Reading},
+    recover::{Recovered, recover},
+    rows::{ENTRY, KeyRow, prefixed},
+    sync::hold,
+};
+use bytes::Bytes;
+use std::{
+    io,
+    ops::{Bound, RangeBounds},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Requests that may wait for the committer.
+const QUEUE: usize = 1_024;
+/// KiB of requests that may wait for the committer.
+const QUEUE_KIB: u32 = 64 << 10;
+/// The floor of free space unless one is given: this share of the disk, and at most so much.
+const FLOOR_SHARE: u64 = 64;
+const FLOOR_MAX: u64 = 1 << 30;
+
+/// Bounds that the operator may choose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) floor: u64,
+    pub(crate) is_synced: bool,
+}
+
+/// Where a store is and how it behaves.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    locations: Vec<Arc<dyn Backend>>,
+    index: Option<PathBuf>,
+    floor: Option<u64>,
+    is_synced: bool,
+    pack_max: u64,
+    chunking: Chunking,
+    compaction: Compaction,
+}
+
+impl OpenOptions {
+    /// A store in these locations, in their order. Without [`OpenOptions::index`] the index is temporary and rebuilt at each opening.
+    #[must_use]
+    pub fn new(locations: Vec<Arc<dyn Backend>>) -> Self {
+        Self {
+            locations,
+            index: None,
+            floor: None,
+            is_synced: true,
+            pack_max: PACK_MAX,
+            chunking: Chunking::default(),
+            compaction: Compaction::default(),
+        }
+    }
+
+    /// A store in a data directory, with packs in further directories too.
+    pub fn directory(root: impl Into<PathBuf>, further: &[PathBuf]) -> Result<Self, OpenError> {
+        let root = root.into();
+        let mut locations: Vec<Arc<dyn Backend>> = Vec::new();
+        for path in std::iter::once(&root).chain(further) {
+            let opened = Directory::open(path);
+            let directory = opened
+                .map_err(|error| OpenError::io("create directories", &path.display().to_string(), error))?;
+            locations.push(Arc::new(directory));
+        }
+        Ok(Self::new(locations).index(root.join("index")))
+    }
+
+    /// A store in memory, of at most `total` bytes. Only its index uses the disk: a temporary directory.
+    #[must_use]
+    pub fn memory(total: u64) -> Self {
+        Self::new(vec![Arc::new(Memory::new(total))])
+    }
+
+    /// Keeps the index in this directory, which nobody else uses.
+    #[must_use]
+    pub fn index(mut self, path: impl Into<PathBuf>) -> Self {
+        self.index = Some(path.into());
+        self
+    }
+
+    /// Refuses new blocks while fewer bytes than this are free.
+    #[must_use]
+    pub const fn floor(mut self, bytes: u64) -> Self {
+        self.floor = Some(bytes);
+        self
+    }
+
+    /// Whether commits wait for the disk. Without it a power loss takes back the last commits, in order; a crash of the process takes none.
+    #[must_use]
+    pub const fn synced(mut self, is_synced: bool) -> Self {
+        self.is_synced = is_synced;
+        self
+    }
+
+    /// How a store that is created cuts chunks. An existing one keeps its parameters.
+    #[must_use]
+    pub const fn chunking(mut self, chunking: Chunking) -> Self {
+        self.chunking = chunking;
+        self
+    }
+
+    /// Closes packs at this size instead of 128 MiB; for tests.
+    #[must_use]
+    pub const fn pack_max(mut self, bytes: u64) -> Self {
+        self.pack_max = bytes;
+        self
+    }
+
+    /// When and how fast packs are compacted in the background.
+    #[must_use]
+    pub const fn compaction(mut self, compaction: Compaction) -> Self {
+        self.compaction = compaction;
+        self
+    }
+}
+
+/// A store. Clones are the same store; it closes when the last one is dropped or [`Store::close`] is called.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    requests: mpsc::Sender<Request>,
+    room: Arc<Semaphore>,
+    pub(crate) reading: Arc<Reading>,
+    pub(crate) status: Arc<Status>,
+    chunking: Chunking,
+    opening: Opening,
+    compactor: Arc<Mutex<Compactor>>,
+    threads: Mutex<Threads>,
+}
+
+/// What ends with the store, in this order: background compaction, then the committer, then the locks.
+#[derive(Default)]
+struct Threads {
+    background: Option<Background>,
+    committer: Option<thread::JoinHandle<()>>,
+    locks: Vec<LockGuard>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("opening", &self.inner.opening).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens a store, creating it if there is none. Blocks while packs are read.
+    pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        let mut locks = Vec::new();
+        for backend in &options.locations {
+            locks.push(lock(backend.as_ref())?);
+        }
+        let (parameters, is_new) = parameters(&options)?;
+        let is_temporary = options.index.is_none();
+        let index = match &options.index {
+            Some(path) => path.clone(),
+            None => temporary_path()?,
+        };
+        let recovered =
+            recover(options.locations.clone(), parameters.clone(), &index, is_temporary, options.pack_max)?;
+        let Recovered { reading, logs, mark, mut opening } = recovered;
+        opening.is_new = is_new;
+        let limits = Limits { floor: floor(&options), is_synced: options.is_synced };
+        let status = Arc::new(Status::default());
+        if let Some(finding) = opening.damage.first() {
+            status.refuse_writes(format!("acknowledged data is damaged: {finding}"));
+        }
+        let reading = Arc::new(reading);
+        let committer = Committer::new(reading.clone(), status.clone(), limits, logs, &mark);
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let spawned =
+            thread::Builder::new().name("jsfs-commit".to_owned()).spawn(move || committer.run(queue));
+        let committer = spawned.map_err(|error| OpenError::io("start a thread", "this process", error))?;
+        let store_id = parameters[0].store_id;
+        let compactor = Compactor::new(reading.clone(), status.clone(), requests.clone(), store_id);
+        let compactor = Arc::new(Mutex::new(compactor));
+        let background = Background::start(options.compaction, compactor.clone())
+            .map_err(|error| OpenError::io("start a thread", "this process", error))?;
+        let inner = Inner {
+            requests,
+            room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
+            reading,
+            status,
+            chunking: parameters[0].chunking,
+            opening,
+            compactor,
+            threads: Mutex::new(Threads { background: Some(background), committer: Some(committer), locks }),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.inner.opening
+    }
+
+    /// Why the store takes no writes, if so.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        self.inner.status.read_only()
+    }
+
+    /// How content is cut into chunks here.
+    #[must_use]
+    pub fn chunking(&self) -> Chunking {
+        self.inner.chunking
+    }
+
+    /// A chunker with the store's parameters.
+    #[must_use]
+    pub fn chunker(&self) -> Chunker {
+        Chunker::new(self.inner.chunking)
+    }
+
+    /// Reads an entry.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        let row = self.inner.reading.index.entry(&prefixed(table.0, key))?;
+        Ok(row.and_then(entry))
+    }
+
+    /// The entries of a table whose keys lie in a range, as they are now: later commits do not show. Goes from both ends.
+    pub fn scan(&self, table: Table, range: impl RangeBounds<Vec<u8>>) -> Scan {
+        let key = |key: &Vec<u8>| [&[ENTRY, table.0], &key[..]].concat();
+        let from = match range.start_bound() {
+            Bound::Included(start) => Bound::Included(key(start)),
+            Bound::Excluded(start) => Bound::Excluded(key(start)),
+            Bound::Unbounded => Bound::Included(vec![ENTRY, table.0]),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(end) => Bound::Included(key(end)),
+            Bound::Excluded(end) => Bound::Excluded(key(end)),
+            Bound::Unbounded => {
+                Bound::Excluded(table.0.checked_add(1).map_or(vec![ENTRY + 1], |next| vec![ENTRY, next]))
+            }
+        };
+        let (Bound::Included(first) | Bound::Excluded(first)) = &from else { return Scan(None) };
+        let (Bound::Included(last) | Bound::Excluded(last)) = &to else { return Scan(None) };
+        if first > last
+            || (first == last && !matches!((&from, &to), (Bound::Included(_), Bound::Included(_))))
+        {
+            return Scan(None);
+        }
+        Scan(Some(self.inner.reading.index.scan(from, to)))
+    }
+
+    /// The stored bytes of a block, verified against its id. Blocks while the disk is read.
+    pub fn block(&self, id: &BlockId) -> Result<Bytes, ReadError> {
+        self.inner.reading.block(id)
+    }
+
+    /// As [`Store::block`], but `None` where the block's bytes would have to be waited for. (The index may still be read from the disk; it is small and cached.)
+    pub fn block_now(&self, id: &BlockId) -> Result<Option<Bytes>, ReadError> {
+        self.inner.reading.block_now(id)
+    }
+
+    /// Whether the block is here.
+    pub fn has_block(&self, id: &BlockId) -> Result<bool, ReadError> {
+        Ok(self.inner.reading.row(id)?.is_some_and(|row| !row.places.is_empty()))
+    }
+
+    /// Pins a block that is here, so that it stays until the pin is dropped.
+    pub fn pin(&self, id: &BlockId) -> Result<Option<crate::Pin>, ReadError> {
+        let Some(pin) = self.inner.reading.pins.pin(*id) else { return Ok(None) };
+        Ok(self.has_block(id)?.then_some(pin))
+    }
+
+    /// Looks a chunk up. A hit is a block that this process has verified, pinned. Blocks while the disk is read.
+    pub fn find_chunk(&self, tag: &Tag) -> Result<Option<FoundChunk>, ReadError> {
+        self.inner.reading.find_chunk(tag)
+    }
+
+    /// Stores blocks ahead of the commit that will refer to them. They are durable only with that commit, and kept only while the pins are held.
+    /// Waits while too much is queued.
+    pub async fn append(&self, blocks: Vec<NewBlock>) -> Result<Vec<crate::Pin>, WriteError> {
+        check_blocks(&blocks)?;
+        let permit = self.room(crate::commit::blocks_weight(&blocks)).await?;
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Append { blocks, reply, permit }).await?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Makes changes, all or none. When this returns they are durable. A caller that stops waiting has not called the commit off.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+        commit.check()?;
+        let permit = self.room(commit.weight()).await?;
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Commit { commit, reply, permit }).await?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Syncs everything appended, writes the index to disk and begins new packs, so that compaction may look at all that was written before.
+    pub async fn settle(&self) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Settle { roll: true, reply }).await?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Compacts every pack of which more than `dead_share` is dead, now and as fast as the disk. The packs being written are not touched:
+    /// see [`Store::settle`]. Blocks.
+    pub fn compact(&self, dead_share: f64) -> Result<Compacted, CompactError> {
+        hold(&self.inner.compactor).run(dead_share, 0)
+    }
+
+    /// Ends the store: what was committed is durable anyway; this writes the index so that the next opening is quick, and unlocks the directory.
+    /// Blocks. Later calls of any clone fail.
+    pub fn close(self) -> Result<(), WriteError> {
+        self.inner.close()
+    }
+
+    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, WriteError> {
+        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).clamp(1, QUEUE_KIB);
+        self.inner.room.clone().acquire_many_owned(kib).await.map_err(|_| WriteError::Closed)
+    }
+
+    pub(crate) async fn request(&self, request: Request) -> Result<(), WriteError> {
+        self.inner.requests.send(request).await.map_err(|_| WriteError::Closed)
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), WriteError> {
+        let mut threads = hold(&self.threads);
+        if let Some(background) = threads.background.take() {
+            background.stop();
+        }
+        self.room.close();
+        let mut result = Ok(());
+        if let Some(committer) = threads.committer.take() {
+            let (reply, mut answer) = oneshot::channel();
+            // Not `blocking_send`: the store may be dropped inside a runtime.
+            let mut request = Request::Close { reply };
+            while let Err(mpsc::error::TrySendError::Full(back)) = self.requests.try_send(request) {
+                request = back;
+                thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let joined = committer.join();
+            result = answer.try_recv().unwrap_or(Err(WriteError::Closed));
+            if joined.is_err() {
+                result = Err(WriteError::Io("the committer panicked".to_owned()));
+            }
+        }
+        self.reading.index.close();
+        threads.locks.clear();
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the store was not closed cleanly; the next opening reads more");
+        }
+    }
+}
+
+/// Entries of a range, as of one moment.
+pub struct Scan(Option<crate::index::Rows>);
+
+impl Iterator for Scan {
+    type Item = Result<(Vec<u8>, Entry), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.as_mut()?.next().map(scanned)
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.as_mut()?.next_back().map(scanned)
+    }
+}
+
+fn scanned(row: Result<(Bytes, Bytes), crate::index::IndexError>) -> Result<(Vec<u8>, Entry), ReadError> {
+    let (key, value) = row?;
+    let row = KeyRow::decode(&value, true).and_then(entry);
+    let entry = row.ok_or_else(|| ReadError::Index("a row is malformed".to_owned()))?;
+    Ok((key[2..].to_vec(), entry))
+}
+
+fn entry(row: KeyRow) -> Option<Entry> {
+    let put = row.put?;
+    Some(Entry { sequence: row.sequence, index: row.index, references: put.references, value: put.value })
+}
+
+fn lock(backend: &dyn Backend) -> Result<LockGuard, OpenError> {
+    let place = backend.describe();
+    backend.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse { place },
+        _ => OpenError::io("lock the directory", &place, error),
+    })
+}
+
+/// The parameters of each location, written where the store is new.
+fn parameters(options: &OpenOptions) -> Result<(Vec<Parameters>, bool), OpenError> {
+    let count = u32::try_from(options.locations.len()).unwrap_or(u32::MAX);
+    let mut found = Vec::new();
+    for backend in &options.locations {
+        found.push(Parameters::read(backend.as_ref())?);
+    }
+    let first = found.iter().flatten().next().cloned();
+    let is_new = first.is_none();
+    let base = match first {
+        Some(first) => first,
+        None => {
+            Parameters { store_id: random_id()?, location: 0, locations: count, chunking: options.chunking }
+        }
+    };
+    let mut all = Vec::new();
+    for ((wanted, backend), found) in (0u32..).zip(&options.locations).zip(found) {
+        let expected = Parameters { location: wanted, locations: count, ..base.clone() };
+        let place = backend.describe();
+        match found {
+            Some(found) if found == expected => {}
+            Some(found) => {
+                let found = format!(
+                    "it is location {} of {} of store {}",
+                    found.location,
+                    found.locations,
+                    short(&found)
+                );
+                return Err(OpenError::WrongLocation { place, wanted, found });
+            }
+            None => {
+                refuse_orphaned_packs(backend.as_ref(), &expected)?;
+                expected.write(backend.as_ref())?;
+            }
+        }
+        all.push(expected);
+    }
+    Ok((all, is_new))
+}
+
+fn short(parameters: &Parameters) -> String {
+    parameters.store_id[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Packs without `store.json` are not written over.
+fn refuse_orphaned_packs(backend: &dyn Backend, expected: &Parameters) -> Result<(), OpenError> {
+    let place = backend.describe();
+    let packs = backend.packs().map_err(|error| OpenError::io("list packs", &place, error))?;
+    let Some(number) = packs.first() else { return Ok(()) };
+    let mut bytes = [0; 128];
+    let read = backend.open_pack(*number).and_then(|file| file.read_at(&mut bytes, 0));
+    let count = read.map_err(|error| OpenError::io("read a pack", &place, error))?;
+    let restore = match crate::frame::PackHeader::decode(&bytes[..count]) {
+        Ok(header) => {
+            let (store_id, chunking) = (header.store_id, header.chunking);
+            Parameters { store_id, location: header.location, locations: expected.locations, chunking }
+                .to_json()
+        }
+        Err(_) => "(the first pack's header is damaged too)".to_owned(),
+    };
+    Err(OpenError::MissingParameters { place, restore })
+}
+
+fn random_id() -> Result<[u8; 16], OpenError> {
+    let mut id = [0; 16];
+    let filled = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
+    match filled {
+        Ok(16) => Ok(id),
+        Ok(_) => Err(OpenError::io("draw random bytes", "this machine", io::ErrorKind::UnexpectedEof.into())),
+        Err(error) => Err(OpenError::io("draw random bytes", "this machine", error.into())),
+    }
+}
+
+fn temporary_path() -> Result<PathBuf, OpenError> {
+    let id: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(std::env::temp_dir().join(format!("jsfs-index-{id}")))
+}
+
+fn floor(options: &OpenOptions) -> u64 {
+    let of = |backend: &Arc<dyn Backend>| {
+        backend.space().map_or(0, |space| (space.total / FLOOR_SHARE).min(FLOOR_MAX))
+    };
+    options.floor.unwrap_or_else(|| options.locations.iter().map(of).max().unwrap_or(0))
+}
