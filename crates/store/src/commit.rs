@@ -92,7 +92,7 @@ pub enum Op {
         /// The commit fails if a positive `delta` would make it more than this.
         at_most: Option<u64>,
     },
-    /// Puts a value under a new key: `prefix`, then the commit's sequence number as eight big-endian bytes. At most once for each prefix of a commit.
+    /// Puts a value under a new key: `prefix`, then the commit's sequence number (u64) and the number of the operation in it (u32), both big-endian.
     Append {
         /// Its table.
         table: Table,
@@ -123,7 +123,7 @@ impl Commit {
             let (key, value, references) = match op {
                 Op::Put { key, value, references, .. } => (key.len(), value.len(), references.len()),
                 Op::Delete { key, .. } | Op::Add { key, .. } => (key.len(), 0, 0),
-                Op::Append { prefix, value, .. } => (prefix.len() + 8, value.len(), 0),
+                Op::Append { prefix, value, .. } => (prefix.len() + 12, value.len(), 0),
             };
             if key == 0 {
                 return Err(CommitError::Invalid("an empty key"));

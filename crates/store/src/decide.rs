@@ -120,10 +120,9 @@ impl<'c, 'v> Decide<'c, 'v> {
                     (table, key, Change::Put { references: Vec::new(), value })
                 }
                 Op::Append { table, mut prefix, value } => {
+                    let index = u32::try_from(operations.len()).unwrap_or(u32::MAX);
                     prefix.extend_from_slice(&sequence.to_be_bytes());
-                    if changed.contains_key(&(table, prefix.clone())) {
-                        return Err(CommitError::Invalid("two appends under one prefix"));
-                    }
+                    prefix.extend_from_slice(&index.to_be_bytes());
                     (table, prefix, Change::Put { references: Vec::new(), value })
                 }
             };

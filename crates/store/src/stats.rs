@@ -7,7 +7,7 @@ use crate::{
 use std::sync::atomic::Ordering;
 
 /// Figures about a store at one moment. Sizes are in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Stats {
     /// The number of the last frame.
     pub sequence: u64,
@@ -24,7 +24,7 @@ pub struct Stats {
 }
 
 /// Figures about one location.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LocationStats {
     /// Its directory.
     pub place: String,
