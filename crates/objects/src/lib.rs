@@ -1,80 +1,237 @@
 //! The single door to data: names, authority, read, write, directories, versions and events.
-
-// // The API of jsfs_objects that http programs against (the lead lands the real code later; names are firm).
-// // Everything is async where it may touch the disk. `Objects` is a cheap clone.
-//
-// pub struct Credentials;                    // secret; no Debug
-// impl Credentials { pub fn none() -> Self; pub fn add_key(&mut self, text: &str); pub fn add_token(&mut self, text: &str); pub fn is_empty(&self) -> bool; }
-// // Syntax errors of a credential are kept inside and come out in Refusal's note (401/404), never as a 400.
-//
-// // Typed authority. V is one of the marker types Read, List, Watch, Write, Delete, Execute, Manage, Root.
-// pub struct Grant<V>;  impl<V> Grant<V> { pub fn address(&self) -> &Address; }
-// impl Objects {
-//   pub async fn authorize<V: Verb>(&self, credentials: &Credentials, address: &Address) -> Result<Grant<V>, Refusal>;
-//   pub async fn authorize_root(&self, credentials: &Credentials) -> Result<Grant<Root>, Refusal>;
-// }
-// pub enum Refusal {
-//   Hidden { note: Option<String> },          // 404: absent, or private to this caller: the same text for both. note speaks of the credential only
-//   Unauthenticated { note: Option<String> }, // 401
-//   Forbidden { needs: &'static str },        // 403: a valid token that covers the address lacks this method ("PUT") or only a key can do it ("a key")
-//   Busy { retry_after: Duration },           // 503: too many typed keys being stretched at once
-//   Storage(StorageError),                    // 500 (damage, I/O)
-// }
-//
-// pub struct Metadata { pub address: Address, pub version: u64, pub private: bool, pub executable: bool, pub content_type: String, pub size: u64,
-//   pub etag: ETag /* [u8;16], Display = 32 hex digits, no quotes */, pub sha256: Option<[u8;32]>, pub created_ms: u64, pub modified_ms: u64, pub owner: Owner /* Display did:key */ }
-//
-// // Reading
-// impl Objects {
-//   pub async fn read(&self, grant: &Grant<Read>, version: Option<u64>) -> Result<Object, ReadError>;   // ReadError::{Absent, Purged(410), VersionAbsent{version}, Damaged{..}, Storage}
-//   pub async fn versions(&self, grant: &Grant<Read>) -> Result<Vec<VersionInfo>, ReadError>;           // VersionInfo{version, modified_ms, size, etag, content_type, private, deleted: bool}
-//   pub async fn list(&self, grant: &Grant<List>, options: ListOptions) -> Result<Listing, ReadError>;  // ListOptions{after: Option<String>, limit: usize, recursive: bool}; Listing{entries: Vec<ListEntry>, next: Option<String>}
-//                                                                                                     // ListEntry{ name: String /* relative, dirs end in '/' */, metadata: Option<Metadata> /* None: directory */ }; nothing visible -> ReadError::Absent
-//   pub async fn directory(&self, grant: &Grant<List>) -> Result<DirectoryInfo, ReadError>;            // effective policy and owner, for GET /dir/?properties
-// }
-// pub struct Object { pub metadata: Metadata }
-// impl Object { pub fn body(&self, range: Range<u64>) -> Body;  pub async fn blocks(&self, limit: usize) -> Result<Vec<BlockInfo>, ReadError>; /* BlockInfo{hash: String, size: u64} */ }
-// impl Body { pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>>; }
-//
-// // Writing
-// pub type Precondition = Arc<dyn Fn(Option<&Metadata>) -> bool + Send + Sync>;   // evaluated on the current version, again at commit; false -> WriteError::Precondition (412)
-// pub struct WriteOptions { pub content_type: Option<String>, pub private: Option<bool>, pub executable: Option<bool>, pub append: bool,
-//   pub replacement_key: Option<String>, pub create_only: bool, pub precondition: Option<Precondition>, pub size_hint: Option<u64> }   // Default
-// impl Objects {
-//   pub async fn begin(&self, grant: Grant<Write>, options: WriteOptions) -> Result<Upload, WriteError>;
-//   pub async fn delete(&self, grant: Grant<Delete>, precondition: Option<Precondition>) -> Result<(), WriteError>;        // objects; directories: the whole tree
-//   pub async fn purge(&self, grant: Grant<Manage>) -> Result<(), WriteError>;
-//   pub async fn change(&self, grant: Grant<Write>, change: PropertyChange, precondition: Option<Precondition>) -> Result<Metadata, WriteError>; // PropertyChange{content_type, private, executable}
-//   pub async fn hand_over(&self, grant: Grant<Manage>, replacement_key: &str) -> Result<(), WriteError>;                  // object or directory
-//   pub async fn set_policy(&self, grant: Grant<Manage>, change: PolicyChange) -> Result<DirectoryInfo, WriteError>;
-//   pub async fn restore(&self, read: Grant<Read>, write: Grant<Write>, version: u64) -> Result<Written, WriteError>;
-//   pub async fn copy(&self, from: Grant<Read>, to: Grant<Write>, precondition: Option<Precondition>) -> Result<Moved, WriteError>;      // Moved{created: bool, objects: u64, metadata: Option<Metadata>}
-//   pub async fn relocate(&self, read: Grant<Read>, delete: Grant<Delete>, to: Grant<Write>, precondition: Option<Precondition>) -> Result<Moved, WriteError>;
-// }
-// impl Upload { pub async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError>; pub async fn finish(self) -> Result<Written, WriteError>; }  // dropping it stores nothing
-// pub struct Written { pub metadata: Metadata, pub created: bool, pub new_key: Option<String>, pub blocks: Vec<BlockInfo> /* the first 1,024 */ }
-// pub enum WriteError { Absent, Purged, Precondition, Exists, Conflict, Quota{limit, address}, NoSpace, TooLarge{..}, IsDirectory, IsObject, Invalid{what}, Refused(Refusal), ReadOnly, Storage(StorageError) }
-//
-// // Tokens, namespaces, node
-// impl Objects {
-//   pub async fn mint_token(&self, grant: &Grant<Manage>, methods: Methods, expires_s: u64) -> Result<MintedToken, WriteError>;   // MintedToken{text, jti, expires_s}
-//   pub async fn revoke(&self, grant: Grant<Manage>, jti: &str, expires_s: Option<u64>) -> Result<(), WriteError>;
-//   pub async fn namespaces(&self, grant: &Grant<Root>) -> Result<Vec<NamespaceInfo>, ReadError>;   // NamespaceInfo{name, host, owner, private, quota, bytes, objects}
-//   pub async fn add_namespace(&self, grant: &Grant<Root>, name: &str, options: NamespaceOptions) -> Result<(NamespaceInfo, bool /*created*/), WriteError>;
-//   pub async fn set_namespace(&self, grant: &Grant<Root>, name: &str, options: NamespaceOptions) -> Result<NamespaceInfo, WriteError>;
-//   pub async fn status(&self, grant: &Grant<Root>) -> Status;  // serde::Serialize: store sizes, objects, uptime…
-// }
+//!
+//! Every operation that touches data takes a [`Grant`], which only [`Objects::authorize`] makes: a forgotten check does not compile. A change
+//! is one commit of the store, conditional on everything that it rested on (the version before, every directory above), and is tried
+//! again when something of that changed meanwhile; so a crash or a cancelled request leaves either the whole change or nothing.
+//!
+//! | question | where |
+//! |---|---|
+//! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
+//! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
+//! | reading | `read`, `list`, `feed` |
+//! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `change`, `delete`, `copy` |
+//! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
+mod append;
+mod author;
+pub mod authority;
 mod cbor;
+mod chain;
+mod change;
 pub mod clock;
+mod commit;
+mod copy;
+mod credentials;
 mod crypto;
+mod delete;
+mod error;
+mod event;
+mod feed;
+mod grant;
+mod handover;
 pub mod key;
+mod list;
 pub mod manifest;
+mod metadata;
+mod namespace;
+mod policy;
+mod read;
 pub mod read_key;
 pub mod record;
+mod reseal;
+mod retention;
 pub mod seal;
+mod share;
+mod status;
+mod stow;
+mod tables;
 pub mod token;
+mod tree;
+mod write;
 
 pub use cbor::FormatError;
+pub use change::PropertyChange;
+pub use copy::Moved;
+pub use credentials::Credentials;
 pub use crypto::{WRAPPED_BYTES, Wrapped};
+pub use error::{ReadError, Refusal, StorageError, WriteError};
+pub use event::{Event, EventKind};
+pub use feed::{Cursor, EVENTS_MAX, Feed};
+pub use grant::{Delete, Execute, Grant, List, Manage, Read, Root, Verb, Watch, Write};
+pub use list::{ListEntry, ListOptions, Listing, PAGE_MAX};
+pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
+pub use namespace::{NamespaceInfo, NamespaceOptions};
+pub use policy::{DirectoryInfo, PolicyChange};
+pub use read::{Body, Object};
+pub use retention::Swept;
+pub use share::MintedToken;
+pub use status::Status;
+pub use write::{Precondition, Upload, WriteOptions, Written};
+
+use address::Address;
+use clock::{Clock, HybridClock, HybridTime, Random};
+use key::{Keys, Seed, SigningKey};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Access keys whose derived keys are remembered, so that a request does not derive them again.
+const KEYS_REMEMBERED: usize = 1_024;
+
+/// Typed keys that are stretched at the same time: each takes 19 MiB and a core for some milliseconds.
+const STRETCHED_AT_ONCE: usize = 1;
+
+/// What holds where no directory says otherwise.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many days an old version is kept.
+    pub versions_days: u64,
+    /// How many old versions of an object are kept.
+    pub versions_count: u64,
+    /// Old versions of a namespace may always take this many bytes, however little live data there is.
+    pub versions_bytes_min: u64,
+    /// How many days lines of the change log are kept.
+    pub events_days: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { versions_days: 30, versions_count: 100, versions_bytes_min: 1 << 30, events_days: 30 }
+    }
+}
+
+/// What the object layer is made of.
+pub struct OpenOptions {
+    /// The store underneath.
+    pub store: jsfs_store::Store,
+    /// The node's own identity: it countersigns what it accepts.
+    pub node_key: SigningKey,
+    /// The key that owns namespace `localhost` and grants namespaces, needed when the store is new.
+    pub root_key: Option<Seed>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// What holds where no directory says otherwise.
+    pub settings: Settings,
+}
+
+/// The object layer of one node. Clones share it.
+#[derive(Clone)]
+pub struct Objects(Arc<Inner>);
+
+struct Inner {
+    store: jsfs_store::Store,
+    node_key: SigningKey,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    hybrid: HybridClock,
+    settings: Settings,
+    keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
+    stretching: Semaphore,
+    resealing: Mutex<HashSet<Address>>,
+    committed: watch::Sender<u64>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    opened_ms: u64,
+}
+
+impl Objects {
+    /// Opens the object layer; a new store gets its namespace `localhost`.
+    pub async fn open(options: OpenOptions) -> Result<Objects, WriteError> {
+        let OpenOptions { store, node_key, root_key, clock, random, settings } = options;
+        let objects = Objects(Arc::new(Inner {
+            hybrid: HybridClock::new(Arc::clone(&clock)),
+            keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
+            stretching: Semaphore::new(STRETCHED_AT_ONCE),
+            resealing: Mutex::default(),
+            committed: watch::Sender::new(0),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            opened_ms: clock.now_ms(),
+            store,
+            node_key,
+            clock,
+            random,
+            settings,
+        }));
+        if let Some(seed) = root_key {
+            objects.found(Arc::new(seed.keys())).await?;
+        }
+        Ok(objects)
+    }
+
+    /// Waits for background work to stop. The store is closed by whoever opened it.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Follows the store's sequence number: it changes with every accepted change.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
+    }
+
+    pub(crate) fn store(&self) -> &jsfs_store::Store {
+        &self.0.store
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.0.random
+    }
+
+    pub(crate) fn hybrid_time(&self) -> HybridTime {
+        self.0.hybrid.tick()
+    }
+
+    pub(crate) fn node_key(&self) -> &SigningKey {
+        &self.0.node_key
+    }
+
+    pub(crate) fn key_cache(&self) -> &quick_cache::sync::Cache<[u8; 32], Arc<Keys>> {
+        &self.0.keys
+    }
+
+    pub(crate) fn stretching(&self) -> &Semaphore {
+        &self.0.stretching
+    }
+
+    pub(crate) fn opened_ms(&self) -> u64 {
+        self.0.opened_ms
+    }
+
+    pub(crate) fn announce(&self, sequence: u64) {
+        self.0.committed.send_modify(|newest| *newest = sequence.max(*newest));
+    }
+
+    /// Runs something in the background until it is done or the node stops.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.stop.clone();
+        self.0.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
+    /// Notes that a directory is being sealed again; false if it is already.
+    pub(crate) fn begin_resealing(&self, directory: &Address) -> bool {
+        self.0.resealing.lock().unwrap_or_else(PoisonError::into_inner).insert(directory.clone())
+    }
+
+    pub(crate) fn end_resealing(&self, directory: &Address) {
+        self.0.resealing.lock().unwrap_or_else(PoisonError::into_inner).remove(directory);
+    }
+}

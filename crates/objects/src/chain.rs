@@ -1,0 +1,152 @@
+//! The chain of ownership above an address: which place it belongs to, which policy holds, what is there now.
+//!
+//! Read afresh for every request from the index: what was handed over or revoked a moment ago counts at once.
+
+use crate::{
+    Objects,
+    address::Address,
+    authority::{Facts, Visibility},
+    error::StorageError,
+    key::Owner,
+    record::{Create, Envelope, Kind, PlaceRoot, Record},
+    tables::{self, Stored},
+};
+use std::collections::BTreeSet;
+
+/// The nearest directory or object that names an owner.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaceState {
+    pub(crate) address: Address,
+    pub(crate) owner: Owner,
+    pub(crate) epoch: u64,
+    /// The wrapped read roots, newest first, one for each epoch that something is still sealed under.
+    pub(crate) roots: Vec<PlaceRoot>,
+}
+
+/// A directory that has a record of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct DirectoryState {
+    pub(crate) address: Address,
+    pub(crate) record: Record,
+    pub(crate) hash: [u8; 32],
+    pub(crate) sequence: u64,
+}
+
+/// The policy that holds at an address, inherited from the directories above it.
+#[derive(Clone, Debug)]
+pub(crate) struct Effective {
+    pub(crate) private: bool,
+    pub(crate) create: Create,
+    pub(crate) quotas: Vec<(Address, u64)>,
+    pub(crate) retention_days: u64,
+    pub(crate) retention_versions: u64,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) revoked: BTreeSet<String>,
+}
+
+/// Everything above an address that authority and writing need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) place: PlaceState,
+    /// Every directory from the namespace down to the address, with the sequence number of its record, 0 where it has none.
+    pub(crate) seen: Vec<(Address, u64)>,
+    /// Those that have a record; the last may be the address itself.
+    pub(crate) directories: Vec<DirectoryState>,
+    pub(crate) policy: Effective,
+    /// The newest version at the address, unless it is a directory.
+    pub(crate) object: Option<Stored>,
+}
+
+impl Chain {
+    /// Reads the chain above `address`; none if its namespace is not on this node.
+    pub(crate) fn load(objects: &Objects, address: &Address) -> Result<Option<Chain>, StorageError> {
+        let mut directories = Vec::new();
+        let mut seen = Vec::new();
+        let mut path: Vec<_> = address.directories().collect();
+        path.reverse();
+        for directory in path {
+            let state = DirectoryState::load(objects, &directory)?;
+            if state.is_none() && directories.is_empty() {
+                return Ok(None);
+            }
+            seen.push((directory, state.as_ref().map_or(0, |state| state.sequence)));
+            directories.extend(state);
+        }
+        let mut place = None;
+        for directory in &directories {
+            place = PlaceState::of(&directory.address, &directory.record).or(place);
+        }
+        let object = if address.is_directory() { None } else { objects.current(address)? };
+        if let Some(stored) = &object {
+            place = PlaceState::of(address, &stored.record).or(place);
+        }
+        let Some(place) = place else { return Ok(None) };
+        let policy = Effective::of(&directories, objects.settings());
+        Ok(Some(Chain { place, seen, directories, policy, object }))
+    }
+
+    /// What authority needs to know of the address.
+    pub(crate) fn facts(&self, address: &Address) -> Facts {
+        let visibility = match &self.object {
+            _ if address.is_directory() => Visibility::Directory,
+            Some(stored) if stored.record.kind == Kind::Tombstone => Visibility::Absent,
+            Some(stored) if stored.is_sealed() => Visibility::Private,
+            Some(_) => Visibility::Public,
+            None => Visibility::Absent,
+        };
+        Facts { visibility, create: self.policy.create, remembered: self.object.is_some() }
+    }
+}
+
+impl PlaceState {
+    pub(crate) fn of(address: &Address, record: &Record) -> Option<PlaceState> {
+        let roots = record.place.clone()?;
+        Some(PlaceState { address: address.clone(), owner: record.owner, epoch: record.epoch, roots })
+    }
+}
+
+impl DirectoryState {
+    pub(crate) fn load(objects: &Objects, address: &Address) -> Result<Option<Self>, StorageError> {
+        let Some(entry) = objects.store().get(tables::DIRECTORY, address.as_str().as_bytes())? else {
+            return Ok(None);
+        };
+        Self::decode(address, &entry.value, entry.sequence).map(Some)
+    }
+
+    pub(crate) fn decode(address: &Address, value: &[u8], sequence: u64) -> Result<Self, StorageError> {
+        let damaged = |what: String| StorageError::Record { address: address.clone(), what };
+        let envelope = Envelope::decode(value).map_err(|error| damaged(error.to_string()))?;
+        let record = envelope.record().map_err(|error| damaged(error.to_string()))?;
+        Ok(DirectoryState { address: address.clone(), record, hash: envelope.record_hash(), sequence })
+    }
+}
+
+impl Effective {
+    fn of(directories: &[DirectoryState], settings: &crate::Settings) -> Effective {
+        let mut effective = Effective {
+            private: true,
+            create: Create::Owner,
+            quotas: Vec::new(),
+            retention_days: settings.versions_days,
+            retention_versions: settings.versions_count,
+            hosts: Vec::new(),
+            revoked: BTreeSet::new(),
+        };
+        for directory in directories {
+            let Some(policy) = &directory.record.policy else { continue };
+            effective.private = policy.private.unwrap_or(effective.private);
+            effective.create = policy.create.unwrap_or(effective.create);
+            if let Some(limit) = policy.quota {
+                effective.quotas.push((directory.address.clone(), limit));
+            }
+            if let Some((days, versions)) = policy.retention {
+                (effective.retention_days, effective.retention_versions) = (days, versions);
+            }
+            if let Some(hosts) = &policy.hosts {
+                effective.hosts.clone_from(hosts);
+            }
+            effective.revoked.extend(policy.revoked.iter().map(|revoked| revoked.jti.clone()));
+        }
+        effective
+    }
+}

@@ -1,0 +1,178 @@
+//! PATCH: properties of an object without its bytes. A change of `private` seals or unseals the bytes into a new version.
+
+use crate::{
+    Objects,
+    author::{Author, Body, Draft},
+    commit::{ATTEMPTS, Change},
+    delete::present,
+    error::WriteError,
+    event::{Event, EventKind},
+    grant::{Grant, Manage, Write},
+    handover::Handover,
+    key::Keys,
+    metadata::Metadata,
+    read::{self, Opened},
+    record::Kind,
+    tables,
+    write::{Precondition, WriteOptions, check_content_type},
+};
+use jsfs_store::Op;
+use std::sync::Arc;
+
+/// Properties to change; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct PropertyChange {
+    /// The media type.
+    pub content_type: Option<String>,
+    /// Whether reading it needs a credential.
+    pub private: Option<bool>,
+    /// Whether it is a program.
+    pub executable: Option<bool>,
+}
+
+impl Objects {
+    /// Changes properties of an object.
+    pub async fn change(
+        &self,
+        grant: Grant<Write>,
+        change: PropertyChange,
+        precondition: Option<Precondition>,
+    ) -> Result<Metadata, WriteError> {
+        check_content_type(change.content_type.as_deref())?;
+        let mut held = Arc::clone(&grant.held);
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                held = self.authorize_proven::<Write>(&held.proven, &held.address)?.held;
+            }
+            let before = present(&held.address, &held.chain)?;
+            let opener = held.opener();
+            let mut opened = Opened::of(&held.address, before, opener.as_ref())?;
+            if precondition.as_ref().is_some_and(|holds| !holds(Some(&opened.metadata()))) {
+                return Err(WriteError::Precondition { address: held.address.clone() });
+            }
+            if change.private.is_some_and(|private| private != opened.private) {
+                return self.rewrite(grant, change, precondition).await;
+            }
+            let author = Author::of(&held.access, &held.chain)?;
+            opened.content.content_type = change.content_type.clone().unwrap_or(opened.content.content_type);
+            opened.content.executable = change.executable.unwrap_or(opened.content.executable);
+            let mut commit = Change::new();
+            let place = before.record.place.clone();
+            self.revise(
+                &mut commit,
+                &held,
+                before,
+                &opened,
+                &author,
+                place,
+                before.record.delegation.clone(),
+            )?;
+            if commit.commit(self).await?.is_some() {
+                return Ok(opened.metadata());
+            }
+        }
+        Err(WriteError::Conflict { address: held.address.clone() })
+    }
+
+    /// Replaces the record of the newest version by one that says something else of the same bytes.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the new record")]
+    pub(crate) fn revise(
+        &self,
+        commit: &mut Change,
+        held: &crate::grant::Held,
+        before: &tables::Stored,
+        opened: &Opened,
+        author: &Author,
+        place: Option<Vec<crate::record::PlaceRoot>>,
+        delegation: Option<crate::record::Delegation>,
+    ) -> Result<(), WriteError> {
+        let address = &held.address;
+        let envelope = author.sign(
+            self,
+            Draft {
+                kind: Kind::Object,
+                address,
+                version: before.record.version,
+                predecessor: Some(before.hash),
+                blocks: before.references.clone(),
+                body: if opened.private {
+                    Body::Private(&opened.content)
+                } else {
+                    Body::Public(&opened.content)
+                },
+                place,
+                delegation,
+                policy: None,
+                purged: false,
+            },
+        )?;
+        let key = tables::address_key(address);
+        commit.expect_chain(&held.chain);
+        commit.expect(tables::CURRENT, key.clone(), before.sequence);
+        commit.op(Op::Put {
+            table: tables::CURRENT,
+            key,
+            value: tables::entry_value(before.size, &envelope).into(),
+            references: before.references.clone(),
+        });
+        let (version, time_ms) = (before.record.version, self.clock().now_ms());
+        let (kind, public) = (EventKind::Updated, !opened.private);
+        commit.log(&Event { kind, address: address.clone(), from: None, version, time_ms, public });
+        Ok(())
+    }
+
+    /// Reads the bytes and writes them again, sealed or in the clear: one does not become the other in place.
+    async fn rewrite(
+        &self,
+        grant: Grant<Write>,
+        change: PropertyChange,
+        precondition: Option<Precondition>,
+    ) -> Result<Metadata, WriteError> {
+        let held = &grant.held;
+        let opened = Opened::of(&held.address, present(&held.address, &held.chain)?, held.opener().as_ref())?;
+        let (version, etag) = (opened.version, opened.metadata().etag);
+        let unchanged: Precondition = Arc::new(move |now: Option<&Metadata>| {
+            now.is_some_and(|now| now.version == version && now.etag == etag)
+                && precondition.as_ref().is_none_or(|holds| holds(now))
+        });
+        let options = WriteOptions {
+            content_type: change.content_type,
+            private: change.private,
+            executable: change.executable,
+            precondition: Some(unchanged),
+            ..WriteOptions::default()
+        };
+        let mut body = read::Object::from_opened(self, opened).whole();
+        let mut upload = self.begin(grant, options).await?;
+        while let Some(piece) = body.next().await {
+            upload.write(piece?).await?;
+        }
+        Ok(upload.finish().await?.metadata)
+    }
+}
+
+/// Hands an object over to another key without its bytes being sent again.
+pub(crate) async fn hand_over_object(
+    objects: &Objects,
+    grant: &Grant<Manage>,
+    keys: Arc<Keys>,
+) -> Result<(), WriteError> {
+    let mut held = Arc::clone(&grant.held);
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            held = objects.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
+        }
+        let before = present(&held.address, &held.chain)?;
+        let mut opened = Opened::of(&held.address, before, held.opener().as_ref())?;
+        let handover = Handover::prepare(objects, &held, Arc::clone(&keys))?;
+        let author = handover.author();
+        opened.owner = author.owner;
+        let (place, delegation) = (Some(handover.roots()), handover.delegation(objects, opened.private));
+        let mut commit = Change::new();
+        objects.revise(&mut commit, &held, before, &opened, &author, place, delegation)?;
+        if commit.commit(objects).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(WriteError::Conflict { address: held.address.clone() })
+}

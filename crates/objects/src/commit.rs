@@ -1,0 +1,245 @@
+//! Turning a change of one address into one commit: the new version, the old one kept, the change log, the counters.
+
+use crate::{
+    Objects,
+    address::Address,
+    chain::Chain,
+    error::{StorageError, WriteError},
+    event::{Event, EventKind},
+    record::{Envelope, Kind, RECORD_BLOCKS_MAX},
+    tables::{self, Stored},
+    tree,
+};
+use jsfs_store::{BlockId, Commit, CommitError, Expect, NewBlock, Op, block};
+use std::collections::{BTreeMap, HashSet};
+
+/// How often a change is tried again when others change the same address.
+pub(crate) const ATTEMPTS: usize = 16;
+
+/// A commit being put together. Counters of directories are added up, so that a tree costs one operation for each.
+pub(crate) struct Change {
+    commit: Commit,
+    expected: HashSet<(u8, Vec<u8>)>,
+    sums: BTreeMap<(u8, Address), i64>,
+    quotas: Vec<(Address, u64)>,
+}
+
+/// The version that becomes the newest.
+pub(crate) struct Newest<'a> {
+    pub(crate) size: u64,
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) references: Vec<BlockId>,
+    pub(crate) kind: Kind,
+    /// Whether it is an object that anyone may read.
+    pub(crate) public: bool,
+}
+
+impl Change {
+    pub(crate) fn new() -> Self {
+        let commit = Commit { expect: Vec::new(), ops: Vec::new(), blocks: Vec::new(), pins: Vec::new() };
+        Change { commit, expected: HashSet::new(), sums: BTreeMap::new(), quotas: Vec::new() }
+    }
+
+    /// Nothing above the address may be handed over, given a policy or a quota meanwhile: what is committed rests on all of it.
+    pub(crate) fn expect_chain(&mut self, chain: &Chain) {
+        for (directory, sequence) in &chain.seen {
+            self.expect(tables::DIRECTORY, tables::address_key(directory), *sequence);
+        }
+    }
+
+    pub(crate) fn expect(&mut self, table: jsfs_store::Table, key: Vec<u8>, sequence: u64) {
+        if self.expected.insert((table.0, key.clone())) {
+            self.commit.expect.push(Expect::Sequence { table, key, sequence });
+        }
+    }
+
+    /// An object that is only read, but must not change meanwhile.
+    pub(crate) fn expect_current(&mut self, address: &Address, sequence: u64) {
+        self.expect(tables::CURRENT, tables::address_key(address), sequence);
+    }
+
+    /// An old version that must still be kept.
+    pub(crate) fn expect_version(&mut self, address: &Address, version: u64, sequence: u64) {
+        self.expect(tables::VERSION, tables::version_key(address, version), sequence);
+    }
+
+    pub(crate) fn carry(&mut self, blocks: Vec<NewBlock>, pins: Vec<jsfs_store::Pin>) {
+        self.commit.blocks.extend(blocks);
+        self.commit.pins.extend(pins);
+    }
+
+    /// Replaces the newest version; the one before is kept as an old version.
+    pub(crate) fn put_current(
+        &mut self,
+        address: &Address,
+        chain: &Chain,
+        before: Option<&Stored>,
+        newest: Newest<'_>,
+    ) {
+        let Newest { size, envelope, references, kind, public } = newest;
+        let key = tables::address_key(address);
+        self.expect(tables::CURRENT, key.clone(), before.map_or(0, |stored| stored.sequence));
+        if let Some(before) = before {
+            self.commit.ops.push(Op::Put {
+                table: tables::VERSION,
+                key: tables::version_key(address, before.record.version),
+                value: before.value.clone(),
+                references: before.references.clone(),
+            });
+        }
+        let value = tables::entry_value(size, envelope);
+        self.commit.ops.push(Op::Put {
+            table: tables::CURRENT,
+            key: key.clone(),
+            value: value.into(),
+            references,
+        });
+        self.show(key, before.is_some_and(Stored::is_public), public);
+        let was = before.filter(|stored| stored.record.kind == Kind::Object);
+        let is = i64::from(kind == Kind::Object);
+        self.count(tables::USAGE, chain, address, signed(size));
+        self.count(tables::LIVE, chain, address, signed(size) - was.map_or(0, |stored| signed(stored.size)));
+        self.count(tables::COUNT, chain, address, is - i64::from(was.is_some()));
+    }
+
+    /// Keeps the table of public objects true.
+    pub(crate) fn show(&mut self, key: Vec<u8>, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => {
+                self.op(Op::Put {
+                    table: tables::PUBLIC,
+                    key,
+                    value: bytes::Bytes::new(),
+                    references: Vec::new(),
+                });
+            }
+            (true, false) => self.op(Op::Delete { table: tables::PUBLIC, key }),
+            _ => {}
+        }
+    }
+
+    /// Forgets an old version.
+    pub(crate) fn drop_version(&mut self, address: &Address, chain: &Chain, version: u64, size: u64) {
+        self.commit
+            .ops
+            .push(Op::Delete { table: tables::VERSION, key: tables::version_key(address, version) });
+        self.count(tables::USAGE, chain, address, -signed(size));
+    }
+
+    pub(crate) fn op(&mut self, op: Op) {
+        self.commit.ops.push(op);
+    }
+
+    /// Adds to a counter of the namespace and of each directory with a quota.
+    pub(crate) fn count(&mut self, table: jsfs_store::Table, chain: &Chain, address: &Address, delta: i64) {
+        if delta == 0 {
+            return;
+        }
+        *self.sums.entry((table.0, tree::namespace_directory(address))).or_default() += delta;
+        for (directory, limit) in &chain.policy.quotas {
+            if !self.quotas.iter().any(|(known, _)| known == directory) {
+                self.quotas.push((directory.clone(), *limit));
+            }
+            if !directory.is_namespace() {
+                *self.sums.entry((table.0, directory.clone())).or_default() += delta;
+            }
+        }
+    }
+
+    /// Notes a change in the namespace's log.
+    pub(crate) fn log(&mut self, event: &Event) {
+        let prefix = tables::event_prefix(event.address.namespace());
+        self.commit.ops.push(Op::Append { table: tables::EVENT, prefix, value: event.encode().into() });
+    }
+
+    /// How many operations it has so far.
+    pub(crate) fn len(&self) -> usize {
+        self.commit.ops.len()
+    }
+
+    /// Commits. `None`: somebody else changed what it rests on; read again and try again.
+    pub(crate) async fn commit(mut self, objects: &Objects) -> Result<Option<u64>, WriteError> {
+        for ((table, directory), delta) in std::mem::take(&mut self.sums) {
+            let limit = self.quotas.iter().find(|(of, _)| *of == directory).map(|(_, limit)| *limit);
+            let at_most = limit.filter(|_| table == tables::USAGE.0 && delta > 0);
+            let key = tables::address_key(&directory);
+            self.commit.ops.push(Op::Add { table: jsfs_store::Table(table), key, delta, at_most });
+        }
+        match objects.store().commit(self.commit).await {
+            Ok(committed) => {
+                objects.announce(committed.sequence);
+                Ok(Some(committed.sequence))
+            }
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::Exceeded { key, .. }) => Err(exceeded(&key, &self.quotas)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn exceeded(key: &[u8], quotas: &[(Address, u64)]) -> WriteError {
+    let of = |(directory, _): &&(Address, u64)| directory.as_str().as_bytes() == key;
+    match quotas.iter().find(of) {
+        Some((directory, limit)) => WriteError::Quota { directory: directory.clone(), limit: *limit },
+        None => StorageError::Write("a counter that has no quota was refused".into()).into(),
+    }
+}
+
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// What an entry refers to: the blocks themselves, or list blocks where they are many.
+pub(crate) fn references(needs: &[BlockId], fresh: &mut Vec<NewBlock>) -> Result<Vec<BlockId>, WriteError> {
+    let mut ids = needs.to_vec();
+    let mut level = 0;
+    while ids.len() > RECORD_BLOCKS_MAX {
+        let lists = ids
+            .chunks(block::LIST_MAX)
+            .map(|ids| Ok(NewBlock::new(block::encode_list(level, ids)?, Vec::new())));
+        let lists: Result<Vec<_>, block::BlockError> = lists.collect();
+        let lists = lists.map_err(|error| StorageError::Write(error.to_string()))?;
+        ids = lists.iter().map(|list| list.id).collect();
+        fresh.extend(lists);
+        level += 1;
+    }
+    Ok(ids)
+}
+
+impl From<CommitError> for WriteError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Write(error) => error.into(),
+            other => StorageError::Write(other.to_string()).into(),
+        }
+    }
+}
+
+impl From<jsfs_store::WriteError> for WriteError {
+    fn from(error: jsfs_store::WriteError) -> Self {
+        match error {
+            jsfs_store::WriteError::NoSpace => WriteError::NoSpace,
+            jsfs_store::WriteError::ReadOnly(what) => WriteError::ReadOnly { what },
+            jsfs_store::WriteError::TooLarge(what) => WriteError::TooLarge {
+                what: format!(
+                    "{what} is larger than one commit may be; take the directories below one by one"
+                ),
+            },
+            jsfs_store::WriteError::Closed => StorageError::Stopping.into(),
+            other => StorageError::Write(other.to_string()).into(),
+        }
+    }
+}
+
+/// The event that a new current version is.
+pub(crate) fn event_of(
+    address: &Address,
+    before: Option<&Stored>,
+    version: u64,
+    time_ms: u64,
+    public: bool,
+) -> Event {
+    let existed = before.is_some_and(|stored| stored.record.kind == Kind::Object);
+    let kind = if existed { EventKind::Updated } else { EventKind::Created };
+    Event { kind, address: address.clone(), from: None, version, time_ms, public }
+}

@@ -1,0 +1,245 @@
+//! COPY, MOVE and restoring an old version: new records for the same blocks. No block is read or written; a tree is one commit.
+
+use crate::{
+    Objects,
+    address::Address,
+    author::{Author, Body, Draft},
+    commit::{ATTEMPTS, Change, Newest},
+    delete::present,
+    error::{ReadError, WriteError},
+    event::{Event, EventKind},
+    grant::{Delete, Grant, Held, Read, Write},
+    metadata::Metadata,
+    read::{self, Opened},
+    record::Kind,
+    tables::Stored,
+    tree,
+    write::{Precondition, Written},
+};
+use std::sync::Arc;
+
+/// What a COPY or MOVE did.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// Whether nothing was at the destination before.
+    pub created: bool,
+    /// How many objects arrived.
+    pub objects: u64,
+    /// The properties of the object that arrived, unless it was a tree.
+    pub metadata: Option<Metadata>,
+}
+
+/// One object on its way: where it lies, what it is, where it goes.
+struct Leg {
+    source: Arc<Held>,
+    target: Arc<Held>,
+    stored: Stored,
+    opened: Opened,
+}
+
+impl Objects {
+    /// Copies the newest version of an object, or of everything below a directory.
+    pub async fn copy(
+        &self,
+        from: Grant<Read>,
+        to: Grant<Write>,
+        precondition: Option<Precondition>,
+    ) -> Result<Moved, WriteError> {
+        self.carry(from, None, to, precondition).await
+    }
+
+    /// Moves an object, or everything below a directory. Older versions stay where they were made, for as long as retention says.
+    pub async fn relocate(
+        &self,
+        read: Grant<Read>,
+        delete: Grant<Delete>,
+        to: Grant<Write>,
+        precondition: Option<Precondition>,
+    ) -> Result<Moved, WriteError> {
+        self.carry(read, Some(delete), to, precondition).await
+    }
+
+    async fn carry(
+        &self,
+        from: Grant<Read>,
+        delete: Option<Grant<Delete>>,
+        to: Grant<Write>,
+        precondition: Option<Precondition>,
+    ) -> Result<Moved, WriteError> {
+        let (source, target) = (from.address().clone(), to.address().clone());
+        check_ends(&source, &target)?;
+        for _ in 0..ATTEMPTS {
+            let legs = self.legs(&from, &to)?;
+            let mut change = Change::new();
+            let mut created = false;
+            let mut arrived = None;
+            for leg in &legs {
+                let (new, metadata) =
+                    self.arrive(&mut change, leg, precondition.as_ref(), delete.is_some())?;
+                created |= new;
+                arrived = Some(metadata);
+                if let Some(delete) = &delete {
+                    self.leave(&mut change, leg, delete)?;
+                }
+                tree::check_size(&change)?;
+            }
+            if change.commit(self).await?.is_some() {
+                let metadata = arrived.filter(|_| !target.is_directory());
+                return Ok(Moved { created, objects: legs.len() as u64, metadata });
+            }
+        }
+        Err(WriteError::Conflict { address: target })
+    }
+
+    /// Every object that goes, with authority decided for both ends of each.
+    fn legs(&self, from: &Grant<Read>, to: &Grant<Write>) -> Result<Vec<Leg>, WriteError> {
+        let (source, target) = (from.address(), to.address());
+        if !source.is_directory() {
+            let held = self.authorize_proven::<Read>(&from.held.proven, source)?.held;
+            let to = self.authorize_proven::<Write>(&to.held.proven, target)?.held;
+            return Ok(vec![leg(held, to)?]);
+        }
+        let mut legs = Vec::new();
+        for address in tree::live_objects(self, source)? {
+            let Ok(held) = self.authorize_proven::<Read>(&from.held.proven, &address) else { continue };
+            let below = address.as_str().strip_prefix(source.as_str()).unwrap_or_default();
+            let destination = Address::parse_exact(&format!("{target}{below}"))
+                .map_err(|error| WriteError::Invalid { what: format!("{target}{below}: {error}") })?;
+            let to = self.authorize_proven::<Write>(&to.held.proven, &destination)?.held;
+            legs.push(leg(held.held, to)?);
+        }
+        if legs.is_empty() {
+            return Err(WriteError::Absent { address: source.clone() });
+        }
+        Ok(legs)
+    }
+
+    fn arrive(
+        &self,
+        change: &mut Change,
+        leg: &Leg,
+        precondition: Option<&Precondition>,
+        moved: bool,
+    ) -> Result<(bool, Metadata), WriteError> {
+        let Leg { source, target, stored, opened } = leg;
+        let chain = &target.chain;
+        let before = present(&target.address, chain).ok();
+        let at_target =
+            before.map(|before| Opened::of(&target.address, before, target.opener().as_ref())).transpose()?;
+        if precondition.is_some_and(|holds| !holds(at_target.as_ref().map(Opened::metadata).as_ref())) {
+            return Err(WriteError::Precondition { address: target.address.clone() });
+        }
+        let author = Author::of(&target.access, chain)?;
+        let mut content = opened.content.clone();
+        content.address = target.address.clone();
+        content.modified_ms = self.clock().now_ms();
+        if !moved {
+            content.created_ms = at_target.as_ref().map_or(content.modified_ms, |at| at.content.created_ms);
+        }
+        let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
+        let place = chain.object.as_ref().and_then(|stored| stored.record.place.clone());
+        let envelope = author.sign(
+            self,
+            Draft {
+                kind: Kind::Object,
+                address: &target.address,
+                version,
+                predecessor: chain.object.as_ref().map(|stored| stored.hash),
+                blocks: stored.references.clone(),
+                body: if opened.private { Body::Private(&content) } else { Body::Public(&content) },
+                place,
+                delegation: chain.object.as_ref().and_then(|stored| stored.record.delegation.clone()),
+                policy: None,
+                purged: false,
+            },
+        )?;
+        change.expect_chain(chain);
+        change.expect_current(&source.address, stored.sequence);
+        let references = stored.references.clone();
+        let newest = Newest {
+            size: stored.size,
+            envelope: &envelope,
+            references,
+            kind: Kind::Object,
+            public: !opened.private,
+        };
+        change.put_current(&target.address, chain, chain.object.as_ref(), newest);
+        let kind = match (moved, before) {
+            (true, _) => EventKind::Moved,
+            (false, Some(_)) => EventKind::Updated,
+            (false, None) => EventKind::Created,
+        };
+        let from = moved.then(|| source.address.clone());
+        let (address, time_ms, public) = (target.address.clone(), content.modified_ms, !opened.private);
+        change.log(&Event { kind, address, from, version, time_ms, public });
+        let metadata = read::metadata(&target.address, version, opened.private, author.owner, &content);
+        Ok((before.is_none(), metadata))
+    }
+
+    fn leave(&self, change: &mut Change, leg: &Leg, delete: &Grant<Delete>) -> Result<(), WriteError> {
+        let address = &leg.source.address;
+        let held = self.authorize_proven::<Delete>(&delete.held.proven, address)?.held;
+        let author = Author::of(&held.access, &held.chain)?;
+        self.bury(change, address, &held.chain, present(address, &held.chain)?, &author, false)
+    }
+
+    /// Makes a new version that equals an older one.
+    pub async fn restore(
+        &self,
+        read: Grant<Read>,
+        write: Grant<Write>,
+        version: u64,
+    ) -> Result<Written, WriteError> {
+        let address = write.address().clone();
+        for _ in 0..ATTEMPTS {
+            let source = self.authorize_proven::<Read>(&read.held.proven, &address)?.held;
+            let target = self.authorize_proven::<Write>(&write.held.proven, &address)?.held;
+            let absent = || WriteError::VersionAbsent { address: address.clone(), version };
+            let current = source.chain.object.as_ref();
+            let stored = match current {
+                Some(current) if current.record.version == version => current.clone(),
+                _ => self.older(&address, version)?.ok_or_else(absent)?,
+            };
+            if stored.record.kind != Kind::Object {
+                return Err(absent());
+            }
+            let opened =
+                Opened::of(&address, &stored, source.opener().as_ref()).map_err(|error| match error {
+                    ReadError::Resealing { .. } => absent(),
+                    other => other.into(),
+                })?;
+            // The version restored must still be kept when this commits.
+            let mut change = Change::new();
+            if current.is_none_or(|current| current.record.version != version) {
+                change.expect_version(&address, version, stored.sequence);
+            }
+            let sequence = current.map_or(0, |current| current.sequence);
+            let leg = Leg { source, target, stored: Stored { sequence, ..stored }, opened };
+            let (created, metadata) = self.arrive(&mut change, &leg, None, false)?;
+            if change.commit(self).await?.is_some() {
+                return Ok(Written { metadata, created, new_key: None, blocks: Vec::new() });
+            }
+        }
+        Err(WriteError::Conflict { address })
+    }
+}
+
+fn leg(source: Arc<Held>, target: Arc<Held>) -> Result<Leg, WriteError> {
+    let stored = present(&source.address, &source.chain)?.clone();
+    let opened = Opened::of(&source.address, &stored, source.opener().as_ref())?;
+    Ok(Leg { source, target, stored, opened })
+}
+
+/// Objects go to objects, directories to directories, and nothing goes into itself.
+fn check_ends(source: &Address, target: &Address) -> Result<(), WriteError> {
+    let what = match (source.is_directory(), target.is_directory()) {
+        _ if source == target => format!("{source} is both source and destination"),
+        (true, false) => format!("{source} is a directory, so its destination must end in `/` ({target}/)"),
+        (false, true) => {
+            format!("{target} is a directory; name the object in it, as in {target}{}", source.name())
+        }
+        (true, true) if target.starts_with(source) => format!("{target} lies below {source}"),
+        _ => return Ok(()),
+    };
+    Err(WriteError::Invalid { what })
+}

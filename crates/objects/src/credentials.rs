@@ -1,0 +1,141 @@
+//! What a request presents, and proving it: keys are derived, tokens are verified against the owner of the address's nearest place.
+//!
+//! A credential that is malformed, expired or somebody else's never fails a request by itself: it proves nothing, and the note says why in
+//! words that speak of the credential only.
+
+use crate::{
+    Objects,
+    address::Address,
+    authority::{Presented, ProvenToken},
+    chain::Chain,
+    error::Refusal,
+    key::{AccessKey, Keys, Owner},
+    token::Token,
+};
+use std::{sync::Arc, time::Duration};
+use zeroize::Zeroizing;
+
+/// At most this many credentials of one request are looked at.
+const CREDENTIALS_MAX: usize = 8;
+
+/// How long a typed key waits for others to be stretched before the caller is told to come back.
+const STRETCH_WAIT: Duration = Duration::from_secs(5);
+
+/// The keys and tokens that a request carries, as text. Holds secrets: no `Debug`.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    keys: Vec<Zeroizing<String>>,
+    tokens: Vec<Zeroizing<String>>,
+}
+
+impl Credentials {
+    /// No credential at all.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds an access key, generated or typed.
+    pub fn add_key(&mut self, text: &str) {
+        if self.keys.len() < CREDENTIALS_MAX {
+            self.keys.push(Zeroizing::new(text.to_owned()));
+        }
+    }
+
+    /// Adds an access token.
+    pub fn add_token(&mut self, text: &str) {
+        if self.tokens.len() < CREDENTIALS_MAX {
+            self.tokens.push(Zeroizing::new(text.to_owned()));
+        }
+    }
+
+    /// Whether nothing was presented.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.tokens.is_empty()
+    }
+}
+
+/// Credentials whose keys were derived and whose tokens' signatures were checked. What they prove depends on the place.
+#[derive(Default)]
+pub(crate) struct Proven {
+    pub(crate) keys: Vec<Arc<Keys>>,
+    pub(crate) tokens: Vec<Arc<Token>>,
+    pub(crate) note: Option<String>,
+}
+
+impl Proven {
+    /// Derives and verifies what is presented; typed keys are stretched for `namespace`.
+    pub(crate) async fn check(
+        objects: &Objects,
+        credentials: &Credentials,
+        namespace: &str,
+    ) -> Result<Proven, Refusal> {
+        let mut proven = Proven::default();
+        for text in &credentials.keys {
+            match AccessKey::parse(text) {
+                Ok(key) => proven.keys.push(objects.keys_of(key, namespace).await?),
+                Err(error) => proven.note = Some(error.to_string()),
+            }
+        }
+        let now_s = objects.clock().now_ms() / 1_000;
+        for text in &credentials.tokens {
+            match Token::parse(text).and_then(|token| token.verify(now_s).map(|()| token)) {
+                Ok(token) => proven.tokens.push(Arc::new(token)),
+                Err(error) => proven.note = Some(error.to_string()),
+            }
+        }
+        Ok(proven)
+    }
+
+    /// What these credentials prove at an address of the given chain, and the token behind each proof.
+    pub(crate) fn at(&self, address: &Address, chain: &Chain) -> (Presented, Vec<Arc<Token>>) {
+        let owner = chain.place.owner;
+        let mut presented = Presented { owns: self.key_of(owner).is_some(), tokens: Vec::new() };
+        let mut behind = Vec::new();
+        for token in &self.tokens {
+            if token.issuer() != owner || chain.policy.revoked.contains(token.jti()) {
+                continue;
+            }
+            let covers = token.covers(address) && !lies_above(token.subject(), &chain.place.address);
+            presented.tokens.push(ProvenToken { covers, methods: token.methods() });
+            behind.push(Arc::clone(token));
+        }
+        (presented, behind)
+    }
+
+    /// Whether any credential could prove something where `owner` owns.
+    pub(crate) fn proves_for(&self, owner: Owner) -> bool {
+        self.key_of(owner).is_some() || self.tokens.iter().any(|token| token.issuer() == owner)
+    }
+
+    /// The presented key that belongs to an owner.
+    pub(crate) fn key_of(&self, owner: Owner) -> Option<&Arc<Keys>> {
+        self.keys.iter().find(|keys| keys.owner() == owner)
+    }
+}
+
+/// Whether a place lies between a token's subject and what it would cover: then the token says nothing about it.
+fn lies_above(subject: &Address, place: &Address) -> bool {
+    subject != place && place.starts_with(subject)
+}
+
+impl Objects {
+    /// Derives the keys of an access key, remembering recent ones; typed keys are stretched a few at a time.
+    pub(crate) async fn keys_of(&self, key: AccessKey, namespace: &str) -> Result<Arc<Keys>, Refusal> {
+        let id = key.cache_id(namespace);
+        if let Some(keys) = self.key_cache().get(&id) {
+            return Ok(keys);
+        }
+        let busy = || Refusal::Busy { retry_after: STRETCH_WAIT };
+        let keys = if key.is_typed() {
+            let permit = tokio::time::timeout(STRETCH_WAIT, self.stretching().acquire()).await;
+            let _permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
+            let namespace = namespace.to_owned();
+            tokio::task::spawn_blocking(move || key.keys(&namespace)).await.map_err(|_| busy())?
+        } else {
+            key.keys(namespace)
+        };
+        let keys = Arc::new(keys.map_err(|_| busy())?);
+        self.key_cache().insert(id, Arc::clone(&keys));
+        Ok(keys)
+    }
+}

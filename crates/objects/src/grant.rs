@@ -1,0 +1,239 @@
+//! Grants: authority as a value. Every function that touches data takes one, so a forgotten check does not compile.
+
+use crate::{
+    Objects,
+    address::Address,
+    authority::{self, Basis, Denial, Need},
+    chain::Chain,
+    credentials::{Credentials, Proven},
+    error::{Refusal, StorageError},
+    key::{Keys, Owner},
+    read_key::{Convergence, Group, ReadKey},
+    token::Token,
+};
+use std::{marker::PhantomData, sync::Arc};
+
+/// A kind of authority: one of the marker types below.
+pub trait Verb: Send + Sync + 'static {
+    /// What it stands for in a decision.
+    const NEED: Need;
+}
+
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Verb for $name { const NEED: Need = Need::$name; }
+    )+ };
+}
+
+verbs! {
+    /// See bytes and properties.
+    Read,
+    /// See names.
+    List,
+    /// Follow changes.
+    Watch,
+    /// Create, replace, append, change properties.
+    Write,
+    /// Remove.
+    Delete,
+    /// Run.
+    Execute,
+    /// Owners, policies, tokens, purging.
+    Manage,
+}
+
+/// Authority over the whole node: namespaces, status. Held by the owner of namespace `localhost`.
+#[derive(Clone, Copy, Debug)]
+pub struct Root;
+
+/// Proof that a caller may do `V` at an address. Only [`Objects::authorize`] makes one.
+pub struct Grant<V> {
+    pub(crate) held: Arc<Held>,
+    verb: PhantomData<V>,
+}
+
+impl<V> Clone for Grant<V> {
+    fn clone(&self) -> Self {
+        Grant { held: Arc::clone(&self.held), verb: PhantomData }
+    }
+}
+
+/// What a grant rests on.
+pub(crate) struct Held {
+    pub(crate) address: Address,
+    pub(crate) chain: Chain,
+    pub(crate) access: Access,
+    pub(crate) proven: Arc<Proven>,
+}
+
+/// The credential that a decision rested on.
+#[derive(Clone)]
+pub(crate) enum Access {
+    Owner(Arc<Keys>),
+    Token(Arc<Token>),
+    Public,
+    /// A drop box: the creator's own key, if one was presented.
+    Anyone(Option<Arc<Keys>>),
+}
+
+impl<V> Grant<V> {
+    fn new(held: Held) -> Self {
+        Grant { held: Arc::new(held), verb: PhantomData }
+    }
+
+    /// Where it holds.
+    pub fn address(&self) -> &Address {
+        &self.held.address
+    }
+
+    /// The owner of the place that the address belongs to.
+    pub fn owner(&self) -> Owner {
+        self.held.chain.place.owner
+    }
+}
+
+impl Objects {
+    /// Decides whether the credentials allow `V` at the address.
+    pub async fn authorize<V: Verb>(
+        &self,
+        credentials: &Credentials,
+        address: &Address,
+    ) -> Result<Grant<V>, Refusal> {
+        let proven = Arc::new(Proven::check(self, credentials, address.namespace()).await?);
+        self.authorize_proven(&proven, address)
+    }
+
+    /// The same for credentials that were proven before, at another address of the same request.
+    pub(crate) fn authorize_proven<V: Verb>(
+        &self,
+        proven: &Arc<Proven>,
+        address: &Address,
+    ) -> Result<Grant<V>, Refusal> {
+        let Some(chain) = Chain::load(self, address)? else {
+            return Err(self.no_namespace::<V>(proven, address));
+        };
+        let (presented, tokens) = proven.at(address, &chain);
+        let basis = authority::decide(V::NEED, chain.facts(address), &presented)
+            .map_err(|denial| refusal(denial, V::NEED, proven))?;
+        let access = match basis {
+            Basis::Owner => match proven.key_of(chain.place.owner) {
+                Some(keys) => {
+                    self.resume_resealing(&chain, keys);
+                    Access::Owner(Arc::clone(keys))
+                }
+                None => return Err(refusal(Denial::Unauthenticated, V::NEED, proven)),
+            },
+            Basis::Token(index) => Access::Token(Arc::clone(&tokens[index])),
+            Basis::Public => Access::Public,
+            Basis::Anyone => Access::Anyone(proven.keys.first().cloned()),
+        };
+        Ok(Grant::new(Held { address: address.clone(), chain, access, proven: Arc::clone(proven) }))
+    }
+
+    /// Decides whether the credentials hold the node's root key.
+    pub async fn authorize_root(&self, credentials: &Credentials) -> Result<Grant<Root>, Refusal> {
+        let localhost = localhost()?;
+        let manage = self.authorize::<Manage>(credentials, &localhost).await?;
+        Ok(Grant { held: manage.held, verb: PhantomData })
+    }
+
+    /// A namespace that is not here looks like anything else that is not, except to the holder of the root key.
+    fn no_namespace<V: Verb>(&self, proven: &Arc<Proven>, address: &Address) -> Refusal {
+        let root = localhost().and_then(|localhost| Ok(Chain::load(self, &localhost)?));
+        match root {
+            Ok(Some(root)) if proven.key_of(root.place.owner).is_some() => {
+                Refusal::NoNamespace { name: address.to_url_host() }
+            }
+            _ if V::NEED.hides() => refusal(Denial::Hidden, V::NEED, proven),
+            _ => refusal(Denial::Unauthenticated, V::NEED, proven),
+        }
+    }
+}
+
+/// The directory at the top of the node's own namespace.
+pub(crate) fn localhost() -> Result<Address, Refusal> {
+    let address = Address::of_host("localhost");
+    address.map_err(|error| StorageError::Write(format!("no address for localhost: {error}")).into())
+}
+
+fn refusal(denial: Denial, need: Need, proven: &Proven) -> Refusal {
+    match denial {
+        Denial::Hidden => Refusal::Hidden { note: proven.note.clone() },
+        Denial::Unauthenticated => Refusal::Unauthenticated { note: proven.note.clone() },
+        Denial::Forbidden => {
+            Refusal::Forbidden { needs: need.method().map_or("an access key", |method| method.name()) }
+        }
+    }
+}
+
+/// The read keys that a grant opens: from a place's roots or a token's fourth part, down the tree.
+pub(crate) struct Opener {
+    top: Address,
+    /// Newest epoch first.
+    keys: Vec<(u64, ReadKey)>,
+    /// The group of private children of the directory that the top lies in, where it is known.
+    above: Option<Group>,
+}
+
+impl Opener {
+    pub(crate) fn new(top: Address, keys: Vec<(u64, ReadKey)>, above: Option<Group>) -> Self {
+        Opener { top, keys, above }
+    }
+
+    /// The read key of an address below, as of an epoch.
+    pub(crate) fn read_key(&self, address: &Address, epoch: u64) -> Option<ReadKey> {
+        let (_, top) = self.keys.iter().find(|(of, _)| *of == epoch)?;
+        top.descend(&self.top, address)
+    }
+
+    /// The group that lists a private object. Who cannot know it files the object with its directory's public children, where only its
+    /// presence shows.
+    pub(crate) fn group(&self, address: &Address, epoch: u64) -> Group {
+        let Some(directory) = address.parent() else { return Group::listing(address) };
+        match self.read_key(&directory, epoch) {
+            Some(key) => key.group(),
+            None => self.above.unwrap_or_else(|| Group::public(&directory)),
+        }
+    }
+
+    /// The deduplication secret of the tree that this opens.
+    pub(crate) fn convergence(&self) -> Option<Convergence> {
+        self.keys.first().map(|(_, top)| top.convergence())
+    }
+
+    /// From the owner's key: every epoch of the place.
+    pub(crate) fn of_owner(keys: &Keys, chain: &Chain) -> Option<Opener> {
+        let place = &chain.place;
+        let (newest, older) = place.roots.split_first()?;
+        let root = keys.unwrap_root(&newest.wrapped).ok()?;
+        let older =
+            older.iter().filter_map(|older| Some((older.epoch, root.unwrap_older(&older.wrapped).ok()?)));
+        let opened = std::iter::once((newest.epoch, root.clone())).chain(older).collect();
+        Some(Opener::new(place.address.clone(), opened, None))
+    }
+
+    /// From a token's fourth part: the present epoch only.
+    pub(crate) fn of_token(token: &Token, epoch: u64) -> Option<Opener> {
+        Some(Opener::new(token.subject().clone(), vec![(epoch, token.read_key()?.clone())], None))
+    }
+}
+
+impl Held {
+    /// What this grant can decrypt, if anything.
+    pub(crate) fn opener(&self) -> Option<Opener> {
+        self.access.opener(&self.chain)
+    }
+}
+
+impl Access {
+    pub(crate) fn opener(&self, chain: &Chain) -> Option<Opener> {
+        match self {
+            Access::Owner(keys) => Opener::of_owner(keys, chain),
+            Access::Token(token) => Opener::of_token(token, chain.place.epoch),
+            Access::Public | Access::Anyone(_) => None,
+        }
+    }
+}

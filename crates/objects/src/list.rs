@@ -1,0 +1,231 @@
+//! Listings: the names below a directory that this caller may know of, page by page.
+//!
+//! Keys of the current table are whole addresses, so the children of a directory are found by seeking past each subdirectory; no
+//! directory keeps a list of its own that a write would have to update. Who can open nothing below the directory walks the table of public
+//! objects instead: what is hidden from them then costs no time that they could measure.
+
+use crate::{
+    Objects,
+    address::Address,
+    authority::{Basis, Need, Visibility, decide},
+    chain::{Chain, DirectoryState},
+    error::ReadError,
+    grant::{Grant, Held, List, Opener},
+    metadata::Metadata,
+    read::Opened,
+    record::Kind,
+    tables::{self, Stored},
+    tree,
+};
+use std::{ops::Bound, sync::Arc};
+
+/// The most entries that one page holds.
+pub const PAGE_MAX: usize = 10_000;
+
+/// What of a directory to list.
+#[derive(Clone, Debug)]
+pub struct ListOptions {
+    /// Entries after this name (as an entry of an earlier page had it).
+    pub after: Option<String>,
+    /// At most this many, and at most [`PAGE_MAX`].
+    pub limit: usize,
+    /// Everything below, not only the next level.
+    pub recursive: bool,
+}
+
+impl Default for ListOptions {
+    fn default() -> Self {
+        ListOptions { after: None, limit: 1_000, recursive: false }
+    }
+}
+
+/// One page of a listing, sorted by the bytes of the names.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The entries.
+    pub entries: Vec<ListEntry>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug)]
+pub struct ListEntry {
+    /// Its name, relative to the directory; a directory's ends in `/`.
+    pub name: String,
+    /// The properties of an object; none for a directory.
+    pub metadata: Option<Metadata>,
+}
+
+impl Objects {
+    /// One page of a directory. A directory without anything that this caller may know of is absent.
+    pub async fn list(&self, grant: &Grant<List>, options: ListOptions) -> Result<Listing, ReadError> {
+        let held = Arc::clone(&grant.held);
+        let objects = self.clone();
+        let list = tokio::task::spawn_blocking(move || Walk::new(&objects, &held, options).run());
+        list.await.map_err(|_| crate::StorageError::Stopping)?
+    }
+}
+
+/// One pass over the keys below a directory.
+struct Walk<'a> {
+    objects: &'a Objects,
+    held: &'a Held,
+    options: ListOptions,
+    sight: Option<Sight>,
+}
+
+/// What the caller can see in one directory; remembered while the walk stays in it.
+struct Sight {
+    directory: Address,
+    chain: Chain,
+    presented: crate::authority::Presented,
+    tokens: Vec<Arc<crate::token::Token>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(objects: &'a Objects, held: &'a Held, mut options: ListOptions) -> Self {
+        options.limit = options.limit.clamp(1, PAGE_MAX);
+        Walk { objects, held, options, sight: None }
+    }
+
+    fn run(mut self) -> Result<Listing, ReadError> {
+        let top = self.held.address.clone();
+        let table = if self.opens_something()? { tables::CURRENT } else { tables::PUBLIC };
+        let mut from = self.start(&top)?;
+        let end = tables::after_prefix(top.as_str().as_bytes());
+        let mut entries: Vec<ListEntry> = Vec::new();
+        'seek: loop {
+            let range = (from, Bound::Excluded(end.clone()));
+            for item in self.objects.store().scan(table, range) {
+                let (key, entry) = item?;
+                let address = tree::address_of(&key)?;
+                let below = address.as_str().strip_prefix(top.as_str()).unwrap_or_default().to_owned();
+                let stored = match table {
+                    tables::PUBLIC => self.objects.current(&address)?,
+                    _ => Some(Stored::decode(&address, entry)?),
+                };
+                let Some(stored) = stored else { continue };
+                let Some(metadata) = self.visible(&address, stored)? else { continue };
+                if entries.len() == self.options.limit {
+                    let next = entries.last().map(|last| last.name.clone());
+                    return Ok(Listing { entries, next });
+                }
+                match below.split_once('/') {
+                    Some((name, _)) if !self.options.recursive => {
+                        entries.push(ListEntry { name: format!("{name}/"), metadata: None });
+                        from = Bound::Included(tables::after_prefix(format!("{top}{name}/").as_bytes()));
+                        continue 'seek;
+                    }
+                    _ => entries.push(ListEntry { name: below, metadata: Some(metadata) }),
+                }
+            }
+            break;
+        }
+        if entries.is_empty() && self.options.after.is_none() && !self.may_know() {
+            return Err(ReadError::Absent { address: top });
+        }
+        Ok(Listing { entries, next: None })
+    }
+
+    /// Where the page begins: after a name, and past everything below it if it is a directory.
+    fn start(&self, top: &Address) -> Result<Bound<Vec<u8>>, ReadError> {
+        let Some(after) = &self.options.after else { return Ok(Bound::Included(tables::address_key(top))) };
+        let invalid = |_| ReadError::Invalid {
+            what: format!("`after` must be a name of an earlier page, not {after:?}"),
+        };
+        let after = Address::parse_exact(&format!("{top}{after}")).map_err(invalid)?;
+        if after.is_directory() {
+            return Ok(Bound::Included(tables::after_prefix(after.as_str().as_bytes())));
+        }
+        Ok(Bound::Excluded(tables::address_key(&after)))
+    }
+
+    /// Whether the credentials prove anything here, or own a directory further down.
+    fn opens_something(&self) -> Result<bool, ReadError> {
+        let proven = &self.held.proven;
+        if proven.keys.is_empty() && proven.tokens.is_empty() {
+            return Ok(false);
+        }
+        let (presented, _) = proven.at(&self.held.address, &self.held.chain);
+        if presented.owns || !presented.tokens.is_empty() {
+            return Ok(true);
+        }
+        let below = tables::prefix_range(tables::address_key(&self.held.address));
+        for item in self.objects.store().scan(tables::DIRECTORY, below) {
+            let (key, entry) = item?;
+            let directory = DirectoryState::decode(&tree::address_of(&key)?, &entry.value, entry.sequence)?;
+            let owner = directory.place().map(|place| place.owner);
+            if owner.is_some_and(|owner| proven.proves_for(owner)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// An empty directory shows itself only to whom it belongs.
+    fn may_know(&self) -> bool {
+        let (presented, _) = self.held.proven.at(&self.held.address, &self.held.chain);
+        matches!(
+            decide(Need::List, self.held.chain.facts(&self.held.address), &presented),
+            Ok(Basis::Owner | Basis::Token(_))
+        )
+    }
+
+    /// The properties of an object, if the caller may know that it is there.
+    fn visible(&mut self, address: &Address, stored: Stored) -> Result<Option<Metadata>, ReadError> {
+        if stored.record.kind != Kind::Object {
+            return Ok(None);
+        }
+        if !stored.is_sealed() {
+            return Ok(Some(Opened::of(address, &stored, None)?.metadata()));
+        }
+        let opener = match &stored.record.place {
+            Some(_) => self.opener_of_place(address)?,
+            None => self.opener_in_directory(address)?,
+        };
+        match opener {
+            Some(opener) => match Opened::of(address, &stored, Some(&opener)) {
+                Ok(opened) => Ok(Some(opened.metadata())),
+                Err(ReadError::Resealing { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// For an object that names its own owner.
+    fn opener_of_place(&self, address: &Address) -> Result<Option<Opener>, ReadError> {
+        let Some(chain) = Chain::load(self.objects, address)? else { return Ok(None) };
+        let (presented, tokens) = self.held.proven.at(address, &chain);
+        Ok(opener(Visibility::Private, &chain, &presented, &tokens, self.held))
+    }
+
+    /// For an object that belongs to its directory's owner.
+    fn opener_in_directory(&mut self, address: &Address) -> Result<Option<Opener>, ReadError> {
+        let Some(directory) = address.parent() else { return Ok(None) };
+        if self.sight.as_ref().is_none_or(|sight| sight.directory != directory) {
+            let Some(chain) = Chain::load(self.objects, &directory)? else { return Ok(None) };
+            let (presented, tokens) = self.held.proven.at(&directory, &chain);
+            self.sight = Some(Sight { directory, chain, presented, tokens });
+        }
+        let Some(sight) = &self.sight else { return Ok(None) };
+        Ok(opener(Visibility::Private, &sight.chain, &sight.presented, &sight.tokens, self.held))
+    }
+}
+
+/// What opens private entries: the owner's key, or a token that lists and holds the read key.
+fn opener(
+    visibility: Visibility,
+    chain: &Chain,
+    presented: &crate::authority::Presented,
+    tokens: &[Arc<crate::token::Token>],
+    held: &Held,
+) -> Option<Opener> {
+    let facts = crate::authority::Facts { visibility, create: chain.policy.create, remembered: true };
+    match decide(Need::List, facts, presented).ok()? {
+        Basis::Owner => Opener::of_owner(held.proven.key_of(chain.place.owner)?, chain),
+        Basis::Token(index) => Opener::of_token(&tokens[index], chain.place.epoch),
+        Basis::Public | Basis::Anyone => None,
+    }
+}

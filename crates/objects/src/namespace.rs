@@ -1,0 +1,206 @@
+//! Namespaces: the top directories, granted by the node's root key.
+
+use crate::{
+    Objects,
+    address::Address,
+    author::{Author, Body, Draft, Signer},
+    chain::{Chain, DirectoryState},
+    commit::Change,
+    error::{ReadError, StorageError, WriteError},
+    event::{Event, EventKind},
+    grant::{Access, Grant, Root, localhost},
+    key::{Keys, Owner},
+    read_key::{Locator, ReadKey},
+    record::{Delegation, Kind, PlaceRoot, Policy},
+    tables,
+};
+use jsfs_store::Op;
+use std::sync::Arc;
+
+/// What the holder of the root key sees of a namespace.
+#[derive(Clone, Debug)]
+pub struct NamespaceInfo {
+    /// As in addresses: `com.example`.
+    pub name: String,
+    /// As a host name: `example.com`.
+    pub host: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether new objects are private unless a request says otherwise.
+    pub private: bool,
+    /// How many bytes it may keep, old versions included.
+    pub quota: Option<u64>,
+    /// How many bytes it keeps, old versions included.
+    pub bytes: u64,
+    /// How many objects it has.
+    pub objects: u64,
+}
+
+/// How to make or change a namespace. What is absent stays as it is.
+#[derive(Clone, Default)]
+pub struct NamespaceOptions {
+    /// Whether new objects are private unless a request says otherwise.
+    pub private: Option<bool>,
+    /// How many bytes it may keep; `Some(None)` for no limit.
+    pub quota: Option<Option<u64>>,
+    /// The access key that is to own it; the root key otherwise.
+    pub owner_key: Option<String>,
+}
+
+impl Objects {
+    /// Makes sure that namespace `localhost` exists and belongs to the node's root key.
+    pub(crate) async fn found(&self, root: Arc<Keys>) -> Result<(), WriteError> {
+        let localhost = localhost()?;
+        if DirectoryState::load(self, &localhost)?.is_some() {
+            return Ok(());
+        }
+        self.establish(&localhost, &root, None, &NamespaceOptions::default()).await
+    }
+
+    /// The owner of namespace `localhost`, whose key is the node's root key.
+    pub fn root_owner(&self) -> Result<Option<Owner>, StorageError> {
+        let state = DirectoryState::load(
+            self,
+            &localhost().map_err(|error| StorageError::Write(error.to_string()))?,
+        )?;
+        Ok(state.map(|state| state.record.owner))
+    }
+
+    /// Every namespace of this node.
+    pub async fn namespaces(&self, _grant: &Grant<Root>) -> Result<Vec<NamespaceInfo>, ReadError> {
+        let mut infos = Vec::new();
+        for directory in self.namespace_directories()? {
+            infos.push(self.namespace_info(&directory)?);
+        }
+        Ok(infos)
+    }
+
+    /// Makes a namespace, or changes the one that is there; whether it was made comes back.
+    pub async fn add_namespace(
+        &self,
+        grant: &Grant<Root>,
+        name: &str,
+        options: NamespaceOptions,
+    ) -> Result<(NamespaceInfo, bool), WriteError> {
+        let directory = directory_of(name)?;
+        if DirectoryState::load(self, &directory)?.is_some() {
+            if options.owner_key.is_some() {
+                let what = format!("{name} exists already; its own key hands it over: `jsfs key replace`");
+                return Err(WriteError::Invalid { what });
+            }
+            return Ok((self.set_namespace(grant, name, options).await?, false));
+        }
+        let Access::Owner(root) = &grant.held.access else {
+            return Err(crate::Refusal::Forbidden { needs: "the node's root key" }.into());
+        };
+        let own = match &options.owner_key {
+            Some(text) => Some(self.replacement_keys(text, directory.namespace()).await?),
+            None => None,
+        };
+        self.establish(&directory, root, own, &options).await?;
+        Ok((self.namespace_info(&directory)?, true))
+    }
+
+    /// Changes the settings of a namespace that the root key owns.
+    pub async fn set_namespace(
+        &self,
+        grant: &Grant<Root>,
+        name: &str,
+        options: NamespaceOptions,
+    ) -> Result<NamespaceInfo, WriteError> {
+        let directory = directory_of(name)?;
+        if DirectoryState::load(self, &directory)?.is_none() {
+            return Err(WriteError::Absent { address: directory });
+        }
+        let manage = self.authorize_proven::<crate::grant::Manage>(&grant.held.proven, &directory);
+        let manage = manage.map_err(|_| crate::Refusal::Forbidden {
+            needs: "the access key of this namespace, which is not the root key",
+        })?;
+        let change = crate::PolicyChange {
+            private: options.private.map(Some),
+            quota: options.quota,
+            ..crate::PolicyChange::default()
+        };
+        self.set_policy(manage, change).await?;
+        Ok(self.namespace_info(&directory)?)
+    }
+
+    async fn establish(
+        &self,
+        directory: &Address,
+        root: &Arc<Keys>,
+        own: Option<Arc<Keys>>,
+        options: &NamespaceOptions,
+    ) -> Result<(), WriteError> {
+        let delegation = own.as_ref().map(|own| {
+            let locator = Locator::public(directory);
+            Delegation::sign(root, locator, own.owner(), 1, self.hybrid_time())
+        });
+        let keys = own.unwrap_or_else(|| Arc::clone(root));
+        let place = PlaceRoot { epoch: 1, wrapped: keys.wrap_root(&ReadKey::generate(self.random())) };
+        let policy = Policy { private: options.private, quota: options.quota.flatten(), ..Policy::default() };
+        let author = Author { owner: keys.owner(), epoch: 1, signer: Signer::Owner(keys), opener: None };
+        let envelope = author.sign(
+            self,
+            Draft {
+                kind: Kind::Directory,
+                address: directory,
+                version: 1,
+                predecessor: None,
+                blocks: Vec::new(),
+                body: Body::Directory,
+                place: Some(vec![place]),
+                delegation,
+                policy: Some(policy),
+                purged: false,
+            },
+        )?;
+        let key = tables::address_key(directory);
+        let mut change = Change::new();
+        change.expect(tables::DIRECTORY, key.clone(), 0);
+        change.op(Op::Put {
+            table: tables::DIRECTORY,
+            key,
+            value: envelope.encode().into(),
+            references: Vec::new(),
+        });
+        let time_ms = self.clock().now_ms();
+        let address = directory.clone();
+        change.log(&Event {
+            kind: EventKind::Access,
+            address: address.clone(),
+            from: None,
+            version: 0,
+            time_ms,
+            public: false,
+        });
+        match change.commit(self).await? {
+            Some(_) => Ok(()),
+            None => Err(WriteError::Conflict { address }),
+        }
+    }
+
+    fn namespace_info(&self, directory: &Address) -> Result<NamespaceInfo, StorageError> {
+        let chain = Chain::load(self, directory)?.ok_or_else(|| StorageError::Record {
+            address: directory.clone(),
+            what: "it names no owner".into(),
+        })?;
+        Ok(NamespaceInfo {
+            name: directory.namespace().to_owned(),
+            host: directory.to_url_host(),
+            owner: chain.place.owner,
+            private: chain.policy.private,
+            quota: chain.policy.quotas.first().map(|(_, limit)| *limit),
+            bytes: self.usage(directory)?,
+            objects: self.counter(tables::COUNT, directory)?,
+        })
+    }
+}
+
+/// The directory of a namespace named as in addresses (`com.example`).
+fn directory_of(name: &str) -> Result<Address, WriteError> {
+    let invalid = |what: String| WriteError::Invalid { what };
+    let directory = Address::parse(&format!("/{name}/"))
+        .map_err(|error| invalid(format!("the namespace {name:?}: {error}")))?;
+    if directory.is_namespace() { Ok(directory) } else { Err(invalid(format!("{name:?} is no namespace"))) }
+}

@@ -1,0 +1,298 @@
+//! Reading: an address and a grant to an object, an object and a range to verified bytes.
+
+use crate::{
+    Objects,
+    address::Address,
+    error::{ReadError, StorageError},
+    grant::{Grant, Opener, Read},
+    key::Owner,
+    manifest::{Cursor, LocatedExtent, Step},
+    metadata::{BlockInfo, Metadata, VersionInfo},
+    record::{Content, Kind},
+    seal,
+    seal::BlockKey,
+    tables::{self, Stored},
+};
+use bytes::Bytes;
+use jsfs_store::{BlockId, block};
+use std::{ops::Range, sync::Arc};
+
+/// A version of an object, opened: its properties, and its bytes on demand.
+pub struct Object {
+    /// Its properties.
+    pub metadata: Metadata,
+    objects: Objects,
+    content: Arc<Content>,
+}
+
+/// A stored record with its content in the clear.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) address: Address,
+    pub(crate) version: u64,
+    pub(crate) private: bool,
+    pub(crate) owner: Owner,
+    pub(crate) content: Content,
+}
+
+impl Opened {
+    /// Opens what is stored, with whatever the reader holds.
+    pub(crate) fn of(
+        address: &Address,
+        stored: &Stored,
+        opener: Option<&Opener>,
+    ) -> Result<Opened, ReadError> {
+        let record = &stored.record;
+        let damaged = |what: String| StorageError::Record { address: address.clone(), what };
+        let key = match stored.is_sealed() {
+            false => None,
+            true => {
+                let key = opener.and_then(|opener| opener.read_key(address, record.epoch));
+                Some(key.ok_or_else(|| ReadError::Resealing { address: address.clone() })?)
+            }
+        };
+        let content = match &key {
+            Some(key) => Some(record.open(key).map_err(|error| damaged(error.to_string()))?),
+            None => record.content.clone(),
+        };
+        let content = content.ok_or_else(|| ReadError::Absent { address: address.clone() })?;
+        if content.address != *address {
+            let what = format!("it speaks of {}", content.address);
+            return Err(damaged(what).into());
+        }
+        Ok(Opened {
+            address: address.clone(),
+            version: record.version,
+            private: stored.is_sealed(),
+            owner: record.owner,
+            content,
+        })
+    }
+
+    pub(crate) fn metadata(&self) -> Metadata {
+        metadata(&self.address, self.version, self.private, self.owner, &self.content)
+    }
+}
+
+/// The properties that content describes.
+pub(crate) fn metadata(
+    address: &Address,
+    version: u64,
+    private: bool,
+    owner: Owner,
+    content: &Content,
+) -> Metadata {
+    Metadata {
+        address: address.clone(),
+        version,
+        private,
+        executable: content.executable,
+        content_type: content.content_type.clone(),
+        size: content.size,
+        etag: crate::ETag(content.etag),
+        sha256: content.sha256,
+        created_ms: content.created_ms,
+        modified_ms: content.modified_ms,
+        owner,
+    }
+}
+
+impl Objects {
+    /// The newest version, or an older one by number.
+    pub async fn read(&self, grant: &Grant<Read>, version: Option<u64>) -> Result<Object, ReadError> {
+        let held = &grant.held;
+        let address = &held.address;
+        let absent = || ReadError::Absent { address: address.clone() };
+        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let older;
+        let stored = match version {
+            Some(number) if number != current.record.version => {
+                older = self.older(address, number)?;
+                older
+                    .as_ref()
+                    .ok_or_else(|| ReadError::VersionAbsent { address: address.clone(), version: number })?
+            }
+            _ => current,
+        };
+        match (stored.record.kind, stored.record.purged) {
+            (Kind::Object, _) => {}
+            (_, true) => return Err(ReadError::Purged { address: address.clone() }),
+            _ => return Err(absent()),
+        }
+        let opener = held.opener();
+        if stored.is_sealed() && opener.is_none() {
+            // An older version that was private does not become readable because a newer one is public.
+            return Err(ReadError::VersionAbsent {
+                address: address.clone(),
+                version: stored.record.version,
+            });
+        }
+        let opened = Opened::of(address, stored, opener.as_ref())?;
+        Ok(Object::from_opened(self, opened))
+    }
+
+    /// The versions that are kept, newest first.
+    pub async fn versions(&self, grant: &Grant<Read>) -> Result<Vec<VersionInfo>, ReadError> {
+        let held = &grant.held;
+        let absent = || ReadError::Absent { address: held.address.clone() };
+        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let opener = held.opener();
+        let mut versions = Vec::new();
+        let range = tables::prefix_range(tables::version_prefix(&held.address));
+        let older = self.store().scan(tables::VERSION, range).rev();
+        let older = older.map(|item| Ok(Stored::decode(&held.address, item?.1)?));
+        for stored in std::iter::once(Ok(current.clone())).chain(older) {
+            let stored: Stored = stored.map_err(|error: ReadError| error)?;
+            if stored.is_sealed() && opener.is_none() {
+                continue;
+            }
+            versions.push(version_info(&held.address, &stored, opener.as_ref())?);
+        }
+        Ok(versions)
+    }
+
+    pub(crate) fn older(&self, address: &Address, version: u64) -> Result<Option<Stored>, ReadError> {
+        let key = tables::version_key(address, version);
+        let entry = self.store().get(tables::VERSION, &key)?;
+        Ok(entry.map(|entry| Stored::decode(address, entry)).transpose()?)
+    }
+
+    pub(crate) fn current(&self, address: &Address) -> Result<Option<Stored>, StorageError> {
+        let entry = self.store().get(tables::CURRENT, address.as_str().as_bytes())?;
+        entry.map(|entry| Stored::decode(address, entry)).transpose()
+    }
+
+    /// The plaintext of a block, verified on the way.
+    pub(crate) async fn plaintext(&self, id: BlockId, key: Option<BlockKey>) -> Result<Bytes, ReadError> {
+        if let Some(stored) = self.store().block_now(&id)? {
+            return decode(&stored, key.as_ref());
+        }
+        let store = self.store().clone();
+        let read = tokio::task::spawn_blocking(move || decode(&store.block(&id)?, key.as_ref()));
+        read.await.map_err(|_| StorageError::Stopping)?
+    }
+}
+
+pub(crate) fn decode(stored: &Bytes, key: Option<&BlockKey>) -> Result<Bytes, ReadError> {
+    let damaged = |what: String| StorageError::Write(format!("a block does not decode: {what}"));
+    let Some(key) = key else {
+        return Ok(block::decode_clear(stored).map_err(|error| damaged(error.to_string()))?);
+    };
+    let body = seal::open_block(key, stored).map_err(|error| damaged(error.to_string()))?;
+    Ok(block::decode_body(&body).map_err(|error| damaged(error.to_string()))?)
+}
+
+fn version_info(
+    address: &Address,
+    stored: &Stored,
+    opener: Option<&Opener>,
+) -> Result<VersionInfo, ReadError> {
+    let deleted = stored.record.kind != Kind::Object;
+    let metadata = if deleted { None } else { Some(Opened::of(address, stored, opener)?.metadata()) };
+    Ok(VersionInfo {
+        version: stored.record.version,
+        modified_ms: metadata.as_ref().map_or(stored.record.time.ms(), |metadata| metadata.modified_ms),
+        deleted,
+        private: stored.is_sealed(),
+        metadata,
+    })
+}
+
+impl Object {
+    pub(crate) fn from_opened(objects: &Objects, opened: Opened) -> Object {
+        Object { metadata: opened.metadata(), objects: objects.clone(), content: Arc::new(opened.content) }
+    }
+
+    /// The bytes of a range; what lies past the end is left out.
+    pub fn body(&self, range: Range<u64>) -> Body {
+        let end = range.end.min(self.metadata.size);
+        let range = range.start.min(end)..end;
+        let cursor = Cursor::new(self.content.manifest.clone(), range.clone());
+        let address = self.metadata.address.clone();
+        Body { objects: self.objects.clone(), address, cursor, place: range.start, range }
+    }
+
+    /// All bytes.
+    pub fn whole(&self) -> Body {
+        self.body(0..self.metadata.size)
+    }
+
+    /// The first blocks that the bytes are in.
+    pub async fn blocks(&self, limit: usize) -> Result<Vec<BlockInfo>, ReadError> {
+        let mut body = self.whole();
+        let mut blocks = Vec::new();
+        while blocks.len() < limit
+            && let Some(located) = body.extent().await?
+        {
+            blocks.push(BlockInfo { hash: located.extent.block.to_string(), size: located.extent.length() });
+        }
+        Ok(blocks)
+    }
+}
+
+/// The bytes of a range, block by block. Every block is verified before any byte of it is given out.
+pub struct Body {
+    objects: Objects,
+    address: Address,
+    cursor: Cursor,
+    range: Range<u64>,
+    place: u64,
+}
+
+impl Body {
+    /// The next bytes; none at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
+        if self.place >= self.range.end {
+            return None;
+        }
+        let piece = self.piece().await;
+        match &piece {
+            Ok(bytes) => self.place += bytes.len() as u64,
+            Err(_) => self.place = self.range.end,
+        }
+        Some(piece)
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, ReadError> {
+        let Some(located) = self.extent().await? else {
+            return Err(self.damaged("its manifest does not cover its size"));
+        };
+        let plain = self.objects.plaintext(located.extent.block, located.extent.key.clone()).await?;
+        let pieces: Vec<_> = located.pieces(self.range.clone()).collect();
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
+            return Err(self.damaged("its manifest does not cover its size"));
+        };
+        // Chunks of one block that follow each other in the object most often follow each other in the block as well.
+        let bytes = if pieces.windows(2).all(|two| two[0].wanted.end == two[1].wanted.start) {
+            slice(&plain, first.wanted.start, last.wanted.end)
+        } else {
+            let parts: Option<Vec<_>> =
+                pieces.iter().map(|p| slice(&plain, p.wanted.start, p.wanted.end)).collect();
+            parts.map(|parts| Bytes::from(parts.concat()))
+        };
+        bytes.ok_or_else(|| self.damaged("a chunk lies outside its block"))
+    }
+
+    /// The next extent of the range.
+    async fn extent(&mut self) -> Result<Option<LocatedExtent>, ReadError> {
+        loop {
+            match self.cursor.step() {
+                Step::Done => return Ok(None),
+                Step::Extent(located) => return Ok(Some(located)),
+                Step::Page(page) => {
+                    let plain = self.objects.plaintext(page.block, page.key).await?;
+                    self.cursor.supply(&plain).map_err(|error| self.damaged(&error.to_string()))?;
+                }
+            }
+        }
+    }
+
+    fn damaged(&self, what: &str) -> ReadError {
+        StorageError::Record { address: self.address.clone(), what: what.to_owned() }.into()
+    }
+}
+
+fn slice(plain: &Bytes, start: u32, end: u32) -> Option<Bytes> {
+    let (start, end) = (start as usize, end as usize);
+    (start <= end && end <= plain.len()).then(|| plain.slice(start..end))
+}

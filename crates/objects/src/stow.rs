@@ -1,0 +1,325 @@
+//! One body on its way in: chunked, hashed, deduplicated, compressed and sealed in pieces, so that memory does not grow with the object.
+//!
+//! Nothing is visible before a commit refers to the blocks; a body that is dropped half-way, or whose node dies, leaves blocks that nothing
+//! refers to, which collection removes.
+
+use crate::{
+    Objects,
+    author::Author,
+    error::{StorageError, WriteError},
+    manifest::{Builder, ChunkPlace, Extent, Manifest, NewPage},
+    read_key::Convergence,
+    seal::{self, BlockKey},
+};
+use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
+use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, block, chunk::Chunker};
+use std::{collections::HashMap, sync::Arc};
+use tokio::task::JoinHandle;
+
+/// Bytes gathered before a piece goes to a worker thread.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A body no longer than this is worked on where it arrived: handing it to a thread would cost more.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// Chunks of this body that are remembered, because the index learns of them only when they are durable.
+const REMEMBERED_CHUNKS: usize = 65_536;
+
+/// zstd's level: the trials found higher ones not worth their time.
+const COMPRESSION_LEVEL: i32 = 3;
+
+/// What a sealed block has beside its plaintext: headers and the authentication tag.
+const SEALED_EXTRA_BYTES: usize = 32;
+
+/// Blocks whose ids and sizes are told to the writer.
+const BLOCKS_TOLD: usize = 1_024;
+
+/// What became of a body.
+pub(crate) struct Stowed {
+    pub(crate) size: u64,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) manifest: Manifest,
+    pub(crate) blocks: Blocks,
+    /// The body itself, where it is short.
+    pub(crate) small: Option<Bytes>,
+}
+
+/// The blocks that a version needs, and those of them that are not in the store yet.
+#[derive(Clone, Default)]
+pub(crate) struct Blocks {
+    /// To go into the commit.
+    pub(crate) fresh: Vec<NewBlock>,
+    /// Every block, in order of appearance, each once.
+    pub(crate) needs: Vec<BlockId>,
+    pub(crate) pins: Vec<Pin>,
+    /// Ids and plaintext sizes of the first of them.
+    pub(crate) told: Vec<(BlockId, u64)>,
+}
+
+/// How the blocks of one body are made.
+#[derive(Clone)]
+pub(crate) enum Sealing {
+    Public,
+    Private(Arc<Convergence>),
+}
+
+impl Sealing {
+    /// None where the author holds no read key to seal with.
+    pub(crate) fn of(author: &Author, private: bool) -> Option<Sealing> {
+        if !private {
+            return Some(Sealing::Public);
+        }
+        author.opener.as_ref()?.convergence().map(|convergence| Sealing::Private(Arc::new(convergence)))
+    }
+}
+
+/// A body being stowed.
+pub(crate) struct Stowing {
+    objects: Objects,
+    gathered: BytesMut,
+    idle: Option<Box<Worker>>,
+    working: Option<JoinHandle<Result<Box<Worker>, WriteError>>>,
+}
+
+impl Stowing {
+    pub(crate) fn new(objects: &Objects, sealing: Sealing) -> Self {
+        let worker = Worker::new(objects, sealing);
+        Stowing {
+            objects: objects.clone(),
+            gathered: BytesMut::new(),
+            idle: Some(Box::new(worker)),
+            working: None,
+        }
+    }
+
+    /// Takes the next bytes; waits while the piece before is still being worked on.
+    pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let room = PIECE_BYTES - self.gathered.len();
+            self.gathered.extend_from_slice(&bytes.split_to(room.min(bytes.len())));
+            if self.gathered.len() == PIECE_BYTES {
+                self.hand_over().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&mut self) -> Result<(), WriteError> {
+        let mut worker = self.worker().await?;
+        self.append(&mut worker).await?;
+        let piece = std::mem::replace(&mut self.gathered, BytesMut::with_capacity(PIECE_BYTES));
+        self.working = Some(tokio::task::spawn_blocking(move || {
+            worker.take(&piece)?;
+            Ok(worker)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the worker to be done with its piece.
+    async fn worker(&mut self) -> Result<Box<Worker>, WriteError> {
+        match (self.idle.take(), self.working.take()) {
+            (Some(worker), _) => Ok(worker),
+            (None, Some(working)) => working.await.map_err(stopping)?,
+            (None, None) => Err(StorageError::Stopping.into()),
+        }
+    }
+
+    /// Hands finished blocks to the store, which makes them durable with the commit at the latest.
+    async fn append(&self, worker: &mut Worker) -> Result<(), WriteError> {
+        if !worker.blocks.fresh.is_empty() {
+            let fresh = std::mem::take(&mut worker.blocks.fresh);
+            let pins = self.objects.store().append(fresh).await.map_err(WriteError::from)?;
+            worker.blocks.pins.extend(pins);
+        }
+        Ok(())
+    }
+
+    /// The end of the body.
+    pub(crate) async fn finish(mut self) -> Result<Stowed, WriteError> {
+        let mut worker = self.worker().await?;
+        self.append(&mut worker).await?;
+        let rest = std::mem::take(&mut self.gathered).freeze();
+        let inline = worker.size == 0 && rest.len() <= INLINE_BYTES;
+        let finish = move || {
+            worker.take(&rest)?;
+            worker.finish(inline.then_some(rest))
+        };
+        if inline { finish() } else { tokio::task::spawn_blocking(finish).await.map_err(stopping)? }
+    }
+}
+
+fn stopping(_: tokio::task::JoinError) -> WriteError {
+    StorageError::Stopping.into()
+}
+
+/// Chunks, looks up, encodes and seals, on whichever thread it is moved to.
+pub(crate) struct Worker {
+    objects: Objects,
+    sealing: Sealing,
+    chunker: Chunker,
+    sha256: digest::Context,
+    size: u64,
+    manifest: Builder,
+    seen: HashMap<[u8; 32], Extent>,
+    blocks: Blocks,
+}
+
+impl Worker {
+    fn new(objects: &Objects, sealing: Sealing) -> Self {
+        Worker {
+            chunker: objects.store().chunker(),
+            objects: objects.clone(),
+            sealing,
+            sha256: digest::Context::new(&digest::SHA256),
+            size: 0,
+            manifest: Builder::new(),
+            seen: HashMap::new(),
+            blocks: Blocks::default(),
+        }
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), WriteError> {
+        self.sha256.update(piece);
+        self.size += piece.len() as u64;
+        self.chunker.push(piece).iter().try_for_each(|chunk| self.place(chunk))
+    }
+
+    fn finish(mut self, small: Option<Bytes>) -> Result<Stowed, WriteError> {
+        let chunker = std::mem::replace(&mut self.chunker, self.objects.store().chunker());
+        chunker.finish().iter().try_for_each(|chunk| self.place(chunk))?;
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.sha256.clone().finish().as_ref());
+        let size = self.size;
+        let (manifest, blocks) = self.end()?;
+        Ok(Stowed { size, sha256, manifest, blocks, small })
+    }
+
+    /// Continues a manifest, for an append.
+    pub(crate) fn resume(objects: &Objects, sealing: Sealing, manifest: Builder) -> Self {
+        Worker { manifest, ..Worker::new(objects, sealing) }
+    }
+
+    /// Adds an extent whose block is already there.
+    pub(crate) fn adopt(&mut self, extent: Extent) -> Result<(), WriteError> {
+        let Worker { objects, sealing, manifest, blocks, .. } = self;
+        manifest.push(extent, &mut |page| store_page(objects, sealing, &page, blocks))
+    }
+
+    /// Takes over the blocks that adopted extents lie in.
+    pub(crate) fn share(&mut self, stowed: &Blocks) {
+        self.blocks.fresh.extend(stowed.fresh.iter().cloned());
+        self.blocks.needs.extend(stowed.needs.iter().copied());
+        self.blocks.pins.extend(stowed.pins.iter().cloned());
+    }
+
+    /// Stores the pages that are left and gives the root.
+    pub(crate) fn end(self) -> Result<(Manifest, Blocks), WriteError> {
+        let Worker { objects, sealing, manifest, mut blocks, .. } = self;
+        let root = manifest.finish(&mut |page| store_page(&objects, &sealing, &page, &mut blocks))?;
+        Ok((root, blocks))
+    }
+
+    /// Finds or makes the block of one chunk and notes it in the manifest.
+    pub(crate) fn place(&mut self, chunk: &[u8]) -> Result<(), WriteError> {
+        let hash = *blake3::hash(chunk).as_bytes();
+        let extent = match self.seen.get(&hash) {
+            Some(extent) => extent.clone(),
+            None => {
+                let extent = match self.find(&hash, chunk.len())? {
+                    Some(extent) => extent,
+                    None => self.make(&hash, chunk)?,
+                };
+                self.blocks.note(extent.block, chunk.len() as u64);
+                if self.seen.len() < REMEMBERED_CHUNKS {
+                    self.seen.insert(hash, extent.clone());
+                }
+                extent
+            }
+        };
+        self.adopt(extent)
+    }
+
+    /// Looks a chunk up among the blocks that this author may share.
+    fn find(&mut self, hash: &[u8; 32], length: usize) -> Result<Option<Extent>, WriteError> {
+        let tag = match &self.sealing {
+            Sealing::Public => *hash,
+            Sealing::Private(convergence) => convergence.tag(hash),
+        };
+        let Some(found) = self.objects.store().find_chunk(&tag)? else { return Ok(None) };
+        let key = match &self.sealing {
+            Sealing::Public => None,
+            Sealing::Private(convergence) => match convergence.unwrap(hash, &found.extra) {
+                Some(key) => Some(key),
+                None => return Ok(None),
+            },
+        };
+        if found.len as usize != length {
+            return Ok(None);
+        }
+        self.blocks.pins.push(found.pin);
+        let chunk = ChunkPlace { offset: found.offset, length: found.len, hash: *hash };
+        Ok(Some(Extent { block: found.block, key, chunks: vec![chunk] }))
+    }
+
+    /// Makes a block of one chunk.
+    fn make(&mut self, hash: &[u8; 32], chunk: &[u8]) -> Result<Extent, WriteError> {
+        let length =
+            u32::try_from(chunk.len()).map_err(|_| WriteError::TooLarge { what: "a chunk".into() })?;
+        let (bytes, key) = encode_block(&self.objects, &self.sealing, chunk)?;
+        let (tag, extra) = match (&self.sealing, &key) {
+            (Sealing::Private(convergence), Some(key)) => {
+                (convergence.tag(hash), convergence.wrap(hash, key).to_vec())
+            }
+            _ => (*hash, Vec::new()),
+        };
+        let id = BlockId::of(&bytes);
+        let tags = vec![ChunkTag { tag, offset: 0, len: length, extra }];
+        self.blocks.fresh.push(NewBlock { id, bytes, tags });
+        let chunk = ChunkPlace { offset: 0, length, hash: *hash };
+        Ok(Extent { block: id, key, chunks: vec![chunk] })
+    }
+}
+
+impl Blocks {
+    fn note(&mut self, id: BlockId, size: u64) {
+        self.needs.push(id);
+        if self.told.len() < BLOCKS_TOLD {
+            self.told.push((id, size));
+        }
+    }
+}
+
+/// Compresses, and seals under a fresh key where the data is private.
+fn encode_block(
+    objects: &Objects,
+    sealing: &Sealing,
+    plain: &[u8],
+) -> Result<(Bytes, Option<BlockKey>), WriteError> {
+    let unfit = |error: block::BlockError| WriteError::from(StorageError::Write(error.to_string()));
+    match sealing {
+        Sealing::Public => Ok((block::encode_clear(plain, COMPRESSION_LEVEL).map_err(unfit)?, None)),
+        Sealing::Private(_) => {
+            let key = BlockKey::generate(objects.random());
+            let mut stored = Vec::with_capacity(plain.len() + SEALED_EXTRA_BYTES);
+            stored.extend_from_slice(&block::header(block::Kind::Sealed));
+            block::encode_body_into(plain, COMPRESSION_LEVEL, &mut stored).map_err(unfit)?;
+            seal::seal_block_in_place(&key, &mut stored);
+            Ok((stored.into(), Some(key)))
+        }
+    }
+}
+
+/// Stores one page of a manifest.
+fn store_page(
+    objects: &Objects,
+    sealing: &Sealing,
+    page: &NewPage,
+    blocks: &mut Blocks,
+) -> Result<(BlockId, Option<BlockKey>), WriteError> {
+    let (bytes, key) = encode_block(objects, sealing, &page.bytes)?;
+    let id = BlockId::of(&bytes);
+    blocks.fresh.push(NewBlock { id, bytes, tags: Vec::new() });
+    blocks.needs.push(id);
+    Ok((id, key))
+}

@@ -1,0 +1,143 @@
+//! Where the object layer keeps its metadata in the store: tables, keys, and the value of an object's entry.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | current | address | entry of the newest version, a tombstone where it was deleted |
+//! | version | address, 0, version (u64) | entry of an older version |
+//! | directory | address of a directory | envelope of its record |
+//! | event | namespace, 0, sequence (u64), index (u32) | one line of the change log |
+//! | usage | address of a directory | bytes kept below it, old versions included (u64, little-endian) |
+//! | live | address of a directory | bytes of the newest versions below it (u64, little-endian) |
+//! | count | address of a directory | objects below it (u64, little-endian) |
+//! | public | address | nothing: the newest version there is a public object |
+//!
+//! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
+//! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
+//! be kept by whoever deletes a sealed object without being able to open it.
+
+use crate::{
+    address::Address,
+    error::StorageError,
+    record::{Envelope, Kind, Record},
+};
+use bytes::Bytes;
+use jsfs_store::Table;
+
+pub(crate) const CURRENT: Table = Table(1);
+pub(crate) const VERSION: Table = Table(2);
+pub(crate) const DIRECTORY: Table = Table(3);
+pub(crate) const EVENT: Table = Table(4);
+pub(crate) const USAGE: Table = Table(5);
+pub(crate) const LIVE: Table = Table(6);
+pub(crate) const COUNT: Table = Table(7);
+pub(crate) const PUBLIC: Table = Table(8);
+
+const ENTRY_FORMAT: u8 = 1;
+
+/// A decoded entry of the current or version table.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// Plaintext bytes of the object.
+    pub(crate) size: u64,
+    /// The signed record.
+    pub(crate) record: Record,
+    /// The hash of the record's bytes: what a successor names.
+    pub(crate) hash: [u8; 32],
+    /// The store's sequence number of the entry, for conditional commits.
+    pub(crate) sequence: u64,
+    /// The value as it is kept, for moving it unchanged.
+    pub(crate) value: Bytes,
+    /// The blocks that the entry refers to.
+    pub(crate) references: Vec<jsfs_store::BlockId>,
+}
+
+impl Stored {
+    /// Whether it is an object that anyone may read.
+    pub(crate) fn is_public(&self) -> bool {
+        self.record.kind == Kind::Object && !self.record.is_private()
+    }
+
+    /// Whether opening it needs a read key.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.record.is_private()
+    }
+
+    pub(crate) fn decode(address: &Address, entry: jsfs_store::Entry) -> Result<Self, StorageError> {
+        let damaged = |what: &str| StorageError::Record { address: address.clone(), what: what.to_owned() };
+        let (&format, rest) = entry.value.split_first().ok_or_else(|| damaged("it is empty"))?;
+        if format != ENTRY_FORMAT {
+            return Err(damaged("it was written by a newer version"));
+        }
+        let (size, envelope) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("it is cut short"))?;
+        let envelope = Envelope::decode(envelope).map_err(|error| damaged(&error.to_string()))?;
+        let record = envelope.record().map_err(|error| damaged(&error.to_string()))?;
+        Ok(Stored {
+            size: u64::from_le_bytes(*size),
+            hash: envelope.record_hash(),
+            record,
+            sequence: entry.sequence,
+            references: entry.references,
+            value: entry.value,
+        })
+    }
+}
+
+pub(crate) fn entry_value(size: u64, envelope: &Envelope) -> Vec<u8> {
+    let envelope = envelope.encode();
+    let mut value = Vec::with_capacity(9 + envelope.len());
+    value.push(ENTRY_FORMAT);
+    value.extend_from_slice(&size.to_le_bytes());
+    value.extend_from_slice(&envelope);
+    value
+}
+
+pub(crate) fn address_key(address: &Address) -> Vec<u8> {
+    address.as_str().as_bytes().to_vec()
+}
+
+pub(crate) fn version_key(address: &Address, version: u64) -> Vec<u8> {
+    let mut key = version_prefix(address);
+    key.extend_from_slice(&version.to_be_bytes());
+    key
+}
+
+pub(crate) fn version_prefix(address: &Address) -> Vec<u8> {
+    let mut key = address_key(address);
+    key.push(0);
+    key
+}
+
+/// Splits a key of the version table.
+pub(crate) fn split_version_key(key: &[u8]) -> Option<(&str, u64)> {
+    let (address, version) = key.split_last_chunk::<8>()?;
+    let address = address.strip_suffix(&[0])?;
+    Some((std::str::from_utf8(address).ok()?, u64::from_be_bytes(*version)))
+}
+
+pub(crate) fn event_prefix(namespace: &str) -> Vec<u8> {
+    let mut key = namespace.as_bytes().to_vec();
+    key.push(0);
+    key
+}
+
+/// The range of keys that begin with `prefix`.
+pub(crate) fn prefix_range(prefix: Vec<u8>) -> std::ops::Range<Vec<u8>> {
+    let end = after_prefix(&prefix);
+    prefix..end
+}
+
+/// The smallest key greater than every key that begins with `prefix`.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; 8_193]
+}
+
+pub(crate) fn counter(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_le_bytes)
+}

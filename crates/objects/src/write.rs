@@ -1,0 +1,363 @@
+//! PUT, POST and append: one new version of one object, in one commit.
+
+use crate::{
+    Objects,
+    address::Address,
+    author::{Author, Body, Draft},
+    authority::Visibility,
+    chain::Chain,
+    commit::{self, ATTEMPTS, Change, Newest, event_of},
+    error::{Refusal, WriteError},
+    grant::{Access, Grant, Held, Write},
+    key::AccessKey,
+    metadata::{BlockInfo, ETag, Metadata},
+    read::{self, Opened},
+    record::{Content, Kind},
+    stow::{Blocks, Sealing, Stowed, Stowing},
+    tables::Stored,
+};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A condition on the newest version, tried when the write begins and again when it commits.
+pub type Precondition = Arc<dyn Fn(Option<&Metadata>) -> bool + Send + Sync>;
+
+/// The longest content type that is kept.
+const CONTENT_TYPE_MAX: usize = 256;
+
+/// What a write asks for beside its bytes. What is absent stays as it was, or follows the directory.
+#[derive(Clone, Default)]
+pub struct WriteOptions {
+    /// The media type to serve it with.
+    pub content_type: Option<String>,
+    /// Whether reading it needs a credential.
+    pub private: Option<bool>,
+    /// Whether it is a program.
+    pub executable: Option<bool>,
+    /// Add to the end instead of replacing.
+    pub append: bool,
+    /// Hand the object over to this key.
+    pub replacement_key: Option<String>,
+    /// What must hold of the newest version.
+    pub precondition: Option<Precondition>,
+    /// How many bytes will come, if that is known: refused early where they cannot fit.
+    pub size_hint: Option<u64>,
+}
+
+/// What a write made.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The new version's properties.
+    pub metadata: Metadata,
+    /// Whether nothing was there before.
+    pub created: bool,
+    /// The access key that this very write made, in a drop box written to without one.
+    pub new_key: Option<String>,
+    /// The first blocks of the bytes.
+    pub blocks: Vec<BlockInfo>,
+}
+
+/// A write under way. Dropping it stores nothing.
+pub struct Upload {
+    objects: Objects,
+    held: Arc<Held>,
+    options: WriteOptions,
+    private: bool,
+    ownership: Ownership,
+    stowing: Stowing,
+    new_key: Option<String>,
+}
+
+/// Whom the new version will belong to.
+pub(crate) enum Ownership {
+    /// The owner that the chain names.
+    Chain,
+    /// A new owner of its own.
+    Handed(Box<crate::handover::Handover>),
+}
+
+impl Objects {
+    /// Begins a write. The body follows; what cannot succeed is refused here, before it is sent.
+    pub async fn begin(&self, grant: Grant<Write>, mut options: WriteOptions) -> Result<Upload, WriteError> {
+        let held = grant.held;
+        if held.address.is_directory() {
+            return Err(WriteError::IsDirectory { address: held.address.clone() });
+        }
+        check_content_type(options.content_type.as_deref())?;
+        let chain = &held.chain;
+        let (ownership, author, new_key) = self.ownership(&held, options.replacement_key.take()).await?;
+        let before = opened_before(&held.address, chain, author.opener.as_ref())?;
+        check_precondition(&options, &held.address, before.as_ref())?;
+        let inherited = before.as_ref().map(|metadata| metadata.private);
+        let private = options.private.or(inherited).unwrap_or(chain.policy.private);
+        self.check_room(&held, options.size_hint)?;
+        let sealing = Sealing::of(&author, private).ok_or(Refusal::Forbidden {
+            needs: "the token's fourth part, which holds the key to seal with",
+        })?;
+        let stowing = Stowing::new(self, sealing);
+        Ok(Upload { objects: self.clone(), held, options, private, ownership, stowing, new_key })
+    }
+
+    /// Who will own and sign the version: the chain's owner, or a new one that the request names.
+    async fn ownership(
+        &self,
+        held: &Held,
+        replacement: Option<String>,
+    ) -> Result<(Ownership, Author, Option<String>), WriteError> {
+        let namespace = held.address.namespace();
+        let (keys, made) = match (&held.access, replacement) {
+            (Access::Anyone(_), Some(text)) => (Some(self.replacement_keys(&text, namespace).await?), None),
+            (Access::Anyone(Some(keys)), None) => (Some(Arc::clone(keys)), None),
+            (Access::Anyone(None), None) => {
+                let key = AccessKey::generate(self.random());
+                let text = key.seed().map(|seed| seed.to_text().to_string()).unwrap_or_default();
+                (Some(self.keys_of(key, namespace).await?), Some(text))
+            }
+            (Access::Owner(_), Some(text)) => (Some(self.replacement_keys(&text, namespace).await?), None),
+            (_, Some(_)) => return Err(Refusal::Forbidden { needs: "an access key" }.into()),
+            (_, None) => (None, None),
+        };
+        let Some(keys) = keys else {
+            return Ok((Ownership::Chain, Author::of(&held.access, &held.chain)?, None));
+        };
+        let handover = crate::handover::Handover::prepare(self, held, keys)?;
+        let author = handover.author();
+        Ok((Ownership::Handed(Box::new(handover)), author, made))
+    }
+
+    fn check_room(&self, held: &Held, size: Option<u64>) -> Result<(), WriteError> {
+        let Some(size) = size else { return Ok(()) };
+        for (directory, limit) in &held.chain.policy.quotas {
+            if self.usage(directory)?.saturating_add(size) > *limit {
+                return Err(WriteError::Quota { directory: directory.clone(), limit: *limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Upload {
+    /// Takes the next bytes of the body.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
+        self.stowing.write(bytes).await
+    }
+
+    /// The body is complete: makes the version durable and visible, or changes nothing.
+    pub async fn finish(self) -> Result<Written, WriteError> {
+        let Upload { objects, held, options, private, ownership, stowing, new_key } = self;
+        let stowed = stowing.finish().await?;
+        let write = Finish { objects, held, options, private, ownership, new_key };
+        for attempt in 0..ATTEMPTS {
+            let chain = write.chain(attempt)?;
+            if let Some(written) = write.attempt(&chain, &stowed).await? {
+                return Ok(written);
+            }
+        }
+        Err(WriteError::Conflict { address: write.held.address.clone() })
+    }
+}
+
+/// A write whose bytes are stowed, to be committed, if need be more than once.
+struct Finish {
+    objects: Objects,
+    held: Arc<Held>,
+    options: WriteOptions,
+    private: bool,
+    ownership: Ownership,
+    new_key: Option<String>,
+}
+
+impl Finish {
+    /// The chain as it was when authority was decided, or as it is now that something changed; authority is then decided again.
+    fn chain(&self, attempt: usize) -> Result<Chain, WriteError> {
+        if attempt == 0 {
+            return Ok(self.held.chain.clone());
+        }
+        let again = self.objects.authorize_proven::<Write>(&self.held.proven, &self.held.address)?;
+        let same_owner = again.held.chain.place.owner == self.held.chain.place.owner
+            && again.held.chain.place.epoch == self.held.chain.place.epoch;
+        if !same_owner {
+            return Err(WriteError::Conflict { address: self.held.address.clone() });
+        }
+        Ok(again.held.chain.clone())
+    }
+
+    async fn attempt(&self, chain: &Chain, stowed: &Stowed) -> Result<Option<Written>, WriteError> {
+        let Finish { objects, held, options, .. } = self;
+        let address = &held.address;
+        let author = match &self.ownership {
+            Ownership::Chain => Author::of(&held.access, chain)?,
+            Ownership::Handed(handover) => handover.author(),
+        };
+        let opener = held.access.opener(chain);
+        let before = opened_before(address, chain, opener.as_ref().or(author.opener.as_ref()))?;
+        check_precondition(options, address, before.as_ref())?;
+        let now_ms = objects.clock().now_ms();
+        let mut content = self.content(before.as_ref(), stowed, now_ms);
+        let mut blocks = Blocks { told: Vec::new(), ..stowed.blocks.clone() };
+        if let (true, Some(_), Some(stored)) = (options.append, &before, &chain.object) {
+            let mut joined = Opened::of(address, stored, opener.as_ref())?;
+            blocks = self.append(&author, stored, &mut joined, stowed).await?;
+            content = Content {
+                content_type: content.content_type,
+                modified_ms: now_ms,
+                executable: content.executable,
+                ..joined.content
+            };
+        }
+        let references = commit::references(&blocks.needs, &mut blocks.fresh)?;
+        let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
+        let envelope = author.sign(
+            objects,
+            Draft {
+                kind: Kind::Object,
+                address,
+                version,
+                predecessor: chain.object.as_ref().map(|stored| stored.hash),
+                blocks: references.clone(),
+                body: if self.private { Body::Private(&content) } else { Body::Public(&content) },
+                place: self.place(chain),
+                delegation: self.delegation(chain),
+                policy: None,
+                purged: false,
+            },
+        )?;
+        let mut change = Change::new();
+        change.expect_chain(chain);
+        let newest = Newest {
+            size: content.size,
+            envelope: &envelope,
+            references,
+            kind: Kind::Object,
+            public: !self.private,
+        };
+        change.put_current(address, chain, chain.object.as_ref(), newest);
+        crate::retention::trim(objects, &mut change, address, chain)?;
+        change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
+        change.carry(blocks.fresh, blocks.pins);
+        if change.commit(objects).await?.is_none() {
+            return Ok(None);
+        }
+        let blocks =
+            stowed.blocks.told.iter().map(|(id, size)| BlockInfo { hash: id.to_string(), size: *size });
+        Ok(Some(Written {
+            metadata: read::metadata(address, version, self.private, author.owner, &content),
+            created: before.is_none(),
+            new_key: self.new_key.clone(),
+            blocks: blocks.collect(),
+        }))
+    }
+
+    /// Puts the stowed bytes behind those of the version before.
+    async fn append(
+        &self,
+        author: &Author,
+        stored: &Stored,
+        joined: &mut Opened,
+        stowed: &Stowed,
+    ) -> Result<Blocks, WriteError> {
+        if joined.private != self.private {
+            let what = "an append cannot change `private`; change it first, or replace the object".into();
+            return Err(WriteError::Invalid { what });
+        }
+        let sealing = Sealing::of(author, self.private).ok_or(Refusal::Unauthenticated { note: None })?;
+        crate::append::join(&self.objects, stored, joined, &sealing, stowed).await
+    }
+
+    fn content(&self, before: Option<&Metadata>, stowed: &Stowed, now_ms: u64) -> Content {
+        let options = &self.options;
+        let kept = |of: fn(&Metadata) -> String| before.map(of);
+        Content {
+            address: self.held.address.clone(),
+            size: stowed.size,
+            content_type: options
+                .content_type
+                .clone()
+                .or_else(|| kept(|metadata| metadata.content_type.clone()))
+                .unwrap_or_else(|| "application/octet-stream".into()),
+            etag: etag_of(&stowed.sha256).0,
+            created_ms: before.map_or(now_ms, |metadata| metadata.created_ms),
+            modified_ms: now_ms,
+            executable: options.executable.or(before.map(|metadata| metadata.executable)).unwrap_or(false),
+            sha256: Some(stowed.sha256),
+            manifest: stowed.manifest.clone(),
+        }
+    }
+
+    /// The read roots that the new record carries, if it names its owner.
+    fn place(&self, chain: &Chain) -> Option<Vec<crate::record::PlaceRoot>> {
+        match &self.ownership {
+            Ownership::Handed(handover) => Some(handover.roots()),
+            Ownership::Chain if chain.place.address == self.held.address => {
+                chain.object.as_ref().and_then(|stored| stored.record.place.clone())
+            }
+            Ownership::Chain => None,
+        }
+    }
+
+    fn delegation(&self, chain: &Chain) -> Option<crate::record::Delegation> {
+        match &self.ownership {
+            Ownership::Handed(handover) => handover.delegation(&self.objects, self.private),
+            Ownership::Chain => chain.object.as_ref().and_then(|stored| stored.record.delegation.clone()),
+        }
+    }
+}
+
+/// The validator of bytes with this SHA-256.
+pub(crate) fn etag_of(sha256: &[u8; 32]) -> ETag {
+    let mut etag = [0; 16];
+    etag.copy_from_slice(&sha256[..16]);
+    ETag(etag)
+}
+
+/// The validator of bytes that were added to others.
+pub(crate) fn etag_of_joined(before: ETag, added: &[u8; 32]) -> ETag {
+    let mut both = digest::Context::new(&digest::SHA256);
+    both.update(&before.0);
+    both.update(added);
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(both.finish().as_ref());
+    etag_of(&sha256)
+}
+
+/// The properties of what is there now, as far as the writer can open it.
+fn opened_before(
+    address: &Address,
+    chain: &Chain,
+    opener: Option<&crate::grant::Opener>,
+) -> Result<Option<Metadata>, WriteError> {
+    match chain.facts(address).visibility {
+        Visibility::Public | Visibility::Private => {
+            let opened =
+                chain.object.as_ref().map(|stored| Opened::of(address, stored, opener)).transpose()?;
+            Ok(opened.map(|opened| opened.metadata()))
+        }
+        Visibility::Absent | Visibility::Directory => Ok(None),
+    }
+}
+
+fn check_precondition(
+    options: &WriteOptions,
+    address: &Address,
+    before: Option<&Metadata>,
+) -> Result<(), WriteError> {
+    match &options.precondition {
+        Some(holds) if !holds(before) => Err(WriteError::Precondition { address: address.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// A content type must be one that can be sent back as a header.
+pub(crate) fn check_content_type(content_type: Option<&str>) -> Result<(), WriteError> {
+    let Some(text) = content_type else { return Ok(()) };
+    let sendable = !text.is_empty()
+        && text.len() <= CONTENT_TYPE_MAX
+        && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if sendable {
+        return Ok(());
+    }
+    Err(WriteError::Invalid {
+        what: format!("the content type must be 1 to {CONTENT_TYPE_MAX} printable ASCII characters"),
+    })
+}

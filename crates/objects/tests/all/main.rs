@@ -1,0 +1,13 @@
+//! What the object layer promises, against a real store in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod access;
+mod bytes;
+mod feed;
+mod handover;
+mod listing;
+mod retention;
+mod tree;
+mod versions;
+mod world;

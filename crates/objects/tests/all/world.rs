@@ -1,0 +1,192 @@
+//! A node's object layer over a store in memory, with a clock that stands still and seeded randomness.
+
+use bytes::Bytes;
+use jsfs_objects::{
+    Credentials, Delete, List, ListOptions, Manage, NamespaceOptions, Objects, OpenOptions, Read, ReadError,
+    Refusal, Settings, Write, WriteError, WriteOptions, Written,
+    address::Address,
+    clock::{ManualClock, SeededRandom},
+    key::{Seed, SigningKey},
+    token::{Method, Methods},
+};
+use jsfs_store::Store;
+use std::sync::Arc;
+
+/// The time that the clock starts with.
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) objects: Objects,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) random: Arc<SeededRandom>,
+    pub(crate) root: String,
+}
+
+pub(crate) fn at(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+pub(crate) fn key(text: &str) -> Credentials {
+    let mut credentials = Credentials::none();
+    credentials.add_key(text);
+    credentials
+}
+
+pub(crate) fn token(text: &str) -> Credentials {
+    let mut credentials = Credentials::none();
+    credentials.add_token(text);
+    credentials
+}
+
+pub(crate) fn public() -> WriteOptions {
+    WriteOptions { private: Some(false), ..WriteOptions::default() }
+}
+
+pub(crate) fn private() -> WriteOptions {
+    WriteOptions { private: Some(true), ..WriteOptions::default() }
+}
+
+/// Bytes that repeat neither within themselves nor for another seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+impl World {
+    pub(crate) async fn new() -> World {
+        World::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> World {
+        let store = Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap();
+        let clock = Arc::new(ManualClock::starting_at(START_MS));
+        let random = Arc::new(SeededRandom::new(1));
+        let root = Seed::generate(&*random);
+        let options = OpenOptions {
+            store,
+            node_key: SigningKey::generate(&*random),
+            root_key: Some(root.clone()),
+            clock: clock.clone(),
+            random: random.clone(),
+            settings,
+        };
+        let objects = Objects::open(options).await.unwrap();
+        World { objects, clock, random, root: root.to_text().to_string() }
+    }
+
+    /// A fresh generated key.
+    pub(crate) fn new_key(&self) -> String {
+        Seed::generate(&*self.random).to_text().to_string()
+    }
+
+    pub(crate) fn root(&self) -> Credentials {
+        key(&self.root)
+    }
+
+    pub(crate) async fn namespace(&self, name: &str, owner_key: Option<&str>) {
+        let root = self.objects.authorize_root(&self.root()).await.unwrap();
+        let options =
+            NamespaceOptions { owner_key: owner_key.map(str::to_owned), ..NamespaceOptions::default() };
+        self.objects.add_namespace(&root, name, options).await.unwrap();
+    }
+
+    pub(crate) async fn put_as(
+        &self,
+        credentials: &Credentials,
+        address: &str,
+        bytes: &[u8],
+        options: WriteOptions,
+    ) -> Result<Written, WriteError> {
+        let grant = self.objects.authorize::<Write>(credentials, &at(address)).await?;
+        let mut upload = self.objects.begin(grant, options).await?;
+        for piece in bytes.chunks(100_000) {
+            upload.write(Bytes::copy_from_slice(piece)).await?;
+        }
+        upload.finish().await
+    }
+
+    pub(crate) async fn put(&self, address: &str, bytes: &[u8], options: WriteOptions) -> Written {
+        self.put_as(&self.root(), address, bytes, options).await.unwrap()
+    }
+
+    pub(crate) async fn append(&self, address: &str, bytes: &[u8]) -> Written {
+        self.put(address, bytes, WriteOptions { append: true, ..WriteOptions::default() }).await
+    }
+
+    pub(crate) async fn get_as(
+        &self,
+        credentials: &Credentials,
+        address: &str,
+    ) -> Result<Vec<u8>, ReadError> {
+        self.get_version(credentials, address, None).await
+    }
+
+    pub(crate) async fn get_version(
+        &self,
+        credentials: &Credentials,
+        address: &str,
+        version: Option<u64>,
+    ) -> Result<Vec<u8>, ReadError> {
+        let grant = self.objects.authorize::<Read>(credentials, &at(address)).await?;
+        let object = self.objects.read(&grant, version).await?;
+        let mut body = object.whole();
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        assert_eq!(bytes.len() as u64, object.metadata.size);
+        Ok(bytes)
+    }
+
+    pub(crate) async fn get(&self, address: &str) -> Vec<u8> {
+        self.get_as(&self.root(), address).await.unwrap()
+    }
+
+    pub(crate) async fn delete_as(&self, credentials: &Credentials, address: &str) -> Result<(), WriteError> {
+        let grant = self.objects.authorize::<Delete>(credentials, &at(address)).await?;
+        self.objects.delete(grant, None).await
+    }
+
+    pub(crate) async fn names(
+        &self,
+        credentials: &Credentials,
+        address: &str,
+        recursive: bool,
+    ) -> Vec<String> {
+        let options = ListOptions { recursive, ..ListOptions::default() };
+        match self.list(credentials, address, options).await {
+            Ok(names) => names,
+            Err(ReadError::Absent { .. } | ReadError::Refused(Refusal::Hidden { .. })) => Vec::new(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) async fn list(
+        &self,
+        credentials: &Credentials,
+        address: &str,
+        options: ListOptions,
+    ) -> Result<Vec<String>, ReadError> {
+        let grant = self.objects.authorize::<List>(credentials, &at(address)).await?;
+        let listing = self.objects.list(&grant, options).await?;
+        Ok(listing.entries.into_iter().map(|entry| entry.name).collect())
+    }
+
+    pub(crate) async fn token_for(&self, owner: &Credentials, address: &str, methods: &[Method]) -> String {
+        let grant = self.objects.authorize::<Manage>(owner, &at(address)).await.unwrap();
+        let methods = methods.iter().fold(Methods::default(), |all, method| all.with(*method));
+        let expires_s = START_MS / 1_000 + 3_600;
+        self.objects.mint_token(&grant, methods, expires_s).await.unwrap().text
+    }
+
+    pub(crate) async fn hand_over(
+        &self,
+        owner: &Credentials,
+        address: &str,
+        to: &str,
+    ) -> Result<(), WriteError> {
+        let grant = self.objects.authorize::<Manage>(owner, &at(address)).await?;
+        self.objects.hand_over(grant, to).await
+    }
+}
