@@ -44,7 +44,8 @@ pub(crate) struct Draft<'a> {
 /// What a record says of bytes.
 pub(crate) enum Body<'a> {
     Public(&'a Content),
-    Private(&'a Content),
+    /// Sealed; with the record before, whose group stays where the author cannot know it.
+    Private(&'a Content, Option<&'a Record>),
     /// A tombstone: it stays filed where the object was.
     Gone {
         locator: Locator,
@@ -101,7 +102,9 @@ impl Author {
         };
         match draft.body {
             Body::Public(content) => record.content = Some(content.clone()),
-            Body::Private(content) => record.seal(content, &self.read_key(draft.address)?, objects.random()),
+            Body::Private(content, _) => {
+                record.seal(content, &self.read_key(draft.address)?, objects.random())
+            }
             Body::Gone { .. } | Body::Directory => {}
         }
         let now_ms = objects.clock().now_ms();
@@ -119,10 +122,11 @@ impl Author {
         let public = || Group::listing(address);
         Ok(match (&draft.body, &self.opener) {
             (Body::Gone { locator, group }, _) => (*locator, *group),
-            (Body::Private(_), Some(opener)) => {
-                (self.read_key(address)?.locator(), opener.group(address, self.epoch))
+            (Body::Private(_, before), opener) => {
+                let known = opener.as_ref().and_then(|opener| opener.group(address, self.epoch));
+                let before = before.filter(|before| before.is_private()).map(|before| before.group);
+                (self.read_key(address)?.locator(), known.or(before).unwrap_or_else(public))
             }
-            (Body::Private(_), None) => (self.read_key(address)?.locator(), public()),
             (Body::Public(_) | Body::Directory, _) => (Locator::public(address), public()),
         })
     }

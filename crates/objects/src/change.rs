@@ -96,7 +96,7 @@ impl Objects {
                 predecessor: Some(before.hash),
                 blocks: before.references.clone(),
                 body: if opened.private {
-                    Body::Private(&opened.content)
+                    Body::Private(&opened.content, Some(&before.record))
                 } else {
                     Body::Public(&opened.content)
                 },

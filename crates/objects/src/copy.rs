@@ -146,7 +146,11 @@ impl Objects {
                 version,
                 predecessor: chain.object.as_ref().map(|stored| stored.hash),
                 blocks: stored.references.clone(),
-                body: if opened.private { Body::Private(&content) } else { Body::Public(&content) },
+                body: if opened.private {
+                    Body::Private(&content, chain.object.as_ref().map(|stored| &stored.record))
+                } else {
+                    Body::Public(&content)
+                },
                 place,
                 delegation: chain.object.as_ref().and_then(|stored| stored.record.delegation.clone()),
                 policy: None,

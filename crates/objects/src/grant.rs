@@ -189,14 +189,12 @@ impl Opener {
         top.descend(&self.top, address)
     }
 
-    /// The group that lists a private object. Who cannot know it files the object with its directory's public children, where only its
-    /// presence shows.
-    pub(crate) fn group(&self, address: &Address, epoch: u64) -> Group {
-        let Some(directory) = address.parent() else { return Group::listing(address) };
-        match self.read_key(&directory, epoch) {
-            Some(key) => key.group(),
-            None => self.above.unwrap_or_else(|| Group::public(&directory)),
-        }
+    /// The group that lists a private object, as far as that can be known from here.
+    pub(crate) fn group(&self, address: &Address, epoch: u64) -> Option<Group> {
+        let directory = address.parent()?;
+        self.read_key(&directory, epoch)
+            .map(|key| key.group())
+            .or(self.above.filter(|_| *address == self.top))
     }
 
     /// The deduplication secret of the tree that this opens.

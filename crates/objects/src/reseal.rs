@@ -127,7 +127,7 @@ impl Objects {
         let tombstone = stored.record.kind == Kind::Tombstone;
         let opened = if tombstone { None } else { Some(Opened::of(address, stored, opener)?) };
         let body = match &opened {
-            Some(opened) if opened.private => Body::Private(&opened.content),
+            Some(opened) if opened.private => Body::Private(&opened.content, None),
             Some(opened) => Body::Public(&opened.content),
             None => Body::Gone { locator: stored.record.locator, group: stored.record.group },
         };

@@ -15,6 +15,7 @@ use crate::{
     tree,
 };
 use jsfs_store::Op;
+use std::time::Duration;
 
 /// Entries forgotten in one commit.
 const STEP: usize = 256;
@@ -64,6 +65,25 @@ struct Candidate {
 }
 
 impl Objects {
+    /// Sweeps in the background from now on, first after `every`, until the node stops.
+    pub fn start_sweeping(&self, every: Duration) {
+        let objects = self.clone();
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                match objects.sweep().await {
+                    Ok(swept) if swept == Swept::default() => {}
+                    Ok(swept) => {
+                        tracing::info!(?swept, "old versions, tombstones and log lines were forgotten")
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a sweep of old versions stopped; the next one goes on")
+                    }
+                }
+            }
+        });
+    }
+
     /// Forgets what retention says, in small commits.
     pub async fn sweep(&self) -> Result<Swept, WriteError> {
         let mut swept = Swept::default();

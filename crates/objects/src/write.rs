@@ -216,7 +216,11 @@ impl Finish {
                 version,
                 predecessor: chain.object.as_ref().map(|stored| stored.hash),
                 blocks: references.clone(),
-                body: if self.private { Body::Private(&content) } else { Body::Public(&content) },
+                body: if self.private {
+                    Body::Private(&content, chain.object.as_ref().map(|stored| &stored.record))
+                } else {
+                    Body::Public(&content)
+                },
                 place: self.place(chain),
                 delegation: self.delegation(chain),
                 policy: None,
