@@ -10,11 +10,11 @@
 use std::{any::Any, fmt, io, sync::Arc};
 
 mod directory;
-//mod faulty;
+mod faulty;
 mod memory;
 
 pub use directory::Directory;
-//pub use faulty::{Fault, Faulty, Loss};
+pub use faulty::{Fault, Faulty, Loss, Operation};
 pub use memory::Memory;
 
 /// Keeps a location locked until it is dropped.

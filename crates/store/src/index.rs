@@ -191,6 +191,13 @@ impl Index {
         }
     }
 
+    /// Lets the maintenance thread keep up with whoever fills the index at once.
+    pub(crate) fn wait(&self) {
+        while self.pressure() == Pressure::Wait {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Bytes on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.shared.tree.disk_space()

@@ -42,6 +42,7 @@
 
 pub mod backend;
 pub mod block;
+mod check;
 pub mod chunk;
 mod commit;
 mod committer;
@@ -65,6 +66,7 @@ mod sync;
 mod view;
 mod walk;
 
+pub use check::{Report, check};
 pub use commit::{Commit, Committed, Entry, Expect, NewBlock, Op, REQUEST_MAX};
 pub use compact::{CompactError, Compacted, Compaction};
 pub use error::{CommitError, OpenError, ReadError, WriteError};

@@ -21,7 +21,7 @@ use crate::{
 use std::{fs, io, ops::Bound, path::Path, sync::Arc};
 
 /// Rows that a rebuild gathers before it hands them to the index.
-const REBUILD_ROWS: usize = 20_000;
+pub(crate) const REBUILD_ROWS: usize = 20_000;
 /// Most bytes of a torn tail that are kept.
 const CUT_MAX: u64 = 64 << 20;
 
@@ -36,12 +36,12 @@ pub(crate) struct Recovered {
 /// The index as it was found: open, its mark, and why it cannot be used, if so.
 type Found = (Option<Index>, Option<Mark>, Option<String>);
 
-struct Recovery {
-    backends: Vec<Arc<dyn Backend>>,
-    parameters: Vec<Parameters>,
-    scans: Vec<Scan>,
-    opening: Opening,
-    pack_max: u64,
+pub(crate) struct Recovery {
+    pub(crate) backends: Vec<Arc<dyn Backend>>,
+    pub(crate) parameters: Vec<Parameters>,
+    pub(crate) scans: Vec<Scan>,
+    pub(crate) opening: Opening,
+    pub(crate) pack_max: u64,
 }
 
 /// Opens what lies in the locations, which are locked.
@@ -226,7 +226,7 @@ impl Recovery {
     }
 
     /// Locations that lack something numbered at or below `durable`.
-    fn find_acknowledged_losses(&self, durable: u64) -> Vec<u8> {
+    pub(crate) fn find_acknowledged_losses(&self, durable: u64) -> Vec<u8> {
         let highest = self.scans.iter().map(|scan| scan.tip.sequence).max().unwrap_or(0);
         // The last commit that every location must have.
         let is_acknowledged = |frame: &&TailFrame| frame.kind == Kind::Commit && frame.sequence <= durable;
@@ -258,7 +258,7 @@ impl Recovery {
         })
     }
 
-    fn report_damage(&mut self, losses: &[u8]) {
+    pub(crate) fn report_damage(&mut self, losses: &[u8]) {
         let mut found = Vec::new();
         for (location, _, scan) in self.locations() {
             for (pack, bad) in &scan.all_bad {
@@ -333,7 +333,7 @@ impl Recovery {
                     // Without a mark, so that an interrupted rebuild begins anew; replay keeps to one batch.
                     if is_rebuild {
                         reading.index.apply(std::mem::take(&mut layer).into_changes(), None);
-                        wait_for_index(&reading.index);
+                        reading.index.wait();
                     }
                 }
                 applied
@@ -415,7 +415,7 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
 }
 
 /// Applies one frame by the rules that running applies.
-fn apply_frame(
+pub(crate) fn apply_frame(
     reading: &Reading,
     layer: &mut Layer,
     locations: usize,
@@ -447,7 +447,7 @@ fn apply_frame(
 }
 
 /// After a rebuild: tombstones that hide nothing go.
-fn purge_spent(reading: &Reading, locations: usize) -> Result<(), IndexError> {
+pub(crate) fn purge_spent(reading: &Reading, locations: usize) -> Result<(), IndexError> {
     let read_list = |id: &_, row: &_| reading.read_list(id, row);
     let mut spent = View::new(&reading.index, None, locations, &read_list);
     for row in reading.index.scan(Bound::Included(vec![TOMBSTONE]), Bound::Excluded(vec![TOMBSTONE + 1])) {
@@ -461,14 +461,7 @@ fn purge_spent(reading: &Reading, locations: usize) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// Lets the index keep up with a rebuild.
-fn wait_for_index(index: &Index) {
-    while index.pressure() == crate::index::Pressure::Wait {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}
-
-fn wipe(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn wipe(path: &Path) -> Result<(), OpenError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(OpenError::io("remove the old index", &path.display().to_string(), error))
@@ -477,7 +470,7 @@ fn wipe(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn index_failed(path: &Path, error: &IndexError) -> OpenError {
+pub(crate) fn index_failed(path: &Path, error: &IndexError) -> OpenError {
     OpenError::Index { place: path.display().to_string(), what: error.to_string() }
 }
 

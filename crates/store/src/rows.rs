@@ -24,7 +24,7 @@ pub(crate) const MARK: u8 = b'm';
 pub(crate) struct Copies {
     /// The pack that holds the current operation; 0 when none does.
     pub(crate) pack: u64,
-    /// Operations of the key that are in packs but no longer current.
+    /// Puts of the key that are in packs but no longer current, or not the copy that counts.
     pub(crate) stale: u32,
 }
 
@@ -55,7 +55,7 @@ impl KeyRow {
         operation_len(key) + self.put.as_ref().map_or(0, |put| put_len(put.references.len(), put.value.len()))
     }
 
-    /// A tombstone that no older operation in a pack needs any more.
+    /// A tombstone that hides nothing: no put of its key is left in any pack.
     pub(crate) fn is_spent(&self) -> bool {
         self.put.is_none() && self.copies.iter().all(|copies| copies.stale == 0)
     }

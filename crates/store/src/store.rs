@@ -44,8 +44,8 @@ pub(crate) struct Limits {
 /// Where a store is and how it behaves.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    locations: Vec<Arc<dyn Backend>>,
-    index: Option<PathBuf>,
+    pub(crate) locations: Vec<Arc<dyn Backend>>,
+    pub(crate) index: Option<PathBuf>,
     floor: Option<u64>,
     is_synced: bool,
     pack_max: u64,
@@ -401,7 +401,7 @@ fn entry(row: KeyRow) -> Option<Entry> {
     Some(Entry { sequence: row.sequence, index: row.index, references: put.references, value: put.value })
 }
 
-fn lock(backend: &dyn Backend) -> Result<LockGuard, OpenError> {
+pub(crate) fn lock(backend: &dyn Backend) -> Result<LockGuard, OpenError> {
     let place = backend.describe();
     backend.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::InUse { place },
@@ -482,7 +482,7 @@ fn random_id() -> Result<[u8; 16], OpenError> {
     }
 }
 
-fn temporary_path() -> Result<PathBuf, OpenError> {
+pub(crate) fn temporary_path() -> Result<PathBuf, OpenError> {
     let id: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(std::env::temp_dir().join(format!("jsfs-index-{id}")))
 }

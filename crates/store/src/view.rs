@@ -224,17 +224,17 @@ impl<'a> View<'a> {
         if current.is_none_or(|current| current < order) {
             self.replace_current(&key, operation)?;
         }
-        let mut old_pack = 0;
-        if let Some(row) = self.key(&key)? {
-            if row.order() != order {
-                row.copies[at].stale += 1;
-                return Ok(());
-            }
-            // A second copy of the current operation: the newest place counts, the other is stale.
-            old_pack = row.copies[at].pack;
-            row.copies[at].stale += u32::from(old_pack != 0);
-            row.copies[at].pack = pack;
+        let Some(row) = self.key(&key)? else { return Ok(()) };
+        let is_current = row.order() == order;
+        let is_put = matches!(operation.change, Change::Put { .. });
+        let copies = &mut row.copies[at];
+        let old_pack = copies.pack;
+        // Of two copies of the current operation the one in the newer pack counts, and the other is stale.
+        copies.stale += u32::from(is_put && (!is_current || old_pack != 0));
+        if !is_current || old_pack > pack {
+            return Ok(());
         }
+        copies.pack = pack;
         if old_pack != 0 {
             self.sub_live(location, old_pack, bytes)?;
         }
@@ -247,10 +247,10 @@ impl<'a> View<'a> {
         let mut copies = vec![Copies::default(); self.locations];
         if let Some(old) = &old {
             let bytes = old.operation_len(key.len() - 1);
-            for (location, (new, old)) in (0u8..).zip(copies.iter_mut().zip(&old.copies)) {
-                new.stale = old.stale + u32::from(old.pack != 0);
-                if old.pack != 0 {
-                    self.sub_live(location, old.pack, bytes)?;
+            for (location, (new, old_copies)) in (0u8..).zip(copies.iter_mut().zip(&old.copies)) {
+                new.stale = old_copies.stale + u32::from(old_copies.pack != 0 && old.put.is_some());
+                if old_copies.pack != 0 {
+                    self.sub_live(location, old_copies.pack, bytes)?;
                 }
             }
         }
@@ -275,6 +275,9 @@ impl<'a> View<'a> {
     /// Compaction leaves an operation behind that is not current there.
     pub(crate) fn drop_operation(&mut self, location: u8, operation: &Operation) -> Result<(), IndexError> {
         let key = prefixed(operation.table.0, &operation.key);
+        if matches!(operation.change, Change::Delete) {
+            return Ok(());
+        }
         if let Some(row) = self.key(&key)? {
             let copies = &mut row.copies[usize::from(location)];
             copies.stale = copies.stale.saturating_sub(1);
@@ -310,16 +313,12 @@ impl<'a> View<'a> {
         if row.places.contains(&place) {
             return Ok(());
         }
-        row.places.push(place);
-        let is_first_live = row.places.len() == 1 && row.references > 0;
         let counts_now = row.references > 0 && row.is_list && !row.is_counted;
         row.is_counted |= counts_now;
+        self.change_places(&head.id, |places| places.push(place))?;
         for tag in &head.tags {
             let row = TagRow { block: head.id, offset: tag.offset, len: tag.len, extra: tag.extra.clone() };
             self.top.tags.insert(tag.tag, Some(row));
-        }
-        if is_first_live {
-            self.add_live(place.location, place.pack, place.weight())?;
         }
         if let Some(ids) = list {
             if counts_now {
@@ -332,39 +331,49 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// A live block was carried from one place to another.
-    pub(crate) fn move_block(&mut self, id: &BlockId, from: Place, to: Place) -> Result<(), IndexError> {
+    /// Changes where copies of a block lie. They are kept in order, and the first counts as live, whatever happened in which order.
+    fn change_places(
+        &mut self,
+        id: &BlockId,
+        change: impl FnOnce(&mut Vec<Place>),
+    ) -> Result<(), IndexError> {
         let Some(row) = self.block(id)?.as_mut() else { return Ok(()) };
-        let Some(position) = row.places.iter().position(|place| *place == from) else { return Ok(()) };
-        row.places[position] = to;
-        if position == 0 && row.references > 0 {
-            self.sub_live(from.location, from.pack, from.weight())?;
-            self.add_live(to.location, to.pack, to.weight())?;
+        let before = row.places.first().copied();
+        change(&mut row.places);
+        row.places.sort_unstable();
+        let after = row.places.first().copied();
+        if row.references > 0 && before != after {
+            if let Some(place) = before {
+                self.sub_live(place.location, place.pack, place.weight())?;
+            }
+            if let Some(place) = after {
+                self.add_live(place.location, place.pack, place.weight())?;
+            }
         }
         Ok(())
     }
 
+    /// A live block was carried from one place to another.
+    pub(crate) fn move_block(&mut self, id: &BlockId, from: Place, to: Place) -> Result<(), IndexError> {
+        self.change_places(id, |places| {
+            places.retain(|place| *place != from);
+            places.push(to);
+        })
+    }
+
     /// Compaction leaves a copy of a block behind. With its last copy the block and its tags go.
     pub(crate) fn drop_block(&mut self, head: &BlockHead, from: Place) -> Result<(), IndexError> {
+        self.change_places(&head.id, |places| places.retain(|place| *place != from))?;
         let slot = self.block(&head.id)?;
-        let Some(row) = slot.as_mut() else { return Ok(()) };
-        let Some(position) = row.places.iter().position(|place| *place == from) else { return Ok(()) };
-        row.places.remove(position);
-        let (references, first) = (row.references, row.places.first().copied());
-        if first.is_none() && references == 0 {
+        if slot.as_ref().is_none_or(|row| !row.places.is_empty()) {
+            return Ok(());
+        }
+        if slot.as_ref().is_some_and(|row| row.references == 0) {
             *slot = None;
         }
-        if position == 0 && references > 0 {
-            self.sub_live(from.location, from.pack, from.weight())?;
-            if let Some(first) = first {
-                self.add_live(first.location, first.pack, first.weight())?;
-            }
-        }
-        if first.is_none() {
-            for tag in &head.tags {
-                if self.tag(&tag.tag)?.is_some_and(|row| row.block == head.id) {
-                    self.top.tags.insert(tag.tag, None);
-                }
+        for tag in &head.tags {
+            if self.tag(&tag.tag)?.is_some_and(|row| row.block == head.id) {
+                self.top.tags.insert(tag.tag, None);
             }
         }
         Ok(())

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backends;
 mod basics;
+mod driver;
+mod model;
 mod support;
