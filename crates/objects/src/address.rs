@@ -238,7 +238,8 @@ impl Address {
         }
     }
 
-    /// The percent-encoded path that this has at any host: `/.com.example/a%20b`.
+    /// The percent-encoded path that this has at any host: `/.com.example/a%20b`. Only what is in namespace `jsfs` has none: there it would
+    /// be the node's own interface.
     pub fn to_absolute_url_path(&self) -> String {
         format!("/.{}", utf8_percent_encode(&self.0[1..], PATH_ESCAPES))
     }
