@@ -291,6 +291,12 @@ impl SigningKey {
         Zeroizing::new(bytes.as_ref().try_into().expect("an Ed25519 secret has 32 bytes"))
     }
 
+    /// The key as PKCS #8, the form in which libraries take it.
+    pub(crate) fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        let document = self.pair.to_pkcs8v1().expect("an Ed25519 key has a PKCS #8 form");
+        Zeroizing::new(document.as_ref().to_vec())
+    }
+
     /// The public half.
     pub fn public(&self) -> PublicKey {
         self.public

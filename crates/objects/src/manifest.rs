@@ -12,7 +12,7 @@ pub use cursor::{Cursor, LocatedExtent, Piece, Step};
 
 use crate::cbor::{Cbor, FormatError, Reader, Writer};
 use crate::seal::BlockKey;
-use jsfs_store::BlockId;
+use jsfs_store::{BlockId, block};
 
 /// The largest page, in bytes of its encoding; the root is not larger either.
 pub const PAGE_BYTES_MAX: usize = 64 * 1_024;
@@ -22,6 +22,10 @@ pub const LEVEL_MAX: u8 = 8;
 
 /// The longest plaintext of a block.
 pub const BLOCK_PLAINTEXT_BYTES_MAX: u32 = 1 << 20;
+
+const _: () = assert!(
+    BLOCK_PLAINTEXT_BYTES_MAX as usize == block::PLAINTEXT_MAX && PAGE_BYTES_MAX <= block::PLAINTEXT_MAX
+);
 
 /// Where one chunk lies in the plaintext of its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,10 @@ pub const RECORD_BYTES_MAX: usize = 512 * 1_024;
 /// A record names at most this many blocks; more go into list blocks.
 pub const RECORD_BLOCKS_MAX: usize = 1_024;
 
+const _: () = assert!(
+    RECORD_BLOCKS_MAX <= jsfs_store::REFERENCES_MAX && RECORD_BLOCKS_MAX == jsfs_store::block::LIST_MAX
+);
+
 /// The most epochs that a place keeps roots of.
 pub const PLACE_EPOCHS_MAX: usize = 64;
 

@@ -8,11 +8,12 @@ use crate::crypto::Secret;
 use crate::key::Owner;
 use crate::read_key::{Locator, ReadKey};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use jsfs_store::block;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// The two header bytes of a sealed block: format version 1, kind sealed.
-pub const SEALED_BLOCK_HEADER: [u8; 2] = [1, 1];
+pub const SEALED_BLOCK_HEADER: [u8; block::HEADER] = block::header(block::Kind::Sealed);
 
 /// How many bytes sealing a block adds to its body: header and authentication tag.
 pub const SEALED_BLOCK_OVERHEAD: usize = SEALED_BLOCK_HEADER.len() + TAG_BYTES;

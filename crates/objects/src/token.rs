@@ -9,7 +9,6 @@ use crate::address::{ADDRESS_BYTES_MAX, Address};
 use crate::clock::Random;
 use crate::key::{Keys, Owner, PublicKey, SigningKey};
 use crate::read_key::ReadKey;
-use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, dangerous};
 use serde::{Deserialize, Serialize};
@@ -500,9 +499,7 @@ fn decode_32(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 }
 
 fn encode(claims: &Claims, key: &SigningKey) -> Result<String, TokenError> {
-    let unsigned = TokenError::Malformed { what: "it could not be signed" };
-    let pair = Ed25519KeyPair::from_seed_unchecked(&*key.expose_secret()).map_err(|_| unsigned.clone())?;
-    let pkcs8 = pair.to_pkcs8v1().map_err(|_| unsigned.clone())?;
     let header = Header::new(Algorithm::EdDSA);
-    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(pkcs8.as_ref())).map_err(|_| unsigned)
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&key.to_pkcs8()))
+        .map_err(|_| TokenError::Malformed { what: "it could not be signed" })
 }

@@ -15,6 +15,11 @@ use thiserror::Error;
 /// The largest envelope, in bytes.
 pub const ENVELOPE_BYTES_MAX: usize = RECORD_BYTES_MAX + TOKEN_BYTES_MAX + 512;
 
+const _: () = assert!(
+    ENVELOPE_BYTES_MAX + 1_024 <= jsfs_store::VALUE_MAX,
+    "an entry holds an envelope and a little more"
+);
+
 /// How far ahead of the reader's clock a record may be, and ahead of its own acceptance.
 pub const AHEAD_MS_MAX: u64 = 60_000;
 

@@ -124,7 +124,7 @@ fn a_token_writes_what_it_grants_where_it_reaches() {
         assert!(verified.covers(&file) && !verified.covers(&address("/com.example/b")));
         assert!(verified.token.unwrap().sign_key().is_none(), "the fourth part goes nowhere");
         assert!(
-            !String::from_utf8_lossy(&envelope.encode()).contains(&key.to_text().rsplit_once('.').unwrap().1)
+            !String::from_utf8_lossy(&envelope.encode()).contains(key.to_text().rsplit_once('.').unwrap().1)
         );
     }
     let lacks = |method| Err(EnvelopeError::Token(TokenError::Method { method }));
