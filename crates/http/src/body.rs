@@ -5,8 +5,9 @@
 //! request held. A request's body that is cut off, too long or too slow is an error for its handler, which stores nothing.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -122,20 +123,73 @@ fn broken(why: &str) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
 
 /// The body of a request, with its bounds.
 pub(crate) struct Arriving {
-    incoming: Incoming,
+    /// Taken out only when this is dropped.
+    incoming: Option<Incoming>,
     watch: Arc<Watch>,
     bytes_max: u64,
     read: u64,
+    asked_for: bool,
+    ended: bool,
+    rest: Option<Arc<Rest>>,
+}
+
+/// What a handler has left of a request's body.
+#[derive(Default)]
+pub(crate) struct Rest {
+    /// The body, and whether the client was told to send it.
+    left: Mutex<Option<(Incoming, bool)>>,
+}
+
+/// As much of an unwanted body is read so that its connection can be used again.
+const REST_BYTES_MAX: u64 = 64 * 1024;
+
+/// For so long an answer waits for the rest of a body that nobody wants.
+const REST_TIME_MAX: Duration = Duration::from_millis(500);
+
+impl Rest {
+    /// Reads a short rest. Says whether the connection is at the beginning of the next request then.
+    ///
+    /// A client that waits for `100 Continue` is not told to go on for nothing.
+    pub(crate) async fn is_drained(&self, watch: &Watch, waits_for_continue: bool) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut incoming, asked_for)) = left else { return true };
+        let announced = incoming.size_hint().exact();
+        if (waits_for_continue && !asked_for) || announced.is_some_and(|length| length > REST_BYTES_MAX) {
+            return false;
+        }
+        let drain = async {
+            let mut read = 0;
+            while let Some(frame) = incoming.frame().await {
+                let Ok(frame) = frame else { return false };
+                read += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+                if read > REST_BYTES_MAX {
+                    return false;
+                }
+            }
+            true
+        };
+        watch.wait_for_body(true);
+        let drained = tokio::time::timeout(REST_TIME_MAX, drain).await.unwrap_or(false);
+        watch.wait_for_body(false);
+        drained
+    }
 }
 
 impl Arriving {
     pub(crate) fn new(incoming: Incoming, watch: Arc<Watch>, bytes_max: u64) -> Self {
-        Self { incoming, watch, bytes_max, read: 0 }
+        let ended = incoming.is_end_stream();
+        let rest = (!ended).then(Arc::default);
+        Self { incoming: Some(incoming), watch, bytes_max, read: 0, asked_for: false, ended, rest }
+    }
+
+    /// Where the body goes when the handler has had enough of it; nothing where there is none.
+    pub(crate) fn rest(&self) -> Option<Arc<Rest>> {
+        self.rest.clone()
     }
 
     /// The length that the client announced, where it did.
     pub(crate) fn announced(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
+        self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
     }
 
     /// Another bound than the one for objects.
@@ -154,17 +208,21 @@ impl Arriving {
 
     /// The next piece; nothing at the end. The first call lets hyper send `100 Continue`.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.ended) else { return Ok(None) };
         loop {
+            self.asked_for = true;
             self.watch.wait_for_body(true);
-            let frame = self.incoming.frame().await;
+            let frame = incoming.frame().await;
             self.watch.wait_for_body(false);
-            let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|_| self.cut_off())?;
+            let Some(Ok(frame)) = frame else {
+                self.ended = true;
+                return if frame.is_none() { Ok(None) } else { Err(self.cut_off()) };
+            };
             // Trailers say nothing that is stored.
             let Ok(bytes) = frame.into_data() else { continue };
             self.read += bytes.len() as u64;
             if self.read > self.bytes_max {
-                return Err(self.too_large());
+                return Err(self.too_large().closing());
             }
             return Ok(Some(bytes));
         }
@@ -182,13 +240,13 @@ impl Arriving {
 
     /// Whether there is any body.
     pub(crate) fn is_empty(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.rest.is_none()
     }
 
     fn too_large(&self) -> Problem {
         let detail =
             format!("the body is longer than the {} bytes that this node takes here", self.bytes_max);
-        Problem::new(Kind::TooLarge, detail).closing()
+        Problem::new(Kind::TooLarge, detail)
     }
 
     fn cut_off(&self) -> Problem {
@@ -196,20 +254,19 @@ impl Arriving {
             Doom::Body | Doom::Request => Problem::new(
                 Kind::RequestTimeout,
                 "the body came too slowly and nothing was stored; send it again",
-            )
-            .closing(),
+            ),
             _ => Problem::malformed(
                 "the body was cut off or its framing is broken, and nothing was stored; send it again",
-            )
-            .closing(),
+            ),
         }
+        .closing()
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if !self.incoming.is_end_stream() {
-            self.watch.left_unread();
+        if let (false, Some(rest), Some(incoming)) = (self.ended, &self.rest, self.incoming.take()) {
+            *rest.left.lock().unwrap_or_else(PoisonError::into_inner) = Some((incoming, self.asked_for));
         }
     }
 }

@@ -20,21 +20,40 @@ use crate::problem::{Kind, Problem};
 /// What a client may still send after its last answer.
 const LINGER_BYTES: usize = 1024 * 1024;
 
+/// A request line longer than this is what makes a head too large: no address needs half as much.
+const LINE_BYTES_MAX: usize = 24 * 1024;
+
+/// How long the first line of a head is, as far as it is here.
+#[derive(Clone, Copy, Default)]
+struct Line {
+    bytes: usize,
+    ended: bool,
+}
+
+impl Line {
+    fn add(&mut self, new: &[u8]) {
+        if !self.ended {
+            let end = new.iter().position(|byte| *byte == b'\n');
+            self.bytes += end.unwrap_or(new.len());
+            self.ended = end.is_some();
+        }
+    }
+}
+
 /// A socket with its marks.
 pub(crate) struct Guard<S> {
     socket: S,
     watch: Arc<Watch>,
     /// Our own answer in place of hyper's.
     instead: Bytes,
-    /// The request line of the current head is here as a whole.
-    line_ended: bool,
+    line: Line,
     lingered: usize,
     told: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     pub(crate) fn new(socket: S, watch: Arc<Watch>) -> Self {
-        Self { socket, watch, instead: Bytes::new(), line_ended: false, lingered: 0, told: false }
+        Self { socket, watch, instead: Bytes::new(), line: Line::default(), lingered: 0, told: false }
     }
 
     /// The error that ends a doomed connection. A client that was slow with a head is told so.
@@ -95,9 +114,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
             Poll::Ready(Ok(())) => {
                 let new = &buf.filled()[before..];
                 if !new.is_empty() {
-                    // A body's line ends say nothing, and do no harm: the next head begins from rest.
-                    let begins = self.watch.phase() == Phase::Idle;
-                    self.line_ended = new.contains(&b'\n') || (self.line_ended && !begins);
+                    // Bodies are measured too, and do no harm: the next head begins from rest.
+                    if self.watch.phase() == Phase::Idle {
+                        self.line = Line::default();
+                    }
+                    self.line.add(new);
                     self.watch.received(new.len());
                 }
             }
@@ -114,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if !self.watch.is_working()
-            && let Some(problem) = explain(bytes, self.line_ended)
+            && let Some(problem) = explain(bytes, self.line.bytes > LINE_BYTES_MAX)
         {
             self.instead = as_http(&problem);
             self.watch.left_unread();
@@ -183,14 +204,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 }
 
 /// What hyper means by an answer of its own. It writes one in a single piece, with an empty body.
-fn explain(bytes: &[u8], line_ended: bool) -> Option<Problem> {
+fn explain(bytes: &[u8], line_is_long: bool) -> Option<Problem> {
     let status = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
     Some(match status {
         b"400" => Problem::malformed(
             "the head of the request is not HTTP/1.1; check the request line, the header fields, the content length and the transfer coding",
         ),
-        // Hyper counts the head as a whole; where not even its first line has an end, the target is what is too long.
-        b"431" if !line_ended => target_too_long(),
+        // Hyper counts the head as a whole; its first line tells whether the target is what is too long.
+        b"431" if line_is_long => target_too_long(),
         b"414" => target_too_long(),
         b"431" => Problem::new(
             Kind::HeadTooLarge,

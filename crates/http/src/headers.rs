@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::media;
@@ -29,7 +29,7 @@ const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, C
      X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Private, X-Version";
 
 /// What a page of ours that holds no script may do: nothing but be looked at.
-pub const POLICY_OF_PAGES: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY_OF_PAGES: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Adds what every answer carries.
 pub fn finish(headers: &mut HeaderMap) {
@@ -60,6 +60,12 @@ pub fn sandbox(headers: &mut HeaderMap, by_absolute_address: bool, content_type:
     if by_absolute_address && !media::is_passive(content_type) {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
+}
+
+/// Headers of a page that this node writes itself.
+pub fn page(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_OF_PAGES));
 }
 
 /// The same as [`finish`] as text, for answers that are written without hyper.

@@ -1,4 +1,7 @@
 //! Front door: parses HTTP, asks the object layer, renders answers; decides nothing.
+//!
+//! [`Server::new`] takes the objects and the limits, [`Server::run`] the sockets. A request goes `server` → `front` → one file per verb;
+//! every refusal comes back as a [`problem::Problem`] and is rendered in one place.
 
 pub mod body;
 pub mod conditional;
@@ -7,6 +10,7 @@ pub mod limits;
 pub mod listing;
 pub mod media;
 pub mod multipart;
+pub mod node_interface;
 pub mod parameters;
 pub mod problem;
 pub mod range;
@@ -14,4 +18,19 @@ pub mod server;
 pub mod wire;
 
 mod connections;
+mod copy_move;
+mod credentials;
+mod delete;
+mod document;
+mod front;
+mod get;
 mod guard;
+mod metadata;
+mod options;
+mod patch;
+mod put;
+mod refusals;
+mod request;
+
+pub use limits::Limits;
+pub use server::{Handle, Load, Server};

@@ -105,6 +105,8 @@ pub fn header_names() -> impl Iterator<Item = &'static str> {
 #[derive(Default)]
 pub struct Parameters<'r> {
     values: [Option<Cow<'r, str>>; COUNT],
+    /// Those that came in the query.
+    in_query: [bool; COUNT],
 }
 
 impl<'r> Parameters<'r> {
@@ -124,6 +126,7 @@ impl<'r> Parameters<'r> {
                 ))
             })?;
             parameters.set(*parameter, value)?;
+            parameters.in_query[*parameter as usize] = true;
         }
         // Most requests carry no header of ours: look through the few that are there, not for the many that could be.
         for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
@@ -162,6 +165,12 @@ impl<'r> Parameters<'r> {
     #[must_use]
     pub fn has(&self, parameter: Parameter) -> bool {
         self.values[parameter as usize].is_some()
+    }
+
+    /// Whether a parameter came in the query.
+    #[must_use]
+    pub fn is_in_query(&self, parameter: Parameter) -> bool {
+        self.in_query[parameter as usize]
     }
 
     /// A boolean parameter.

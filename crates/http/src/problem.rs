@@ -213,7 +213,7 @@ impl Problem {
 
     /// 500: logs `cause` under a fresh id and tells the client the id only.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
-        let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let id = format!("{:016x}", random());
         tracing::error!(id, "internal error: {cause}");
         let detail = format!("the node failed to answer; its log tells why under the id {id}");
         Self { id: Some(id), ..Self::new(Kind::Internal, detail) }
@@ -272,6 +272,11 @@ impl Problem {
         }
         response
     }
+}
+
+/// A number that nobody can guess from outside. Not for keys.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -32,8 +32,11 @@ use crate::headers;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
 
+/// An answer in the making.
+pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
+
 /// Answers one request.
-pub(crate) type Handler = Arc<dyn Fn(Parts, Arriving) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(Parts, Arriving) -> Answer + Send + Sync>;
 
 /// How many bytes of answers wait for a client, per connection.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
@@ -41,13 +44,44 @@ const WRITE_BUFFER_BYTES: usize = 512 * 1024;
 /// After how many seconds to come back when the node is full.
 const RETRY_AFTER_S: u64 = 2;
 
-/// What all connections share.
-pub(crate) struct Shared {
-    handler: Handler,
-    limits: RwLock<Arc<Limits>>,
+/// What is counted and bounded, shared by all connections and their handler.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    limits: Arc<RwLock<Arc<Limits>>>,
     connections: Arc<Connections>,
     requests: Arc<Gate>,
     uploads: Arc<Gate>,
+}
+
+impl Counters {
+    pub(crate) fn new(limits: Limits) -> Result<Self, BadLimit> {
+        limits.check()?;
+        Ok(Self {
+            limits: Arc::new(RwLock::new(Arc::new(limits))),
+            connections: Arc::default(),
+            requests: Arc::default(),
+            uploads: Arc::default(),
+        })
+    }
+
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        // The lock is held for a copy only: a panic cannot leave it half done.
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            connections: self.connections.len(),
+            requests: self.requests.inside(),
+            uploads: self.uploads.inside(),
+        }
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    handler: Handler,
+    counters: Counters,
 }
 
 /// A front door that is ready to be opened.
@@ -58,7 +92,7 @@ pub struct Server {
 /// Looks at a running server and changes its limits.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    counters: Counters,
 }
 
 /// What goes on at the front door.
@@ -72,13 +106,6 @@ pub struct Load {
     pub uploads: usize,
 }
 
-impl Shared {
-    fn limits(&self) -> Arc<Limits> {
-        // The lock is held for a copy only: a panic cannot leave it half done.
-        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 impl Handle {
     /// Changes the limits. Those of connections hold for new ones; all others at once.
     ///
@@ -86,38 +113,26 @@ impl Handle {
     /// Names the bound that cannot work; the old ones stay.
     pub fn set_limits(&self, limits: Limits) -> Result<(), BadLimit> {
         limits.check()?;
-        *self.shared.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+        *self.counters.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
         Ok(())
     }
 
     /// What goes on now.
     #[must_use]
     pub fn load(&self) -> Load {
-        Load {
-            connections: self.shared.connections.len(),
-            requests: self.shared.requests.inside(),
-            uploads: self.shared.uploads.inside(),
-        }
+        self.counters.load()
     }
 }
 
 impl Server {
-    pub(crate) fn with_handler(handler: Handler, limits: Limits) -> Result<Self, BadLimit> {
-        limits.check()?;
-        let shared = Shared {
-            handler,
-            limits: RwLock::new(Arc::new(limits)),
-            connections: Arc::default(),
-            requests: Arc::default(),
-            uploads: Arc::default(),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+    pub(crate) fn with_handler(handler: Handler, counters: Counters) -> Self {
+        Self { shared: Arc::new(Shared { handler, counters }) }
     }
 
     /// A handle that outlives [`Server::run`]'s taking of the server.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared) }
+        Handle { counters: self.shared.counters.clone() }
     }
 
     /// Serves until `shutdown` is cancelled and every connection has ended.
@@ -130,8 +145,8 @@ impl Server {
         }
         tracker.spawn(watch(Arc::clone(&self.shared), cut.clone()));
         shutdown.cancelled().await;
-        let deadline = self.shared.limits().shutdown_time_max;
-        let connections = Arc::clone(&self.shared.connections);
+        let deadline = self.shared.counters.limits().shutdown_time_max;
+        let connections = Arc::clone(&self.shared.counters.connections);
         let ended = async {
             while connections.len() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -156,10 +171,10 @@ struct Stop {
 /// Dooms connections that wait too long.
 async fn watch(shared: Arc<Shared>, cut: CancellationToken) {
     loop {
-        let limits = shared.limits();
+        let limits = shared.counters.limits();
         tokio::select! {
             () = cut.cancelled() => return,
-            () = tokio::time::sleep(limits.tick()) => shared.connections.judge(&limits),
+            () = tokio::time::sleep(limits.tick()) => shared.counters.connections.judge(&limits),
         }
     }
 }
@@ -177,7 +192,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tracker: TaskTracker
                 continue;
             }
         };
-        match shared.connections.enter(peer.ip(), &shared.limits()) {
+        match shared.counters.connections.enter(peer.ip(), &shared.counters.limits()) {
             Ok(place) => drop(tracker.spawn(serve(Arc::clone(&shared), socket, place, stop.clone()))),
             Err(full) => {
                 // Best effort: the refusal itself must not become a way to hold this loop.
@@ -217,7 +232,7 @@ fn refuse(socket: TcpStream, full: Full) -> io::Result<()> {
 async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop) {
     // Answers are written in whole pieces: waiting to fill a packet only delays their last one.
     let _ = socket.set_nodelay(true);
-    let limits = shared.limits();
+    let limits = shared.counters.limits();
     let watch = Arc::clone(&place.watch);
     let io = TokioIo::new(Guard::new(socket, Arc::clone(&watch)));
     let connection = http1::Builder::new()
@@ -266,23 +281,33 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> Response<Body> {
-    let limits = shared.limits();
+    let limits = shared.counters.limits();
     let (parts, incoming) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
+    let waits_for_continue = parts.headers.contains_key(EXPECT);
     let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
-    held.permits[0] = shared.requests.enter(limits.requests_max);
+    let rest = arriving.rest();
+    held.permits[0] = shared.counters.requests.enter(limits.requests_max);
     let stores = matches!(parts.method, Method::PUT | Method::POST) && !arriving.is_empty();
     if stores {
-        held.permits[1] = shared.uploads.enter(limits.uploads_max);
+        held.permits[1] = shared.counters.uploads.enter(limits.uploads_max);
     }
     let mut response = if held.permits[0].is_none() || (stores && held.permits[1].is_none()) {
         let detail = "this node is working on as many requests as it takes at a time; try again later";
+        drop(arriving);
         Problem::unavailable(detail, RETRY_AFTER_S).response()
     } else {
         let handled = AssertUnwindSafe((shared.handler)(parts, arriving)).catch_unwind().await;
         handled.unwrap_or_else(|panic| Problem::internal(&panic_text(&*panic)).response())
     };
     headers::finish(response.headers_mut());
+    let closes = response.headers().contains_key(CONNECTION);
+    if let Some(rest) = rest
+        && (closes || !rest.is_drained(&held.watch, waits_for_continue).await)
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        held.watch.left_unread();
+    }
     if is_head {
         strip(&mut response);
     }

@@ -1,34 +1,9 @@
-//! Texts on the wire: times, sizes, digests and paths as HTTP and JSON write them.
+//! Texts on the wire: times, sizes and digests as HTTP and JSON write them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-/// What must be encoded in a path (RFC 3986 `pchar` and `/` are left alone).
-const PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
-/// A decoded path as it stands in a URL.
-#[must_use]
-pub fn encode_path(path: &str) -> String {
-    utf8_percent_encode(path, PATH).to_string()
-}
 
 /// RFC 3339 with milliseconds, in UTC.
 #[must_use]
@@ -39,6 +14,13 @@ pub fn rfc3339(since_1970_ms: u64) -> String {
         .ok()
         .and_then(|time| time.format(&format).ok())
         .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
+}
+
+/// Seconds since 1970 of a time in RFC 3339.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let time = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp()).ok()
 }
 
 /// `Repr-Digest` of RFC 9530.
@@ -76,13 +58,15 @@ pub fn human_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{encode_path, hex, human_size, repr_digest, rfc3339};
+    use super::{hex, human_size, parse_rfc3339, repr_digest, rfc3339};
 
     #[test]
     fn texts_are_as_their_rfcs_write_them() {
         assert_eq!(rfc3339(784_111_777_005), "1994-11-06T08:49:37.005Z");
         assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
-        assert_eq!(encode_path("/a b/é%?#"), "/a%20b/%C3%A9%25%3F%23");
+        assert_eq!(parse_rfc3339("1994-11-06T09:49:37+01:00"), Some(784_111_777));
+        assert_eq!(parse_rfc3339("1994-11-06"), None);
+        assert_eq!(parse_rfc3339("1969-12-31T23:59:59Z"), None);
         assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
         // RFC 9530, appendix: the digest of the JSON in its examples is 32 bytes like any other.
         assert_eq!(repr_digest(&[0; 32]), "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:");

@@ -173,6 +173,11 @@ impl Objects {
         self.0.tasks.wait().await;
     }
 
+    /// The node's time, ms since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.clock().now_ms()
+    }
+
     /// Follows the store's sequence number: it changes with every accepted change.
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.0.committed.subscribe()

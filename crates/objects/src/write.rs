@@ -31,6 +31,8 @@ const CONTENT_TYPE_MAX: usize = 256;
 pub struct WriteOptions {
     /// The media type to serve it with.
     pub content_type: Option<String>,
+    /// The media type of an object that is not there yet, where the request names none.
+    pub content_type_if_new: Option<String>,
     /// Whether reading it needs a credential.
     pub private: Option<bool>,
     /// Whether it is a program.
@@ -85,6 +87,7 @@ impl Objects {
             return Err(WriteError::IsDirectory { address: held.address.clone() });
         }
         check_content_type(options.content_type.as_deref())?;
+        check_content_type(options.content_type_if_new.as_deref())?;
         let chain = &held.chain;
         let (ownership, author, new_key) = self.ownership(&held, options.replacement_key.take()).await?;
         let before = opened_before(&held.address, chain, author.opener.as_ref())?;
@@ -279,6 +282,7 @@ impl Finish {
                 .content_type
                 .clone()
                 .or_else(|| kept(|metadata| metadata.content_type.clone()))
+                .or_else(|| options.content_type_if_new.clone())
                 .unwrap_or_else(|| "application/octet-stream".into()),
             etag: etag_of(&stowed.sha256).0,
             created_ms: before.map_or(now_ms, |metadata| metadata.created_ms),

@@ -1,0 +1,105 @@
+//! From a request to its verb: the one place that knows which method a resource has.
+
+use std::sync::Arc;
+
+use hyper::Response;
+use hyper::http::request::Parts;
+use jsfs_objects::Objects;
+use jsfs_objects::address::Address;
+
+use crate::body::{Arriving, Body};
+use crate::copy_move::{Carrying, by_header};
+use crate::headers::METHODS;
+use crate::limits::{BadLimit, Limits};
+use crate::problem::{Kind, Problem};
+use crate::request::{Asked, Target};
+use crate::server::{Counters, Load, Server};
+use crate::{delete, get, node_interface, options, patch, put};
+
+/// What every request needs.
+pub(crate) struct Front {
+    objects: Objects,
+    version: &'static str,
+    counters: Counters,
+}
+
+impl Front {
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        self.counters.load()
+    }
+
+    pub(crate) fn json_bytes_max(&self) -> usize {
+        self.counters.limits().json_bytes_max
+    }
+}
+
+impl Server {
+    /// A front door for these objects; `version` is what `/.jsfs/status` tells.
+    ///
+    /// # Errors
+    /// Names the bound that cannot work.
+    pub fn new(objects: Objects, version: &'static str, limits: Limits) -> Result<Self, BadLimit> {
+        let counters = Counters::new(limits)?;
+        let front = Arc::new(Front { objects, version, counters: counters.clone() });
+        let handler = move |parts: Parts, body: Arriving| {
+            let front = Arc::clone(&front);
+            Box::pin(async move { answer(&front, parts, body).await }) as crate::server::Answer
+        };
+        Ok(Self::with_handler(Arc::new(handler), counters))
+    }
+}
+
+async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
+    let answered = match Asked::parse(&parts) {
+        Ok((asked, target)) => route(front, &asked, target, body).await,
+        Err(problem) => Err(problem),
+    };
+    let response = answered.unwrap_or_else(|problem| problem.response());
+    tracing::debug!(method = %parts.method, path = parts.uri.path(), status = response.status().as_u16());
+    response
+}
+
+async fn route(
+    front: &Front,
+    asked: &Asked<'_>,
+    target: Target<'_>,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    match target {
+        Target::Server => Ok(options::options(METHODS)),
+        Target::Interface(path) => Box::pin(node_interface::answer(front, asked, path, body)).await,
+        Target::Address(address) => verb(front, asked, &address, body).await,
+    }
+}
+
+async fn verb(
+    front: &Front,
+    asked: &Asked<'_>,
+    address: &Address,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let objects = &front.objects;
+    // The rare ones are boxed so that the common one stays small.
+    match asked.method.as_str() {
+        "GET" | "HEAD" => get::get(objects, asked, address).await,
+        "PUT" | "POST" => Box::pin(put::put(objects, asked, address, body)).await,
+        "PATCH" => Box::pin(patch::patch(objects, asked, address, body, front.json_bytes_max())).await,
+        "DELETE" => Box::pin(delete::delete(objects, asked, address)).await,
+        "COPY" => Box::pin(by_header(objects, asked, address, Carrying::Copy)).await,
+        "MOVE" => Box::pin(by_header(objects, asked, address, Carrying::Move)).await,
+        "EXECUTE" => {
+            let detail = "this version does not run programs; GET reads the object";
+            Err(Problem::new(Kind::NotImplemented, detail))
+        }
+        "OPTIONS" => Ok(options::options(METHODS)),
+        _ => Err(Problem::method_not_allowed(asked.method, METHODS)),
+    }
+}

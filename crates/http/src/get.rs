@@ -1,0 +1,313 @@
+//! GET and HEAD: objects, their versions, directories.
+//!
+//! Invariants: authority first; then existence, conditions, range, in that order. The first bytes are read and verified before
+//! the head of the answer is written, so damage that can be known by then is a 500 and not a broken answer.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, VARY};
+use hyper::{Method, Response, StatusCode};
+use jsfs_objects::address::Address;
+use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadError, Refusal};
+use serde::Serialize;
+
+use crate::body::{Body, BrokenOff};
+use crate::conditional::{Conditions, Verdict, range_applies};
+use crate::headers;
+use crate::listing::{self, Entry, Page, Setting};
+use crate::metadata::{self, json};
+use crate::multipart::Frame;
+use crate::parameters::Parameter;
+use crate::problem::{Kind, Problem, random};
+use crate::range::{Selection, select};
+use crate::request::Asked;
+use crate::wire::{hex, rfc3339};
+
+/// Answers GET and HEAD of an address.
+pub(crate) async fn get(
+    objects: &Objects,
+    asked: &Asked<'_>,
+    address: &Address,
+) -> Result<Response<Body>, Problem> {
+    if address.is_directory() {
+        return directory(objects, asked, address).await;
+    }
+    let version = asked.parameters.count(Parameter::Version)?;
+    // Programs do not run yet, so there is nothing but the source; a value that is no boolean is refused all the same.
+    asked.parameters.boolean(Parameter::Executable)?;
+    let credentials = asked.credentials()?;
+    let grant = match objects.authorize::<Read>(&credentials, address).await {
+        Ok(grant) => grant,
+        Err(refusal @ Refusal::Hidden { .. }) => {
+            return elsewhere(objects, asked, &credentials, address, refusal.into()).await;
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    if asked.parameters.has(Parameter::Versions) {
+        return versions(objects, &grant).await;
+    }
+    match objects.read(&grant, version).await {
+        Ok(object) => represent(asked, object).await,
+        Err(error @ ReadError::Absent { .. }) => {
+            elsewhere(objects, asked, &credentials, address, error.into()).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The answer for an object that the caller may read.
+async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
+    let validators = metadata::validators(&object.metadata);
+    match Conditions::parse(asked.headers)?.for_read(&validators) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => return Ok(not_modified(&object)),
+        Verdict::Failed => {
+            let detail =
+                format!("{} is not what the condition of the request names", object.metadata.address);
+            return Err(Problem::new(Kind::PreconditionFailed, detail));
+        }
+    }
+    let size = object.metadata.size;
+    let ranged = asked.method == Method::GET && range_applies(asked.headers, &validators);
+    let selection = if ranged { select(asked.headers, size) } else { Selection::Whole };
+    let mut response = match selection {
+        _ if asked.method == Method::HEAD => Response::new(unread(size)),
+        Selection::Whole => Response::new(stream_of(&object, 0..size).await?),
+        Selection::Unsatisfiable(why) => return Err(Problem::range_not_satisfiable(why.into(), size)),
+        Selection::Parts(parts) if parts.len() == 1 => part(&object, parts[0].clone(), size).await?,
+        Selection::Parts(parts) => return multipart(asked, object, parts),
+    };
+    metadata::describe(response.headers_mut(), &object.metadata, asked.is_by_absolute_address());
+    Ok(response)
+}
+
+fn not_modified(object: &Object) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(ETAG, metadata::etag(&object.metadata));
+    headers::caching(response.headers_mut(), object.metadata.private);
+    response
+}
+
+/// A body that only its length is wanted of.
+fn unread(length: u64) -> Body {
+    Body::pieces(Box::pin(stream::empty()), length)
+}
+
+async fn part(object: &Object, range: Range<u64>, size: u64) -> Result<Response<Body>, Problem> {
+    let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    let mut response = Response::new(stream_of(object, range).await?);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    if let Ok(value) = HeaderValue::try_from(content_range) {
+        response.headers_mut().insert(CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+/// One stretch of an object. Its first piece is read here and now.
+async fn stream_of(object: &Object, range: Range<u64>) -> Result<Body, Problem> {
+    let length = range.end - range.start;
+    let mut body = object.body(range);
+    let Some(first) = body.next().await.transpose()? else { return Ok(Body::empty()) };
+    if first.len() as u64 == length {
+        return Ok(Body::full(first));
+    }
+    let pieces = stream::once(std::future::ready(Ok(first))).chain(pieces_of(body));
+    Ok(Body::pieces(Box::pin(pieces), length))
+}
+
+fn pieces_of(body: jsfs_objects::Body) -> impl Stream<Item = Result<Bytes, BrokenOff>> + Send {
+    stream::unfold(body, |mut body| async {
+        let piece = body.next().await?;
+        Some((piece.map_err(|error| BrokenOff(error.to_string())), body))
+    })
+}
+
+fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Result<Response<Body>, Problem> {
+    let by_absolute_address = asked.is_by_absolute_address();
+    let part_type = metadata::content_type(&object.metadata);
+    let part_type = part_type.to_str().unwrap_or(crate::media::DEFAULT);
+    let frame = Frame::new(&parts, object.metadata.size, part_type, random());
+    let content_type =
+        HeaderValue::try_from(frame.content_type()).map_err(|error| Problem::internal(&error))?;
+    let (length, tail) = (frame.length(), frame.tail());
+    let properties = object.metadata.clone();
+    let parts = stream::iter(parts.into_iter().enumerate()).flat_map(move |(at, range)| {
+        let head = stream::iter(frame.head(at)).map(Ok);
+        head.chain(pieces_of(object.body(range)))
+    });
+    let pieces = parts.chain(stream::once(std::future::ready(Ok(tail))));
+    let mut response = Response::new(Body::pieces(Box::pin(pieces), length));
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    metadata::describe(response.headers_mut(), &properties, by_absolute_address);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
+}
+
+/// Nothing that this caller may read. Where a directory of that name shows them something, that is where they are sent.
+async fn elsewhere(
+    objects: &Objects,
+    asked: &Asked<'_>,
+    credentials: &Credentials,
+    address: &Address,
+    otherwise: Problem,
+) -> Result<Response<Body>, Problem> {
+    // A key that came in the query must not be written into a URL by us.
+    let special = asked.parameters.has(Parameter::Version)
+        || asked.parameters.has(Parameter::Versions)
+        || asked.parameters.is_in_query(Parameter::AccessKey);
+    if special {
+        return Err(otherwise);
+    }
+    let Ok(directory) = Address::parse_exact(&format!("{address}/")) else { return Err(otherwise) };
+    let Ok(grant) = objects.authorize::<List>(credentials, &directory).await else { return Err(otherwise) };
+    let options = ListOptions { after: None, limit: 1, recursive: false };
+    match objects.list(&grant, options).await {
+        Ok(listing) if !listing.entries.is_empty() => Ok(redirect(asked, &directory)),
+        _ => Err(otherwise),
+    }
+}
+
+fn redirect(asked: &Asked<'_>, directory: &Address) -> Response<Body> {
+    let query = asked.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    if let Ok(value) = HeaderValue::try_from(format!("{}{query}", asked.path_to(directory))) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct Versions {
+    versions: Vec<Version>,
+}
+
+#[derive(Serialize)]
+struct Version {
+    version: u64,
+    modified: String,
+    file_size: Option<u64>,
+    etag: Option<String>,
+    content_type: Option<String>,
+    private: bool,
+    deleted: bool,
+}
+
+async fn versions(objects: &Objects, grant: &jsfs_objects::Grant<Read>) -> Result<Response<Body>, Problem> {
+    let versions = objects.versions(grant).await?;
+    let versions = versions
+        .into_iter()
+        .map(|info| Version {
+            version: info.version,
+            modified: rfc3339(info.modified_ms),
+            file_size: info.metadata.as_ref().map(|metadata| metadata.size),
+            etag: info.metadata.as_ref().map(|metadata| metadata.etag.to_string()),
+            content_type: info.metadata.map(|metadata| metadata.content_type),
+            private: info.private,
+            deleted: info.deleted,
+        })
+        .collect();
+    let mut response = json(StatusCode::OK, &Versions { versions })?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}
+
+/// A directory: its `index.html` where it has one that the caller may read, else what it holds.
+async fn directory(
+    objects: &Objects,
+    asked: &Asked<'_>,
+    address: &Address,
+) -> Result<Response<Body>, Problem> {
+    let recursive = asked.parameters.boolean(Parameter::Recursive)?.unwrap_or(false);
+    let limit = asked.parameters.count(Parameter::Limit)?.unwrap_or(listing::LIMIT_DEFAULT);
+    let after = asked.parameters.get(Parameter::After).filter(|after| !after.is_empty()).map(str::to_owned);
+    let credentials = asked.credentials()?;
+    if asked.parameters.has(Parameter::Properties) {
+        return crate::patch::properties(objects, &credentials, address).await;
+    }
+    // Whoever pages or asks for JSON wants the listing.
+    let plain = after.is_none() && !recursive && !asked.parameters.has(Parameter::Limit);
+    let html = listing::prefers_html(asked.headers);
+    if plain
+        && (html || accepts_anything(asked))
+        && let Some(index) = index(objects, &credentials, address).await?
+    {
+        return represent(asked, index).await;
+    }
+    let grant = objects.authorize::<List>(&credentials, address).await?;
+    let limit = usize::try_from(limit.min(listing::LIMIT_MAX)).unwrap_or(usize::MAX);
+    let listing = objects.list(&grant, ListOptions { after, limit, recursive }).await?;
+    let page = Page {
+        address: address.to_string(),
+        entries: listing.entries.into_iter().map(entry).collect(),
+        next: listing.next,
+    };
+    let mut response =
+        if html { page_as_html(asked, address, &page, recursive) } else { json(StatusCode::OK, &page)? };
+    let headers = response.headers_mut();
+    headers::caching(headers, !credentials.is_empty());
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// A client that names no type it wants (curl, a script) gets the index as well.
+fn accepts_anything(asked: &Asked<'_>) -> bool {
+    let mut accepted = asked.headers.get_all(hyper::header::ACCEPT).iter();
+    accepted.all(|value| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|range| range.trim().starts_with("*/*")))
+    })
+}
+
+async fn index(
+    objects: &Objects,
+    credentials: &Credentials,
+    address: &Address,
+) -> Result<Option<Object>, Problem> {
+    let Ok(index) = address.join("index.html") else { return Ok(None) };
+    let grant = match objects.authorize::<Read>(credentials, &index).await {
+        Ok(grant) => grant,
+        Err(Refusal::Storage(error)) => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
+    match objects.read(&grant, None).await {
+        Ok(object) => Ok(Some(object)),
+        Err(ReadError::Absent { .. } | ReadError::Purged { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn page_as_html(asked: &Asked<'_>, address: &Address, page: &Page, recursive: bool) -> Response<Body> {
+    let path = asked.path_to(address);
+    let absolute = path.starts_with("/.").then(|| format!("/.{}", &address.as_str()[1..]));
+    let setting = Setting {
+        path: absolute.as_deref().unwrap_or(address.path()),
+        token: asked
+            .parameters
+            .get(Parameter::AccessToken)
+            .filter(|_| asked.parameters.is_in_query(Parameter::AccessToken)),
+        recursive,
+    };
+    let mut response = Response::new(Body::full(Bytes::from(listing::html(page, setting))));
+    headers::page(response.headers_mut());
+    response
+}
+
+fn entry(listed: jsfs_objects::ListEntry) -> Entry {
+    let Some(metadata) = listed.metadata else {
+        return Entry { name: listed.name, r#type: "directory", ..Entry::default() };
+    };
+    Entry {
+        name: listed.name,
+        r#type: "object",
+        size: Some(metadata.size),
+        modified: Some(rfc3339(metadata.modified_ms)),
+        version: Some(metadata.version),
+        private: Some(metadata.private),
+        etag: Some(metadata.etag.to_string()),
+        sha256: metadata.sha256.as_ref().map(|sha256| hex(sha256)),
+        content_type: Some(metadata.content_type),
+    }
+}

@@ -1,0 +1,326 @@
+//! `/.jsfs/…`: the node's own interface, the same under every host.
+//!
+//! Invariants: nothing here acts without the key that owns what it acts on; secrets that are made are told once, in an answer
+//! that is never cached.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Method, Response, StatusCode};
+use jsfs_objects::address::Address;
+use jsfs_objects::token::{Method as TokenMethod, Methods};
+use jsfs_objects::{Manage, NamespaceInfo, NamespaceOptions, Objects, Status};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::body::{Arriving, Body};
+use crate::document::{Document, wrong};
+use crate::front::Front;
+use crate::metadata::{json, no_content};
+use crate::options::options;
+use crate::problem::{Kind, Problem};
+use crate::request::{Asked, time_s};
+use crate::server::Load;
+use crate::wire::rfc3339;
+
+/// How long a token is good where the client does not say.
+const TOKEN_LIFETIME_S: u64 = 7 * 86_400;
+
+/// One resource of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource<'r> {
+    Status,
+    Tokens,
+    Revocations,
+    Namespaces,
+    Namespace(&'r str),
+}
+
+/// The resources with their methods, for the description of the interface.
+pub const RESOURCES: [(&str, &str); 5] = [
+    ("/.jsfs/status", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/tokens", "POST, OPTIONS"),
+    ("/.jsfs/revocations", "POST, OPTIONS"),
+    ("/.jsfs/namespaces", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/namespaces/{name}", "PUT, PATCH, OPTIONS"),
+];
+
+impl<'r> Resource<'r> {
+    fn of(path: &'r str) -> Option<Self> {
+        match path {
+            "/status" => Some(Self::Status),
+            "/tokens" => Some(Self::Tokens),
+            "/revocations" => Some(Self::Revocations),
+            "/namespaces" => Some(Self::Namespaces),
+            other => {
+                let name = other.strip_prefix("/namespaces/")?;
+                (!name.is_empty() && !name.contains('/')).then_some(Self::Namespace(name))
+            }
+        }
+    }
+
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Status => RESOURCES[0].1,
+            Self::Tokens => RESOURCES[1].1,
+            Self::Revocations => RESOURCES[2].1,
+            Self::Namespaces => RESOURCES[3].1,
+            Self::Namespace(_) => RESOURCES[4].1,
+        }
+    }
+}
+
+/// Answers a request to the interface; `path` is what follows `/.jsfs`.
+pub(crate) async fn answer(
+    front: &Front,
+    asked: &Asked<'_>,
+    path: &str,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let Some(resource) = Resource::of(path) else {
+        let detail = "the node's interface has no such resource; docs/http.md lists them";
+        return Err(Problem::new(Kind::NotFound, detail));
+    };
+    let objects = front.objects();
+    match (resource, asked.method.as_str()) {
+        (_, "OPTIONS") => Ok(options(resource.methods())),
+        (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
+        (Resource::Tokens, "POST") => make_token(front, asked, body).await,
+        (Resource::Revocations, "POST") => revoke(front, asked, body).await,
+        (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
+        (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,
+        _ => Err(Problem::method_not_allowed(asked.method, resource.methods())),
+    }
+}
+
+#[derive(Serialize)]
+struct StatusDocument {
+    status: &'static str,
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<Load>,
+}
+
+/// Anybody may ask whether the node works; the root key's holder hears more.
+async fn status(front: &Front, asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+    let credentials = asked.credentials()?;
+    let mut document = StatusDocument { status: "ok", version: front.version(), node: None, load: None };
+    if !credentials.is_empty()
+        && let Ok(grant) = front.objects().authorize_root(&credentials).await
+    {
+        document.node = Some(front.objects().status(&grant).await?);
+        document.load = Some(front.load());
+    }
+    json(StatusCode::OK, &document)
+}
+
+fn address_of(document: &mut Document) -> Result<Address, Problem> {
+    let Some(text) = document.text("address")? else {
+        return Err(Problem::malformed(
+            "the field address is missing; send an address such as /com.example/docs/",
+        ));
+    };
+    Ok(Address::parse(&text)?)
+}
+
+#[derive(Serialize)]
+struct TokenDocument<'t> {
+    token: &'t str,
+    jti: &'t str,
+    address: &'t str,
+    methods: &'t [String],
+    expires: String,
+    url: String,
+}
+
+async fn make_token(front: &Front, asked: &Asked<'_>, body: Arriving) -> Result<Response<Body>, Problem> {
+    let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
+    let address = address_of(&mut document)?;
+    let names = method_names(document.take("methods"))?;
+    let methods = methods(&names)?;
+    let expires_s = expiry(&mut document, front.objects())?;
+    document.finish("address, methods, expires_in and expires")?;
+    let credentials = asked.credentials()?;
+    let grant = front.objects().authorize::<Manage>(&credentials, &address).await?;
+    let minted = front.objects().mint_token(&grant, methods, expires_s).await?;
+    let answer = TokenDocument {
+        token: &minted.text,
+        jti: &minted.jti,
+        address: address.as_str(),
+        methods: &names,
+        expires: rfc3339(minted.expires_s.saturating_mul(1_000)),
+        url: format!("{}?access_token={}", asked.url_of(&address), minted.text),
+    };
+    json(StatusCode::CREATED, &answer)
+}
+
+fn method_names(value: Option<Value>) -> Result<Vec<String>, Problem> {
+    let names = match &value {
+        None => return Ok(vec!["GET".to_owned()]),
+        Some(Value::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
+    };
+    names.ok_or_else(|| wrong("methods", METHODS_WANTED))
+}
+
+const METHODS_WANTED: &str =
+    "a list of some of \"GET\", \"LIST\", \"WATCH\", \"PUT\", \"DELETE\" and \"EXECUTE\"";
+
+fn methods(names: &[String]) -> Result<Methods, Problem> {
+    let methods: Option<Vec<TokenMethod>> = names.iter().map(|name| TokenMethod::from_name(name)).collect();
+    match methods {
+        Some(methods) if !methods.is_empty() => Ok(methods.into_iter().collect()),
+        _ => Err(wrong("methods", METHODS_WANTED)),
+    }
+}
+
+/// When a token ends, in seconds since 1970.
+fn expiry(document: &mut Document, objects: &Objects) -> Result<u64, Problem> {
+    let now_s = objects.now_ms() / 1_000;
+    match (document.take("expires_in"), document.take("expires")) {
+        (Some(_), Some(_)) => {
+            Err(Problem::malformed("expires_in and expires say the same; send one of them"))
+        }
+        (Some(value), None) => value
+            .as_u64()
+            .map(|lifetime_s| now_s.saturating_add(lifetime_s))
+            .ok_or_else(|| wrong("expires_in", "a number of seconds")),
+        (None, Some(value)) => time_s(&value)
+            .ok_or_else(|| wrong("expires", "seconds since 1970 or a time such as 2030-01-02T03:04:05Z")),
+        (None, None) => Ok(now_s + TOKEN_LIFETIME_S),
+    }
+}
+
+async fn revoke(front: &Front, asked: &Asked<'_>, body: Arriving) -> Result<Response<Body>, Problem> {
+    let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
+    let address = address_of(&mut document)?;
+    let expires = document.take("expires");
+    let expires_s = expires
+        .map(|value| {
+            time_s(&value)
+                .ok_or_else(|| wrong("expires", "seconds since 1970 or a time such as 2030-01-02T03:04:05Z"))
+        })
+        .transpose()?;
+    let jti = match (document.text("jti")?, document.text("token")?) {
+        (Some(jti), None) => jti,
+        (None, Some(token)) => {
+            jti_of(&token).ok_or_else(|| wrong("token", "an access token made by this node or a client"))?
+        }
+        _ => return Err(Problem::malformed("which token? send jti, or the token itself")),
+    };
+    document.finish("address, jti, token and expires")?;
+    let credentials = asked.credentials()?;
+    let grant = front.objects().authorize::<Manage>(&credentials, &address).await?;
+    front.objects().revoke(grant, &jti, expires_s).await?;
+    Ok(no_content())
+}
+
+/// The id in a token's claims. Nothing is proven by it: the caller's key decides.
+fn jti_of(token: &str) -> Option<String> {
+    let claims = token.split('.').nth(1)?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    claims.get("jti")?.as_str().map(str::to_owned)
+}
+
+#[derive(Serialize)]
+struct Namespaces {
+    namespaces: Vec<Namespace>,
+}
+
+#[derive(Serialize)]
+struct Namespace {
+    name: String,
+    host: String,
+    owner: String,
+    private: bool,
+    quota: Option<u64>,
+    bytes: u64,
+    objects: u64,
+}
+
+impl From<NamespaceInfo> for Namespace {
+    fn from(info: NamespaceInfo) -> Self {
+        Self {
+            name: info.name,
+            host: info.host,
+            owner: info.owner.to_string(),
+            private: info.private,
+            quota: info.quota,
+            bytes: info.bytes,
+            objects: info.objects,
+        }
+    }
+}
+
+async fn namespaces(objects: &Objects, asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+    let grant = objects.authorize_root(&asked.credentials()?).await?;
+    let namespaces = objects.namespaces(&grant).await?.into_iter().map(Namespace::from).collect();
+    json(StatusCode::OK, &Namespaces { namespaces })
+}
+
+async fn namespace(
+    front: &Front,
+    asked: &Asked<'_>,
+    name: &str,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let grant = front.objects().authorize_root(&asked.credentials()?).await?;
+    let name = percent_decode_str(name)
+        .decode_utf8()
+        .map_err(|_| Problem::malformed("the name of the namespace is not UTF-8"))?;
+    let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
+    let options = NamespaceOptions {
+        private: document.boolean("private")?,
+        quota: document.optional("quota", "a number of bytes or null", |value| value.as_u64())?,
+        owner_key: document.text("owner_key")?,
+    };
+    document.finish("private, quota and owner_key")?;
+    if asked.method == Method::PATCH {
+        if options.owner_key.is_some() {
+            let detail =
+                "a namespace is handed over by its own key; PATCH its directory with replacement_access_key";
+            return Err(Problem::malformed(detail));
+        }
+        let info = front.objects().set_namespace(&grant, &name, options).await?;
+        return json(StatusCode::OK, &Namespace::from(info));
+    }
+    let (info, created) = front.objects().add_namespace(&grant, &name, options).await?;
+    let mut response =
+        json(if created { StatusCode::CREATED } else { StatusCode::OK }, &Namespace::from(info))?;
+    if created && let Ok(value) = HeaderValue::try_from(format!("/.jsfs/namespaces/{name}")) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Resource, jti_of, methods};
+
+    #[test]
+    fn the_interface_knows_its_resources_and_nothing_else() {
+        assert_eq!(Resource::of("/status"), Some(Resource::Status));
+        assert_eq!(Resource::of("/namespaces/com.example"), Some(Resource::Namespace("com.example")));
+        for path in ["", "/", "/status/", "/namespaces/", "/namespaces/a/b", "/Status", "/tokensx"] {
+            assert_eq!(Resource::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_methods_or_with_unknown_ones_is_not_made() {
+        assert!(methods(&[]).is_err());
+        assert!(methods(&["GET".into(), "MANAGE".into()]).is_err());
+        assert!(methods(&["GET".into(), "PUT".into()]).is_ok());
+    }
+
+    #[test]
+    fn the_id_of_a_token_is_read_from_its_claims() {
+        assert_eq!(jti_of("x.eyJqdGkiOiJhYmMifQ.y"), Some("abc".into()));
+        for bad in ["", "a.b.c", "x.e30.y", "no dots"] {
+            assert_eq!(jti_of(bad), None, "{bad}");
+        }
+    }
+}

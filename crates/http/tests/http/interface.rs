@@ -1,0 +1,124 @@
+//! `/.jsfs/…`: status, tokens, revocations, namespaces.
+
+use crate::node::Node;
+use jsfs_testkit::http::Request;
+
+#[test]
+fn anybody_may_ask_for_the_status_and_the_root_key_hears_more() {
+    let node = Node::start();
+    for request in [
+        Request::new("GET", "/.jsfs/status"),
+        Request::new("GET", "/.jsfs/status").bearer("wrong"),
+        Request::new("GET", "/.jsfs/status").header("Host", "any.example"),
+    ] {
+        let answer = node.ask(&request);
+        assert_eq!(answer.json(), serde_json::json!({"status": "ok", "version": "5.0.0-test"}));
+    }
+    let more = node.ask(&node.own("GET", "/.jsfs/status")).json();
+    assert_eq!(more["status"], "ok");
+    assert!(more["node"].is_object() && more["load"]["requests"] == 1, "{more}");
+}
+
+#[test]
+fn tokens_are_made_for_the_holder_of_the_key_and_revoked_by_him() {
+    let node = Node::start();
+    let post = |body: &serde_json::Value| {
+        node.ask(&node.own("POST", "/.jsfs/tokens").body(body.to_string().as_bytes()))
+    };
+    let made = post(
+        &serde_json::json!({"address": "/localhost/shared/", "methods": ["GET", "LIST"], "expires_in": 3600}),
+    );
+    assert_eq!(made.status, 201, "{}", made.text());
+    let json = made.json();
+    let token = json["token"].as_str().unwrap();
+    assert_eq!(
+        (&json["address"], &json["methods"]),
+        (&"/localhost/shared/".into(), &serde_json::json!(["GET", "LIST"]))
+    );
+    assert_eq!(json["url"], format!("http://localhost/shared/?access_token={token}"));
+    assert!(json["expires"].as_str().unwrap().ends_with('Z') && !json["jti"].as_str().unwrap().is_empty());
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    for bad in [
+        serde_json::json!({}),
+        serde_json::json!({"address": "no slash"}),
+        serde_json::json!({"address": 5}),
+        serde_json::json!({"address": "/localhost/a", "methods": []}),
+        serde_json::json!({"address": "/localhost/a", "methods": ["MANAGE"]}),
+        serde_json::json!({"address": "/localhost/a", "methods": "GET"}),
+        serde_json::json!({"address": "/localhost/a", "expires_in": -5}),
+        serde_json::json!({"address": "/localhost/a", "expires": "tomorrow"}),
+        serde_json::json!({"address": "/localhost/a", "expires": 99, "expires_in": 5}),
+        serde_json::json!({"address": "/localhost/a", "lifetime": 5}),
+        serde_json::json!([]),
+    ] {
+        assert_eq!(post(&bad).status, 400, "{bad}");
+    }
+    let body = br#"{"address":"/localhost/shared/"}"#;
+    assert_eq!(node.ask(&Request::new("POST", "/.jsfs/tokens").body(body)).status, 401);
+    let revoke = |body: &serde_json::Value| {
+        node.ask(&node.own("POST", "/.jsfs/revocations").body(body.to_string().as_bytes())).status
+    };
+    assert_eq!(revoke(&serde_json::json!({"address": "/localhost/shared/", "jti": json["jti"]})), 204);
+    for bad in [
+        serde_json::json!({"address": "/localhost/shared/"}),
+        serde_json::json!({"jti": "x"}),
+        serde_json::json!({"address": "/localhost/shared/", "jti": "x", "token": "y"}),
+        serde_json::json!({"address": "/localhost/shared/", "token": "not a token"}),
+        serde_json::json!({"address": "/localhost/shared/", "jti": "x", "expires": true}),
+    ] {
+        assert_eq!(revoke(&bad), 400, "{bad}");
+    }
+    let body = br#"{"address":"/localhost/shared/","jti":"x"}"#;
+    assert_eq!(node.ask(&Request::new("POST", "/.jsfs/revocations").body(body)).status, 401);
+}
+
+#[test]
+fn namespaces_belong_to_the_root_key() {
+    let node = Node::start();
+    let put = |name: &str, body: &str| {
+        node.ask(&node.own("PUT", &format!("/.jsfs/namespaces/{name}")).body(body.as_bytes()))
+    };
+    let made = put("com.example", r#"{"private":false,"quota":1000000}"#);
+    assert_eq!(
+        (made.status, made.header("location")),
+        (201, Some("/.jsfs/namespaces/com.example")),
+        "{}",
+        made.text()
+    );
+    assert_eq!((&made.json()["private"], &made.json()["quota"]), (&false.into(), &1_000_000.into()));
+    assert_eq!(put("com.example", "{}").status, 200);
+    let patched = node.ask(&node.own("PATCH", "/.jsfs/namespaces/com.example").body(br#"{"quota":null}"#));
+    assert_eq!((patched.status, &patched.json()["quota"]), (200, &serde_json::Value::Null));
+    let listed = node.ask(&node.own("GET", "/.jsfs/namespaces")).json();
+    let example =
+        listed["namespaces"].as_array().unwrap().iter().find(|entry| entry["name"] == "com.example").unwrap();
+    for field in ["name", "host", "owner", "private", "quota", "bytes", "objects"] {
+        assert!(example.get(field).is_some(), "{field}");
+    }
+    for (method, target) in [
+        ("GET", "/.jsfs/namespaces"),
+        ("PUT", "/.jsfs/namespaces/org.other"),
+        ("PATCH", "/.jsfs/namespaces/com.example"),
+    ] {
+        assert_eq!(node.ask(&Request::new(method, target).body(b"{}")).status, 401, "{method} {target}");
+        assert_eq!(
+            node.ask(&Request::new(method, target).bearer("wrong").body(b"{}")).status,
+            401,
+            "{method} {target}"
+        );
+    }
+    assert_eq!(node.ask(&node.own("PATCH", "/.jsfs/namespaces/org.absent").body(b"{}")).status, 404);
+    assert_eq!(put("com.example", r#"{"private":"no"}"#).status, 400);
+    assert_eq!(put("com.example", r#"{"unknown":1}"#).status, 400);
+}
+
+#[test]
+fn the_interface_is_nobodys_namespace() {
+    let node = Node::start();
+    for target in
+        ["/.jsfs", "/.jsfs/", "/.jsfs/nothing", "/.JSFS/status", "/%2ejsfs/status", "/.com.example/.jsfs/x"]
+    {
+        assert_eq!(node.get(target).status, 404, "{target}");
+        assert_eq!(node.ask(&node.own("PUT", target).body(b"x")).status, 404, "{target}");
+    }
+}

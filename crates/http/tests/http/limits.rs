@@ -1,0 +1,244 @@
+//! Slow clients, floods, and the end of a server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::node::Node;
+use jsfs_http::Limits;
+use jsfs_testkit::http::{Client, Request};
+
+fn quick() -> Limits {
+    Limits {
+        head_time_max: Duration::from_millis(300),
+        idle_time_max: Duration::from_millis(600),
+        progress_time: Duration::from_millis(400),
+        ..Limits::default()
+    }
+}
+
+fn connect(node: &Node) -> TcpStream {
+    let stream = TcpStream::connect(node.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// What comes until the node closes, and after how long it did.
+fn until_closed(mut stream: TcpStream) -> (String, Duration) {
+    let began = Instant::now();
+    let mut answer = Vec::new();
+    // A reset is an end as well.
+    drop(stream.read_to_end(&mut answer));
+    (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+}
+
+#[test]
+fn a_head_that_trickles_in_is_given_up() {
+    let node = Node::with(quick());
+    let mut stream = connect(&node);
+    let mut writer = stream.try_clone().unwrap();
+    let trickle = std::thread::spawn(move || {
+        for byte in
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: 0123456789012345678901234567890123456789".iter()
+        {
+            if writer.write_all(&[*byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    stream.flush().unwrap();
+    let (answer, took) = until_closed(stream);
+    trickle.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Who says nothing at all is not answered.
+    let (answer, took) = until_closed(connect(&node));
+    assert_eq!(answer, "");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_connection_that_rests_too_long_is_closed() {
+    let node = Node::with(quick());
+    let mut stream = connect(&node);
+    stream.write_all(b"GET /.jsfs/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (answer, took) = until_closed(stream);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_body_that_stalls_is_answered_and_stores_nothing() {
+    let node = Node::with(quick());
+    let mut stream = connect(&node);
+    write!(stream, "PUT /stall HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 100000\r\n\r\nsome", node.key).unwrap();
+    let (answer, took) = until_closed(stream);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(node.ask(&node.own("GET", "/stall")).status, 404);
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_given_up() {
+    let node = Node::with(quick());
+    node.put("/large", &vec![7; 30_000_000]);
+    let mut stream = connect(&node);
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(node.handle.load().requests, 0, "the request gave back what it held");
+    let (answer, _) = until_closed(stream);
+    assert!(answer.len() < 30_000_000);
+}
+
+#[test]
+fn a_steady_client_is_never_cut_off_by_these() {
+    let node = Node::with(quick());
+    let body = vec![1; 400_000];
+    let mut stream = connect(&node);
+    write!(stream, "PUT /steady HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nX-Private: false\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", node.key, body.len()).unwrap();
+    for piece in body.chunks(20_000) {
+        stream.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (answer, _) = until_closed(stream);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(node.get("/steady").body.len(), body.len());
+}
+
+#[test]
+fn a_body_longer_than_allowed_is_refused() {
+    let node = Node::with(Limits { body_bytes_max: 10_000, ..Limits::default() });
+    assert_eq!(node.ask(&node.own("PUT", "/fits").body(&[0; 10_000])).status, 201);
+    assert_eq!(node.ask(&node.own("PUT", "/not").body(&[0; 10_001])).status, 413);
+    // A stranger hears nothing of limits.
+    assert_eq!(node.ask(&Request::new("PUT", "/not").body(&[0; 10_001])).status, 401);
+    let mut stream = connect(&node);
+    write!(stream, "PUT /not HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n", node.key).unwrap();
+    for _ in 0..11 {
+        write!(stream, "400\r\n{}\r\n", "x".repeat(1_024)).unwrap();
+    }
+    let (answer, _) = until_closed(stream);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert_eq!(node.ask(&node.own("GET", "/not")).status, 404);
+}
+
+#[test]
+fn a_full_node_says_so_and_recovers() {
+    let node = Node::with(Limits { requests_max: 2, uploads_max: 1, ..Limits::default() });
+    let begin = || {
+        let mut stream = connect(&node);
+        write!(
+            stream,
+            "PUT /u HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+            node.key
+        )
+        .unwrap();
+        stream
+    };
+    let wait = |requests| {
+        while node.handle.load().requests != requests {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let mut first = begin();
+    wait(1);
+    assert_eq!(node.ask(&node.own("PUT", "/other").body(b"x")).status, 503, "one upload at a time");
+    assert_eq!(node.get("/.jsfs/status").status, 200, "reading goes on");
+    first.write_all(b"llo").unwrap();
+    let mut status = [0; 12];
+    first.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 201");
+    wait(0);
+    assert_eq!(node.ask(&node.own("PUT", "/other").body(b"x")).status, 201);
+}
+
+#[test]
+fn a_new_connection_takes_the_place_of_a_resting_one() {
+    let node = Node::with(Limits { connections_max: 3, ..Limits::default() });
+    let mut clients: Vec<_> = (0..3).map(|_| Client::new(node.address)).collect();
+    for client in &mut clients {
+        client.send(&Request::new("GET", "/.jsfs/status")).unwrap();
+    }
+    assert_eq!(node.get("/.jsfs/status").status, 200);
+    // Where none rests, the new one is told to come back.
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let mut stream = connect(&node);
+            write!(
+                stream,
+                "PUT /b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\n",
+                node.key
+            )
+            .unwrap();
+            while node.handle.load().uploads == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stream
+        })
+        .collect();
+    while node.handle.load().uploads < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let answer = Client::new(node.address).send(&Request::new("GET", "/.jsfs/status")).unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (503, Some("close")));
+    drop(busy);
+}
+
+#[test]
+fn limits_change_while_the_server_runs() {
+    let node = Node::start();
+    node.handle.set_limits(Limits { body_bytes_max: 10, ..Limits::default() }).unwrap();
+    assert_eq!(node.ask(&node.own("PUT", "/x").body(&[0; 11])).status, 413);
+    assert!(node.handle.set_limits(Limits { requests_max: 0, ..Limits::default() }).is_err());
+    assert_eq!(node.ask(&node.own("PUT", "/x").body(&[0; 11])).status, 413, "the old ones stay");
+}
+
+#[test]
+fn a_server_that_stops_finishes_what_runs_and_takes_nothing_new() {
+    let node = Node::start();
+    let mut resting = connect(&node);
+    resting.write_all(b"GET /.jsfs/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut begun = connect(&node);
+    write!(
+        begun,
+        "PUT /last HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+        node.key
+    )
+    .unwrap();
+    while node.handle.load().uploads == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    node.begin_stop();
+    let (_, took) = until_closed(resting);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let refused = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        TcpStream::connect(node.address).is_err()
+    });
+    assert!(refused, "nothing new is taken");
+    begun.write_all(b"llo").unwrap();
+    let (answer, _) = until_closed(begun);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let began = Instant::now();
+    node.stop();
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_server_that_stops_waits_only_so_long() {
+    let node = Node::with(Limits { shutdown_time_max: Duration::from_millis(300), ..Limits::default() });
+    let mut begun = connect(&node);
+    write!(
+        begun,
+        "PUT /never HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+        node.key
+    )
+    .unwrap();
+    while node.handle.load().uploads == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    node.stop();
+    assert!(began.elapsed() < Duration::from_secs(2));
+}

@@ -1,0 +1,12 @@
+//! The front door over real sockets, with the real object layer below it.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
+
+mod browsers;
+mod directories;
+mod interface;
+mod limits;
+mod node;
+mod raw;
+mod reading;
+mod verbs;

@@ -1,0 +1,148 @@
+//! A server in this process, its root key, and short ways to ask it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use jsfs_http::{Handle, Limits, Server};
+use jsfs_objects::clock::{SystemClock, SystemRandom};
+use jsfs_objects::key::{Seed, SigningKey};
+use jsfs_objects::{Objects, OpenOptions, Settings};
+use jsfs_store::Store;
+use jsfs_testkit::http::{Answer, Client, Request};
+use tokio_util::sync::CancellationToken;
+
+/// A running server. Stops with it.
+pub struct Node {
+    pub address: SocketAddr,
+    pub handle: Handle,
+    pub key: String,
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    pub fn start() -> Node {
+        Node::with(Limits::default())
+    }
+
+    pub fn with(limits: Limits) -> Node {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let (objects, key) = objects().await;
+                let server = Server::new(objects, "5.0.0-test", limits).unwrap();
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                sender.send((listener.local_addr().unwrap(), server.handle(), key)).unwrap();
+                server.run(vec![listener], stop).await;
+            });
+        });
+        let (address, handle, key) = receiver.recv().unwrap();
+        Node { address, handle, key, shutdown, thread: Some(thread) }
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, request: &Request<'_>) -> Answer {
+        let answer = Client::new(self.address).send(request).unwrap();
+        check_every_answer(&answer);
+        answer
+    }
+
+    pub fn get(&self, target: &str) -> Answer {
+        self.ask(&Request::new("GET", target))
+    }
+
+    /// With the root key.
+    pub fn own<'a>(&self, method: &'a str, target: &'a str) -> Request<'a> {
+        Request::new(method, target).bearer(&self.key)
+    }
+
+    /// Stores something public.
+    pub fn put(&self, target: &str, body: &[u8]) -> Answer {
+        let answer = self.ask(&self.own("PUT", target).header("X-Private", "false").body(body));
+        assert!(matches!(answer.status, 200 | 201), "{} {}", answer.status, answer.text());
+        answer
+    }
+
+    /// Stores something private.
+    pub fn put_private(&self, target: &str, body: &[u8]) -> Answer {
+        let answer = self.ask(&self.own("PUT", target).header("X-Private", "true").body(body));
+        assert!(matches!(answer.status, 200 | 201), "{} {}", answer.status, answer.text());
+        answer
+    }
+
+    /// Makes a namespace of the root key.
+    pub fn add_namespace(&self, name: &str) {
+        let target = format!("/.jsfs/namespaces/{name}");
+        let made = self.ask(&self.own("PUT", &target).body(b"{}"));
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+
+    /// Asks the server to stop and waits for it.
+    pub fn stop(mut self) {
+        self.shutdown.cancel();
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    pub fn begin_stop(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+async fn objects() -> (Objects, String) {
+    let random = Arc::new(SystemRandom);
+    let root = Seed::generate(&*random);
+    let options = OpenOptions {
+        store: Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap(),
+        node_key: SigningKey::generate(&*random),
+        root_key: Some(root.clone()),
+        clock: Arc::new(SystemClock),
+        random,
+        settings: Settings::default(),
+    };
+    (Objects::open(options).await.unwrap(), root.to_text().to_string())
+}
+
+/// What holds for every answer whatever its status.
+pub fn check_every_answer(answer: &Answer) {
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert!(answer.header("cache-control").is_some());
+    if answer.status == 401 {
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"jsfs\""));
+    }
+    if answer.status == 405 {
+        assert!(answer.header("allow").is_some());
+    }
+    if matches!(answer.status, 429 | 503) {
+        assert!(answer.header("retry-after").is_some());
+    }
+    if answer.status >= 400 && !answer.body.is_empty() {
+        check_problem(answer);
+    }
+}
+
+fn check_problem(answer: &Answer) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{problem}");
+    let kind = problem["type"].as_str().unwrap();
+    assert!(kind.starts_with("https://") && kind.contains("/docs/http.md#"), "{kind}");
+    assert!(!problem["title"].as_str().unwrap().is_empty());
+    assert!(problem["detail"].as_str().unwrap().len() > 10, "{problem}");
+}
