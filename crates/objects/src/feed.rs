@@ -5,6 +5,7 @@ use crate::{
     address::Address,
     authority::{Basis, Facts, Need, Visibility, decide},
     chain::Chain,
+    clock::HybridTime,
     error::{ReadError, StorageError},
     event::Event,
     grant::{Grant, Watch},
@@ -93,6 +94,17 @@ impl Objects {
             }
         }
         Ok(feed)
+    }
+
+    /// Records must not go back in time because the system's clock did between two starts.
+    pub(crate) fn catch_up_with_own_past(&self) -> Result<(), StorageError> {
+        for namespace in self.namespace_directories()? {
+            let range = tables::prefix_range(tables::event_prefix(namespace.namespace()));
+            if let Some(item) = self.store().scan(tables::EVENT, range).next_back() {
+                self.observe(HybridTime::from_ms(Event::decode(&item?.1.value)?.time_ms + 1));
+            }
+        }
+        Ok(())
     }
 
     /// Whether lines after the cursor have been forgotten already.

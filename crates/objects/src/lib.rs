@@ -160,6 +160,7 @@ impl Objects {
             random,
             settings,
         }));
+        objects.catch_up_with_own_past()?;
         if let Some(seed) = root_key {
             objects.found(Arc::new(seed.keys())).await?;
         }
@@ -201,6 +202,10 @@ impl Objects {
 
     pub(crate) fn hybrid_time(&self) -> HybridTime {
         self.0.hybrid.tick()
+    }
+
+    pub(crate) fn observe(&self, time: HybridTime) {
+        self.0.hybrid.observe(time);
     }
 
     pub(crate) fn node_key(&self) -> &SigningKey {
