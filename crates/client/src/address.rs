@@ -257,7 +257,12 @@ fn normal_namespace(namespace: &str) -> Result<String, AddressError> {
 }
 
 fn from_url(text: &str) -> Result<Reference, AddressError> {
-    let shown = text.split(['?', '#']).next().unwrap_or(text).to_owned();
+    // Without what may be secret: query and credentials.
+    let shown = text.split(['?', '#']).next().unwrap_or(text);
+    let shown = match (shown.split_once("://"), shown.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => shown.to_owned(),
+    };
     let bad = |reason| AddressError::BadUrl { url: shown.clone(), reason };
     let url = Url::parse(text).map_err(|_| bad("it does not parse; write http://HOST/PATH"))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -366,6 +371,8 @@ mod tests {
         assert!(!format!("{reference:?}").contains("e.y.J"));
         let error = Reference::parse("http://h/a?access_token=e.y.J&z=1").unwrap_err();
         assert!(!error.to_string().contains("e.y.J"), "{error}");
+        let error = Reference::parse("http://user:secret@h/a").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     #[test]

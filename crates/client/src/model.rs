@@ -54,18 +54,18 @@ pub struct Version {
     #[serde(default)]
     pub modified: String,
     /// Size in bytes.
-    #[serde(default, alias = "size")]
-    pub file_size: u64,
+    #[serde(default)]
+    pub file_size: Option<u64>,
     /// Entity tag.
     #[serde(default)]
-    pub etag: String,
+    pub etag: Option<String>,
     /// Content type.
     #[serde(default)]
-    pub content_type: String,
+    pub content_type: Option<String>,
     /// Whether reading needs a credential.
     #[serde(default)]
-    pub private: bool,
-    /// Whether this version is a deletion.
+    pub private: Option<bool>,
+    /// Whether this version is a deletion; deletions have no content.
     #[serde(default)]
     pub deleted: bool,
     /// Everything else that the node said.
@@ -82,7 +82,7 @@ pub struct ObjectInfo {
     /// Content type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Entity tag.
+    /// Entity tag, without its quotes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// `Last-Modified`.
@@ -110,7 +110,7 @@ impl ObjectInfo {
         ObjectInfo {
             size: whole.or_else(|| text(CONTENT_LENGTH.as_str()).and_then(|size| size.parse().ok())),
             content_type: text(CONTENT_TYPE.as_str()),
-            etag: text(ETAG.as_str()),
+            etag: text(ETAG.as_str()).map(|etag| etag.trim_matches('"').to_owned()),
             modified: text(LAST_MODIFIED.as_str()),
             version: text("x-version").and_then(|version| version.parse().ok()),
             private: text("x-private").and_then(|flag| flag.parse().ok()),

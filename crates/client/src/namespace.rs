@@ -97,6 +97,15 @@ impl Client {
         Ok(self.send_json::<Namespaces>(call).await?.namespaces)
     }
 
+    /// What holds in a directory, its own or inherited.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn properties(&self, directory: &Address) -> Result<Value, Error> {
+        let target = format!("{}?properties", directory.wire());
+        self.send_json(Call::new(Method::GET, target, directory.to_string(), directory.namespace())).await
+    }
+
     /// Makes a namespace (or finds it there); says whether it is new.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Node and key")]
 pub(crate) struct Connection {
     /// URL of the node [default: the one that runs on the data directory, else http://127.0.0.1:7302]
-    #[arg(long, global = true, value_name = "URL", env = "JSFS_NODE")]
+    #[arg(long, global = true, value_name = "URL", env = "JSFS_NODE", hide_env_values = true)]
     pub(crate) node: Option<String>,
     /// Access key; better given by variable or file, because other programs see command lines
     #[arg(long, global = true, value_name = "KEY", env = "JSFS_ACCESS_KEY", hide_env_values = true)]
@@ -337,7 +337,7 @@ pub(crate) struct Share {
 pub(crate) struct Revoke {
     /// The token, the link, or the id that `share` printed
     #[arg(value_name = "TOKEN|LINK|ID")]
-    pub(crate) token: String,
+    pub(crate) subject: String,
     /// What the token is for, where only its id is given
     pub(crate) address: Option<String>,
 }

@@ -44,6 +44,11 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// Nothing is there; exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Nothing(pub(crate) String);
+
 /// Several things were asked for and some failed; each was reported already.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed} of {all} failed; see above")]
@@ -69,6 +74,9 @@ pub(crate) fn code(error: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<SomeFailed>() {
             return error.exit;
+        }
+        if cause.is::<Nothing>() {
+            return Exit::NotFound;
         }
         if cause.is::<Usage>()
             || cause.is::<CouldNotRun>()

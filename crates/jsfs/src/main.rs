@@ -27,7 +27,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let output = Output { json: cli.printing.json, quiet: cli.printing.quiet };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -40,6 +43,20 @@ fn main() -> ExitCode {
     // Reads of standard input cannot be cancelled; do not wait for them.
     runtime.shutdown_background();
     code
+}
+
+/// A command line that cannot be meant, help or version. Errors are JSON where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && json {
+        let message = error.render().to_string();
+        let message = message.trim_start_matches("error: ").trim_end().to_owned();
+        let report = output::Report { message, hint: None, status: None, exit: Exit::CouldNotRun as u8 };
+        Output { json, quiet: false }.error(&report);
+    } else if error.print().is_err() {
+        return Exit::Failed.into();
+    }
+    if error.use_stderr() { Exit::CouldNotRun.into() } else { Exit::Done.into() }
 }
 
 async fn run(cli: Cli, output: Output) -> ExitCode {

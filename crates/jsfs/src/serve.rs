@@ -1,12 +1,265 @@
-//! `jsfs serve`.
+//! `jsfs serve`: puts the node together, says when it is ready, and ends it in good order.
+//!
+//! Order of starting: settings, socket, store (whose lock keeps a second node away), keys, object layer, front door, `node.url`, the line that says
+//! ready. Order of ending: `node.url`, front door (running requests get their time), background work, store. Whatever is cut off in
+//! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
+
+mod keys;
+mod logging;
+mod reload;
+mod welcome;
+
 use crate::cli::{Connection, Serve};
+use crate::commands::config::flags;
+use crate::config::{self, Limits, Settings};
 use crate::exit::{CouldNotRun, Exit};
 use crate::output::Output;
+use crate::session::NODE_URL_FILE;
+use jsfs_objects::Objects;
+use jsfs_objects::clock::{SystemClock, SystemRandom};
+use jsfs_store::Store;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-pub(crate) async fn run(
-    _connection: &Connection,
-    _arguments: &Serve,
-    _output: Output,
-) -> anyhow::Result<Exit> {
-    Err(CouldNotRun("the server is not part of this build yet".into()).into())
+/// How often old versions and events are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Runs a node until it is told to stop.
+pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Output) -> anyhow::Result<Exit> {
+    let flags = flags(connection, arguments.listen.as_ref(), &arguments.settings);
+    let (merged, settings) = settings(&flags).map_err(cannot_run)?;
+    // Before anything else, so that a signal during the start waits for its end instead of killing.
+    let signals = Signals::new()?;
+    let logging = logging::start(&settings).map_err(cannot_run)?;
+    raise_file_limit();
+    let listener = bind(settings.listen).await.map_err(cannot_run)?;
+    let address = listener.local_addr()?;
+    let (store, objects) = open(&settings).await.map_err(cannot_run)?;
+    let server =
+        jsfs_http::Server::new(objects.clone(), env!("CARGO_PKG_VERSION"), front_limits(&settings.limits))
+            .map_err(|error| cannot_run(error.into()))?;
+    let reload = reload::Reload::new(flags, merged, logging, server.handle());
+    let url_file = UrlFile::write(&settings.data, address).map_err(cannot_run)?;
+    welcome::say(address, &settings, output);
+
+    let stop = CancellationToken::new();
+    objects.start_sweeping(SWEEP_EVERY);
+    let serving = server.run(vec![listener], stop.clone());
+    let ended = until_told(serving, signals, &stop, &url_file, reload).await;
+    objects.close().await;
+    drop(objects);
+    tokio::task::spawn_blocking(move || store.close()).await?.map_err(|error| cannot_run(error.into()))?;
+    tracing::info!("stopped");
+    Ok(ended)
+}
+
+/// Nothing that happens before the node is ready is its failure: it could not run.
+fn cannot_run(error: anyhow::Error) -> anyhow::Error {
+    CouldNotRun(format!("{error:#}")).into()
+}
+
+fn settings(flags: &config::Flags) -> anyhow::Result<(config::Merged, Settings)> {
+    let merged =
+        config::merge(flags, &config::environment()).map_err(|fault| anyhow::anyhow!(fault.reason))?;
+    let settings = Settings::of(&merged)?;
+    Ok((merged, settings))
+}
+
+/// Each connection and each pack is an open file; many systems allow 1,024 unless a program asks for more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{listen} is in use, perhaps by a node that runs already; stop it, or choose another with --listen 127.0.0.1:0"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("no permission to listen on {listen}; ports below 1024 belong to root: choose another with --listen")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("this machine does not have the address {}; choose another with --listen", listen.ip())
+        }
+        _ => anyhow::anyhow!("cannot listen on {listen}: {error}; choose another with --listen"),
+    })
+}
+
+/// Opens store and object layer; makes keys and namespace `localhost` at the first start.
+async fn open(settings: &Settings) -> anyhow::Result<(Store, Objects)> {
+    let data = settings.data.clone();
+    make_directory(&data)?;
+    let options = jsfs_store::OpenOptions::directory(&data, &settings.storage_locations)?
+        .floor(settings.storage_floor)
+        .synced(settings.storage_durability == "fsync");
+    let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
+    report_opening(&store);
+    let node_key = keys::node_key(&data)?;
+    let root_key = keys::root_key(&data)?;
+    let options = |root_key| jsfs_objects::OpenOptions {
+        store: store.clone(),
+        node_key: node_key.clone(),
+        root_key,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        settings: objects_settings(settings),
+    };
+    let objects = Objects::open(options(None)).await?;
+    let objects = match (objects.root_owner()?, root_key) {
+        (Some(owner), Some(seed)) if seed.keys().owner() != owner => {
+            tracing::warn!(
+                "root.key is not the key of namespace localhost; commands on this machine need the key that is"
+            );
+            objects
+        }
+        (Some(_), Some(_)) => objects,
+        (Some(_), None) => {
+            tracing::warn!("root.key is not there; put it back, or give its key to commands on this machine");
+            objects
+        }
+        (None, Some(seed)) => Objects::open(options(Some(seed))).await?,
+        (None, None) => Objects::open(options(Some(keys::make_root_key(&data)?))).await?,
+    };
+    Ok((store, objects))
+}
+
+fn make_directory(data: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot make the data directory {}: {error}; choose another with --data",
+            data.display()
+        )
+    })
+}
+
+fn report_opening(store: &Store) {
+    let opening = store.opening();
+    if let Some(reason) = &opening.rebuilt {
+        tracing::info!(reason, "rebuilt the index from the packs");
+    }
+    for cut in &opening.cuts {
+        tracing::warn!(
+            location = cut.location,
+            pack = cut.pack,
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "cut off what a crash left of writes that nobody was told of"
+        );
+    }
+    for finding in &opening.damage {
+        tracing::error!(%finding, "damage");
+    }
+    if let Some(reason) = store.read_only() {
+        tracing::error!(reason, "the store takes no writes; stop the node and run `jsfs check`");
+    }
+}
+
+fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
+    jsfs_objects::Settings {
+        versions_days: settings.versions_days,
+        versions_count: settings.versions_count,
+        versions_bytes_min: settings.versions_bytes,
+        events_days: settings.events_days,
+    }
+}
+
+/// The front door's limits. Relations between them were checked with the settings.
+fn front_limits(limits: &Limits) -> jsfs_http::Limits {
+    jsfs_http::Limits {
+        connections_max: limits.connections,
+        connections_per_address_max: limits.connections_per_address,
+        requests_max: limits.requests,
+        uploads_max: limits.uploads,
+        head_bytes_max: limits.header_bytes,
+        header_fields_max: limits.header_fields,
+        body_bytes_max: limits.body_bytes,
+        json_bytes_max: limits.json_bytes,
+        head_time_max: limits.header_timeout,
+        idle_time_max: limits.idle_timeout,
+        request_time_max: limits.request_timeout,
+        progress_time: limits.progress_timeout,
+        progress_bytes_min: limits.progress_bytes,
+        shutdown_time_max: limits.shutdown_timeout,
+    }
+}
+
+/// What may tell the node to stop or to read its settings again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Serves until a signal says stop and everything has ended, or a second one says at once.
+async fn until_told(
+    serving: impl Future<Output = ()>,
+    mut signals: Signals,
+    stop: &CancellationToken,
+    url_file: &UrlFile,
+    mut reload: reload::Reload,
+) -> Exit {
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            () = &mut serving => return Exit::Done,
+            _ = signals.hang_up.recv() => {
+                reload.run();
+                continue;
+            }
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
+        if stop.is_cancelled() {
+            tracing::warn!("told to stop twice: requests that run are cut off");
+            return Exit::Failed;
+        }
+        tracing::info!("stopping; running requests are finished first");
+        url_file.remove();
+        stop.cancel();
+    }
+}
+
+/// `node.url`, by which commands on this machine find the node. Removed when dropped.
+struct UrlFile(PathBuf);
+
+impl UrlFile {
+    fn write(data: &Path, address: SocketAddr) -> anyhow::Result<UrlFile> {
+        let path = data.join(NODE_URL_FILE);
+        fs::write(&path, format!("{}\n", welcome::local_url(address)))
+            .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
+        Ok(UrlFile(path))
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Drop for UrlFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Node: `--node`, `JSFS_NODE`, what the running node wrote into `node.url` of the data directory, else `http://127.0.0.1:7302`.
 //! Key: `--key`, `--token`, their variables, else `root.key` of the data directory. Invariant: `root.key` is sent only to the node that
-//! `node.url` of the same data directory names, never to another one, on this machine or elsewhere.
+//! `node.url` of the same data directory names, and only while a node holds that directory's lock: never to another one, on this machine or
+//! elsewhere, and never to whoever listens on the port of a node that was killed.
 
 use crate::cli::Connection;
 use crate::config::{self, Flags};
@@ -10,6 +11,7 @@ use crate::exit::Usage;
 use crate::output::{Output, Report};
 use anyhow::Context;
 use jsfs_client::{Client, Credential, Error, NodeUrl, Reference};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The node's URL for programs on this machine, in its data directory while it runs.
@@ -53,8 +55,7 @@ impl Session {
     /// Finds node and key.
     pub(crate) fn find(connection: &Connection, output: Output) -> anyhow::Result<Session> {
         let data = data_directory(connection)?;
-        let running = data.as_deref().and_then(|data| first_line(&data.join(NODE_URL_FILE)));
-        let running = running.and_then(|text| text.parse::<NodeUrl>().ok());
+        let running = data.as_deref().and_then(running_node);
         let node = match (&connection.node, &running) {
             (Some(text), _) => text.parse::<NodeUrl>().map_err(|error| Usage(error.to_string()))?,
             (None, Some(running)) => running.clone(),
@@ -168,8 +169,26 @@ pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<zeroize::Zeroizing<St
     Ok(zeroize::Zeroizing::new(text.trim().to_owned()))
 }
 
-fn first_line(path: &Path) -> Option<String> {
-    Some(std::fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned())
+/// The node that runs on a data directory.
+fn running_node(data: &Path) -> Option<NodeUrl> {
+    let text = std::fs::read_to_string(data.join(NODE_URL_FILE)).ok()?;
+    let node = text.lines().next()?.parse().ok()?;
+    is_held(&data.join("lock")).then_some(node)
+}
+
+/// Whether a process holds the lock of a store. The kernel is asked (`/proc/locks`) instead of trying to take it, so that a node that starts
+/// at this moment is not disturbed; where it cannot be asked the answer is yes.
+fn is_held(lock: &Path) -> bool {
+    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return true };
+    let Ok(metadata) = std::fs::metadata(lock) else { return false };
+    let inode = metadata.ino().to_string();
+    // 1: FLOCK  ADVISORY  WRITE 4711 fe:01:131077 0 EOF
+    let held = |line: &str| {
+        let fields = line.split_whitespace().collect::<Vec<_>>();
+        fields.get(1) == Some(&"FLOCK")
+            && fields.get(5).and_then(|place| place.rsplit(':').next()) == Some(inode.as_str())
+    };
+    locks.lines().any(held)
 }
 
 #[cfg(test)]
@@ -196,6 +215,13 @@ mod tests {
             "sent to whoever listens on the default port"
         );
         std::fs::write(data.path().join(NODE_URL_FILE), "http://127.0.0.1:7399\n").unwrap();
+        let lock = std::fs::File::create(data.path().join("lock")).unwrap();
+        let killed = found(&connection(data.path(), None));
+        assert!(
+            !killed.client.has_credential(),
+            "sent to whoever listens on the port of a node that was killed"
+        );
+        lock.lock().unwrap();
         for node in [None, Some("http://localhost:7399"), Some("http://a.localhost:7399")] {
             let session = found(&connection(data.path(), node));
             assert!(matches!(session.origin, KeyOrigin::Root(_)), "{node:?}");

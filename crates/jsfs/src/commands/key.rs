@@ -82,10 +82,32 @@ pub(super) async fn replace(
         "nothing was changed"
     })?;
     session.output.note(&format!("{address} belongs to {} now", key.owner()?));
+    if let (KeyOrigin::Root(path), "/localhost/") = (&session.origin, address.to_string().as_str()) {
+        replace_root_key(path, &key)?;
+        session.output.note(&format!("{} holds it now; the one before is beside it", path.display()));
+    }
     if to_file.is_none() {
         session.output.note(WARNING);
     }
     Ok(())
+}
+
+/// The key of namespace `localhost` is the root key: the file that commands on this machine find must hold it.
+fn replace_root_key(path: &Path, key: &AccessKey) -> anyhow::Result<()> {
+    let failed = || format!("cannot keep the new root key in {}; write it there yourself", path.display());
+    let new = path.with_extension("key.new");
+    // Left by a crash before it was put to use.
+    let _ = std::fs::remove_file(&new);
+    write_key(&new, key).with_context(failed)?;
+    let before = (1..).map(|n| path.with_extension(format!("key.{n}"))).find(|path| !path.exists());
+    std::fs::hard_link(path, before.unwrap_or_default()).with_context(failed)?;
+    std::fs::rename(&new, path).with_context(failed)
+}
+
+fn write_key(path: &Path, key: &AccessKey) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", key.text().as_str())?;
+    file.sync_all()
 }
 
 /// The key of a credential: generated, or stretched for the namespace.
@@ -118,13 +140,7 @@ pub(super) fn hand_out(
         }
         Some(path) => {
             let failed = || format!("cannot keep the key in {}", path.display());
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(failed)?;
-            writeln!(file, "{}", key.text().as_str()).and_then(|()| file.sync_all()).with_context(failed)?;
+            write_key(path, key).with_context(failed)?;
             facts["path"] = path.display().to_string().into();
             output.done(&format!("kept the key in {}", path.display()))?;
         }

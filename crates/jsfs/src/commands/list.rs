@@ -1,9 +1,10 @@
 //! `ls` and `stat`.
 
 use crate::cli::{Ls, Stat};
+use crate::exit::Nothing;
 use crate::output::{human_bytes, one_line};
 use crate::session::Session;
-use jsfs_client::{Entry, EntryKind};
+use jsfs_client::{Address, Client, Entry, EntryKind};
 use serde_json::json;
 
 /// `jsfs ls`: page by page, so that memory does not grow with the directory.
@@ -12,7 +13,15 @@ pub(super) async fn ls(session: &Session, arguments: &Ls) -> anyhow::Result<()> 
     let directory = reference.address.as_directory();
     let mut lister = client.list(&directory, arguments.recursive);
     let mut first = true;
-    while let Some(page) = lister.page().await? {
+    loop {
+        let page = match lister.page().await {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
+            Err(error) if first && error.status() == Some(404) && !reference.address.is_directory() => {
+                return one_object(session, &client, &reference.address, arguments.long).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         for entry in &page.entries {
             if session.output.json {
                 let head = if first {
@@ -27,6 +36,9 @@ pub(super) async fn ls(session: &Session, arguments: &Ls) -> anyhow::Result<()> 
             first = false;
         }
     }
+    if first && directory.path() != "/" {
+        return one_object(session, &client, &reference.address, arguments.long).await;
+    }
     if session.output.json {
         let end = if first {
             format!("{{\"address\": {}, \"entries\": []}}\n", json!(directory.to_string()))
@@ -36,6 +48,27 @@ pub(super) async fn ls(session: &Session, arguments: &Ls) -> anyhow::Result<()> 
         crate::output::write_bytes(end.as_bytes())?;
     }
     Ok(())
+}
+
+/// A directory exists by what is in it; where there is nothing, an object of that name may have been meant.
+async fn one_object(session: &Session, client: &Client, address: &Address, long: bool) -> anyhow::Result<()> {
+    if address.is_directory() {
+        return Err(Nothing(format!("there is nothing below {address}")).into());
+    }
+    let info = client.head(address, None).await?;
+    let entry = Entry {
+        name: address.name().to_owned(),
+        kind: EntryKind::Object,
+        size: info.size,
+        content_type: info.content_type,
+        modified: info.modified,
+        version: info.version,
+        private: info.private,
+        etag: info.etag,
+        sha256: info.sha256,
+    };
+    session.output.json(&json!({ "address": address.to_string(), "entries": [entry] }))?;
+    Ok(session.output.line(&line(&entry, long))?)
 }
 
 fn line(entry: &Entry, long: bool) -> String {

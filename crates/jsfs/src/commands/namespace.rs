@@ -42,11 +42,29 @@ pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Resul
                 Create::Owner => "owner".to_owned(),
                 Create::Anyone => "anyone".to_owned(),
             });
-            let kept = keep_days.is_some() || keep_versions.is_some();
-            let retention = kept.then_some(Retention { days: *keep_days, versions: *keep_versions });
+            let retention = retention(session, &root, *keep_days, *keep_versions).await?;
             set(session, &root, &change, Policy { create, retention, ..Policy::default() }).await
         }
     }
+}
+
+/// Both parts of a retention: the one that is not given stays.
+async fn retention(
+    session: &Session,
+    root: &Address,
+    days: Option<u64>,
+    versions: Option<u64>,
+) -> anyhow::Result<Option<Retention>> {
+    if days.is_none() && versions.is_none() {
+        return Ok(None);
+    }
+    let mut retention = Retention { days, versions };
+    if days.is_none() || versions.is_none() {
+        let now = session.client.properties(root).await?;
+        retention.days = days.or_else(|| now["retention"]["days"].as_u64());
+        retention.versions = versions.or_else(|| now["retention"]["versions"].as_u64());
+    }
+    Ok(Some(retention))
 }
 
 /// The root of a namespace: a host name, or an address that names one.

@@ -4,8 +4,15 @@ use crate::cli::{FromTo, Rm};
 use crate::exit::Usage;
 use crate::output::one_line;
 use crate::session::Session;
-use jsfs_client::Address;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jsfs_client::{Address, Client, Error};
 use serde_json::json;
+
+/// What a node answers where a directory is too large for one step.
+const TOO_LARGE: u16 = 413;
+
+/// Requests at once where it is.
+const REQUESTS: usize = 8;
 
 /// `jsfs rm` and, with `purge`, `jsfs purge`. Checks all addresses before it deletes the first; stops at the first that fails.
 pub(super) async fn remove(session: &Session, arguments: &Rm, purge: bool) -> anyhow::Result<()> {
@@ -19,17 +26,31 @@ pub(super) async fn remove(session: &Session, arguments: &Rm, purge: bool) -> an
         targets.push((reference.address, client));
     }
     for (address, client) in &targets {
-        if purge {
-            client.purge(address).await?
-        } else {
-            client.delete(address).await?
-        }
+        remove_one(client, address, purge).await?;
         let word = if purge { "purged" } else { "deleted" };
         session.output.done(&format!("{word} {}", one_line(&address.to_string())))?;
     }
     let addresses = targets.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>();
     let word = if purge { "purged" } else { "deleted" };
     session.output.json(&json!({ word: addresses }))?;
+    Ok(())
+}
+
+/// Removes an object, or a directory: in one step where the node can, else what is in it, one by one.
+async fn remove_one(client: &Client, address: &Address, purge: bool) -> Result<(), Error> {
+    let result = if purge { client.purge(address).await } else { client.delete(address).await };
+    match result {
+        Err(error) if error.status() == Some(TOO_LARGE) && address.is_directory() => {}
+        result => return result,
+    }
+    let mut lister = client.list(address, false);
+    while let Some(page) = lister.page().await? {
+        let children =
+            page.entries.iter().map(|entry| address.join(&entry.name)).collect::<Result<Vec<_>, _>>()?;
+        let removals = stream::iter(children)
+            .map(|child| async move { Box::pin(remove_one(client, &child, purge)).await });
+        removals.buffer_unordered(REQUESTS).try_collect::<()>().await?;
+    }
     Ok(())
 }
 

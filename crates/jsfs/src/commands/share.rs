@@ -33,7 +33,7 @@ pub(super) async fn share(session: &Session, arguments: &Share) -> anyhow::Resul
 
 /// `jsfs revoke`.
 pub(super) async fn revoke(session: &Session, arguments: &Revoke) -> anyhow::Result<()> {
-    let text = token_text(&arguments.token)?;
+    let text = token_text(&arguments.subject)?;
     let (address, jti, expires) = match (token_claims(&text), &arguments.address) {
         (Some((subject, jti, expires)), None) => (subject, jti, Some(expires)),
         (Some((_, jti, expires)), Some(address)) => (address.clone(), jti, Some(expires)),

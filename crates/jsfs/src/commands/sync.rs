@@ -199,7 +199,10 @@ impl Summary {
         }
         let reason = format!("{error:#}");
         job.progress.suspend(|| job.output.warn(&format!("{}: {reason}", one_line(&name))));
-        self.exit = self.exit.max_by_code(crate::exit::code(&error));
+        // A name that cannot be an address is one file's failure, not a usage error of the whole.
+        let exit =
+            Some(crate::exit::code(&error)).filter(|exit| *exit != Exit::CouldNotRun).unwrap_or(Exit::Failed);
+        self.exit = Some(self.exit.filter(|worst| *worst as u8 >= exit as u8).unwrap_or(exit));
         self.failed.push(Named { name, reason });
         Ok(())
     }
@@ -220,16 +223,6 @@ impl Summary {
         if job.dry_run {
             self.actions.push(format!("{mark} {name}"));
         }
-    }
-}
-
-trait MaxByCode {
-    fn max_by_code(self, other: Exit) -> Self;
-}
-
-impl MaxByCode for Option<Exit> {
-    fn max_by_code(self, other: Exit) -> Self {
-        Some(self.filter(|exit| *exit as u8 >= other as u8).unwrap_or(other))
     }
 }
 

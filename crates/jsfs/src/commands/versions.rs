@@ -13,15 +13,16 @@ pub(super) async fn list(session: &Session, arguments: &One) -> anyhow::Result<(
     for version in &versions {
         let what = match (version.deleted, version.private) {
             (true, _) => "deleted",
-            (false, true) => "private",
-            (false, false) => "public",
+            (false, Some(true)) => "private",
+            (false, Some(false)) => "public",
+            (false, None) => "-",
         };
-        let size = if version.deleted { "-".to_owned() } else { human_bytes(version.file_size) };
+        let size = version.file_size.map_or_else(|| "-".to_owned(), human_bytes);
         let modified = one_line(&version.modified);
         let line = format!(
             "{:>6}  {modified:<24}  {size:>12}  {what:<7}  {}",
             version.version,
-            one_line(&version.content_type)
+            one_line(version.content_type.as_deref().unwrap_or_default())
         );
         session.output.line(line.trim_end())?;
     }

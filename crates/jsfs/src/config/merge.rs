@@ -1,11 +1,12 @@
 //! Defaults, file, environment, flags: the later wins, and every value knows where it came from.
 
 use super::file;
-use super::table::{self, SETTINGS};
+use super::table::{self, Reload, SETTINGS};
 use super::units::Value;
 use super::{Environment, Setting};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Variables that are no settings but ours all the same.
@@ -90,6 +91,21 @@ impl Merged {
         self.values.get(key)
     }
 
+    /// Settings whose value is another one and takes a restart to change.
+    pub(crate) fn needing_restart<'a>(
+        &'a self,
+        started: &'a Merged,
+    ) -> impl Iterator<Item = &'static str> + 'a {
+        let differs = |setting: &&Setting| {
+            self.get(setting.key).map(|(value, _)| value) != started.get(setting.key).map(|(value, _)| value)
+        };
+        SETTINGS
+            .iter()
+            .filter(|setting| setting.reload == Reload::Restart)
+            .filter(differs)
+            .map(|setting| setting.key)
+    }
+
     /// Every setting with its value.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static Setting, &Value, &Origin)> {
         SETTINGS.iter().filter_map(|setting| {
@@ -138,7 +154,9 @@ fn from_file(
     let Some(path) = asked.or_else(own) else { return Ok(None) };
     match std::fs::read_to_string(&path) {
         Ok(text) => file::read(&path, &text, values, faults),
-        Err(error) if !wanted && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if !wanted && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => {
             let reason = format!("cannot read the configuration file {}: {error}", path.display());
             return Err(Fault { origin: Origin::Flag("--config".into()), reason });

@@ -17,8 +17,8 @@ pub(crate) struct Settings {
     pub(crate) storage_floor: u64,
     pub(crate) versions_days: u64,
     pub(crate) versions_count: u64,
+    pub(crate) versions_bytes: u64,
     pub(crate) events_days: u64,
-    pub(crate) cache_memory: u64,
     pub(crate) limits: Limits,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
@@ -70,6 +70,16 @@ impl Settings {
             progress_bytes: read.number("limits.progress_bytes")?,
             shutdown_timeout: read.duration("limits.shutdown_timeout")?,
         };
+        if limits.uploads > limits.requests {
+            bail!(
+                "limits.uploads ({}) cannot be more than limits.requests ({})",
+                limits.uploads,
+                limits.requests
+            );
+        }
+        if limits.request_timeout <= limits.header_timeout {
+            bail!("limits.request_timeout must be longer than limits.header_timeout; change one of them");
+        }
         Ok(Settings {
             listen: read.socket("listen")?,
             data: read.directories("data")?.into_iter().next().unwrap_or_default(),
@@ -78,8 +88,8 @@ impl Settings {
             storage_floor: read.number("storage.floor")?,
             versions_days: read.number("versions.days")?,
             versions_count: read.number("versions.count")?,
+            versions_bytes: read.number("versions.bytes")?,
             events_days: read.number("events.days")?,
-            cache_memory: read.number("cache.memory")?,
             limits,
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,

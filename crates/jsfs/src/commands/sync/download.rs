@@ -3,6 +3,7 @@
 use super::super::tree::{Relative, Tree};
 use super::local::{self, Hasher};
 use super::{Job, Outcome, Remote, Summary, remote_tree};
+use crate::exit::Nothing;
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use jsfs_client::{Error, Get};
@@ -11,6 +12,10 @@ use tokio::io::AsyncWriteExt;
 
 pub(super) async fn run(job: &Job<'_>) -> anyhow::Result<Summary> {
     let remote = remote_tree(job, false).await?;
+    // A directory exists by what is in it; an address that was mistyped must not empty a local directory.
+    if remote.is_empty() {
+        return Err(Nothing(format!("there is nothing below {}", job.address)).into());
+    }
     let mut summary = Summary { dry_run: job.dry_run, ..Summary::default() };
     let directory = job.directory.clone();
     let tree = match job.dry_run && !directory.exists() {

@@ -1,0 +1,159 @@
+//! `serve` and `check`: starting, stopping, reloading, and everything that keeps a node from starting.
+
+use crate::support::{BINARY, Home, ran};
+use jsfs_testkit::node::Setup;
+use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_node_stops_cleanly_and_has_everything_when_it_starts_again() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    let mode =
+        |name: &str| std::fs::metadata(home.setup.data().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("root.key"), mode("node.key"), mode("")), (0o600, 0o600, 0o700));
+    let url = std::fs::read_to_string(home.setup.data().join("node.url")).unwrap();
+    assert_eq!(url.trim(), home.url());
+    let Home { setup, node, .. } = &home;
+    node.signal(Signal::TERM);
+    wait(|| !setup.data().join("node.url").exists());
+    let again = restart(setup);
+    let mut command = home.command(&["cat", "x/a"]);
+    assert_eq!(ran(&mut command).out, "1");
+    assert_eq!(again.stop().code(), Some(0));
+    let check = setup.check();
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+/// Starts the node as soon as the one before has let go of the store.
+fn restart(setup: &Setup) -> jsfs_testkit::node::Node {
+    wait(|| setup.check().status.code() == Some(0));
+    setup.start()
+}
+
+fn wait(mut until: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !until() {
+        assert!(Instant::now() < end, "it did not happen in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a node that cannot start says; it must end with 2.
+fn refusal(setup: &Setup, arguments: &[&str]) -> String {
+    let ran = ran(setup.command().arg("serve").arg("--data").arg(setup.data()).args(arguments));
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.out, "", "it said that it was ready");
+    ran.err
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why_and_ends_with_2() {
+    let home = Home::new();
+    let taken = home.node.address().to_string();
+    let other = Setup::new(BINARY, &home.path("other"));
+    assert!(refusal(&other, &["--listen", &taken]).contains("in use"));
+    assert!(!home.path("other").exists(), "a data directory was made for a node that could not start");
+    assert!(refusal(&home.setup, &["--listen", "127.0.0.1:0"]).contains("in use by another process"));
+    assert_eq!(home.ok(&["ls", "-r"]), "", "the node that runs was disturbed");
+    assert!(refusal(&other, &["--listen", "192.0.2.1:0"]).contains("does not have the address"));
+    assert!(refusal(&other, &["--listen", "7302"]).contains("ADDRESS:PORT"));
+    assert!(refusal(&other, &["--set", "limits.conections=1"]).contains("did you mean limits.connections?"));
+    assert!(refusal(&other, &["--config", "/nonexistent"]).contains("/nonexistent"));
+    assert!(
+        refusal(&other, &["--set", "limits.uploads=9", "--set", "limits.requests=8"])
+            .contains("limits.uploads")
+    );
+    home.write("file", "");
+    let in_a_file = Setup::new(BINARY, &home.path("file/data"));
+    assert!(refusal(&in_a_file, &["--listen", "127.0.0.1:0"]).contains("file/data"));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: root may write everywhere");
+        return;
+    }
+    let home = Home::new();
+    let closed = home.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let setup = Setup::new(BINARY, &closed.join("data"));
+    assert!(refusal(&setup, &["--listen", "127.0.0.1:0"]).contains("closed/data"));
+}
+
+#[test]
+fn a_damaged_root_key_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &directory.path().join("data"));
+    assert_eq!(setup.start().stop().code(), Some(0));
+    let path = setup.data().join("root.key");
+    std::fs::write(&path, "jsfs_short\n").unwrap();
+    assert!(refusal(&setup, &["--listen", "127.0.0.1:0"]).contains("root.key"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "jsfs_short\n");
+}
+
+#[test]
+fn a_hang_up_reads_the_settings_again_and_mistakes_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("jsfs.toml");
+    std::fs::write(&config, "[log]\nlevel = \"info\"\n").unwrap();
+    let home = directory.path().join(".config/jsfs");
+    std::fs::create_dir_all(&home).unwrap();
+    std::os::unix::fs::symlink(&config, home.join("jsfs.toml")).unwrap();
+    let setup = Setup::new(BINARY, &directory.path().join("data"));
+    let node = setup.start();
+    let logged = |text: &str| wait(|| node.log_text().contains(text));
+    std::fs::write(&config, "[limits]\nrequests = 300\n[versions]\ndays = 3\n").unwrap();
+    node.signal(Signal::HUP);
+    logged("versions.days changes at the next start");
+    logged("read the configuration again");
+    std::fs::write(&config, "[limits]\nrequets = 300\n").unwrap();
+    node.signal(Signal::HUP);
+    logged("did you mean limits.requests?");
+    assert_eq!(node.stop().code(), Some(0));
+}
+
+#[test]
+fn beyond_loopback_without_tls_is_said_loudly() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &directory.path().join("data")).set("listen=0.0.0.0:0");
+    let node = setup.start();
+    wait(|| node.log_text().contains("without TLS"));
+    let url = std::fs::read_to_string(setup.data().join("node.url")).unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+}
+
+#[test]
+fn check_needs_a_stopped_store_and_names_damage() {
+    let home = Home::new();
+    home.write("a", vec![7; 300_000]);
+    home.ok(&["put", "a", "x/a"]);
+    let check = home.setup.check();
+    assert_eq!(check.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&check.stderr).contains("in use"));
+    let missing = home.path("missing");
+    let none = home.run(&["check", "--data", missing.to_str().unwrap()]);
+    assert!(none.code == 2 && none.err.contains("no store") && !missing.exists());
+    home.node.signal(Signal::TERM);
+    wait(|| home.setup.check().status.code() == Some(0));
+    let pack = home.setup.data().join("packs/000000000001.pack");
+    let pack = if pack.exists() {
+        pack
+    } else {
+        std::fs::read_dir(home.setup.data().join("packs")).unwrap().next().unwrap().unwrap().path()
+    };
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let damaged = home.run(&["check", "--json"]);
+    assert_eq!(damaged.code, 1, "{}", damaged.err);
+    let report: serde_json::Value = serde_json::from_str(&damaged.out).unwrap();
+    assert_eq!(report["clean"], false);
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["pack"].as_u64().unwrap() > 0), "{report}");
+}

@@ -1,0 +1,92 @@
+//! What people read: help and errors, as snapshots.
+
+use crate::support::{BINARY, ran};
+use std::fmt::Write;
+use std::process::Command;
+
+fn output(arguments: &[&str]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(BINARY);
+    command.env_clear().env("HOME", home.path()).current_dir(home.path()).args(arguments);
+    let ran = ran(&mut command);
+    let text = format!("$ jsfs {}\n{}{}status {}\n\n", arguments.join(" "), ran.out, ran.err, ran.code);
+    text.replace(&home.path().display().to_string(), "HOME").replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn help_of_every_command() {
+    let mut text = output(&["--help"]);
+    let commands = [
+        "serve",
+        "put",
+        "get",
+        "cat",
+        "ls",
+        "stat",
+        "rm",
+        "mv",
+        "cp",
+        "versions",
+        "restore-version",
+        "purge",
+        "sync",
+        "share",
+        "revoke",
+        "key",
+        "key new",
+        "key show",
+        "key export",
+        "key replace",
+        "namespace",
+        "namespace add",
+        "namespace list",
+        "namespace set",
+        "config",
+        "config show",
+        "config check",
+        "check",
+    ];
+    for command in commands {
+        let mut arguments = command.split(' ').collect::<Vec<_>>();
+        arguments.push("-h");
+        text.write_str(&output(&arguments)).unwrap();
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn errors_name_the_thing_and_the_next_step() {
+    let lines: &[&[&str]] = &[
+        &["--version"],
+        &["nonsense"],
+        &["put", "a"],
+        &["put", "a", "b", "--public", "--private"],
+        &["ls"],
+        &["ls", "--json"],
+        &["ls", "/"],
+        &["ls", "a//b"],
+        &["ls", "http://localhost:7399/x"],
+        &["ls", "http://user:secret@localhost/x"],
+        &["ls", "--node", "ftp://x"],
+        &["ls", "--key", "jsfs_mistyped"],
+        &["ls", "--key-file", "missing"],
+        &["cat", "/localhost/.jsfs/x"],
+        &["get", "dir/"],
+        &["get", "x", "--range", "9-1"],
+        &["sync", "missing", "x/"],
+        &["share", "x", "--for", "soon"],
+        &["revoke", "id"],
+        &["key", "show"],
+        &["key", "export"],
+        &["namespace", "add", "not a host"],
+        &["namespace", "set", "example.com"],
+        &["serve", "--set", "limits.conections=1"],
+        &["serve", "--set", "storage.durability=never"],
+        &["config", "check", "--config", "missing.toml"],
+        &["config", "check", "--set", "log.level="],
+        &["check"],
+        &["check", "--data", "missing"],
+    ];
+    let text = lines.iter().map(|line| output(line)).collect::<String>();
+    insta::assert_snapshot!(text);
+}
