@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn texts(query: &str, pairs: &[(&'static str, &str)]) -> (Option<String>, Option<String>) {
-        let found = found(query, pairs).ok().expect("readable");
+        let Ok(found) = found(query, pairs) else { panic!("{query} is readable") };
         (found.key.map(|key| key.to_string()), found.token.map(|token| token.to_string()))
     }
 

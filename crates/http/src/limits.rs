@@ -65,7 +65,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("limits.{name} must be {must}; change it in the configuration")]
 pub struct BadLimit {
-    /// The name of the setting.
+    /// The name of the setting (`docs/configuration.md`).
     pub name: &'static str,
     /// What it must be.
     pub must: &'static str,
@@ -78,34 +78,22 @@ impl Limits {
     /// Names the first one that cannot work.
     pub fn check(&self) -> Result<(), BadLimit> {
         let rules = [
-            (self.connections_max > 0, "connections_max", "at least 1"),
-            (self.connections_per_address_max > 0, "connections_per_address_max", "at least 1"),
-            (self.requests_max > 0, "requests_max", "at least 1"),
-            (
-                (1..=self.requests_max).contains(&self.uploads_max),
-                "uploads_max",
-                "from 1 to limits.requests_max",
-            ),
-            (
-                (8 * 1024..=1024 * 1024).contains(&self.head_bytes_max),
-                "head_bytes_max",
-                "from 8192 to 1048576",
-            ),
-            ((16..=1_000).contains(&self.header_fields_max), "header_fields_max", "from 16 to 1000"),
-            (self.body_bytes_max > 0, "body_bytes_max", "at least 1"),
-            (
-                (1024..=16 * 1024 * 1024).contains(&self.json_bytes_max),
-                "json_bytes_max",
-                "from 1024 to 16777216",
-            ),
-            (!self.head_time_max.is_zero(), "head_time_max", "more than 0"),
-            (!self.idle_time_max.is_zero(), "idle_time_max", "more than 0"),
+            (self.connections_max > 0, "connections", "at least 1"),
+            (self.connections_per_address_max > 0, "connections_per_address", "at least 1"),
+            (self.requests_max > 0, "requests", "at least 1"),
+            ((1..=self.requests_max).contains(&self.uploads_max), "uploads", "from 1 to limits.requests"),
+            ((8 * 1024..=1024 * 1024).contains(&self.head_bytes_max), "header_bytes", "from 8192 to 1048576"),
+            ((16..=1_000).contains(&self.header_fields_max), "header_fields", "from 16 to 1000"),
+            (self.body_bytes_max > 0, "body_bytes", "at least 1"),
+            ((1024..=16 * 1024 * 1024).contains(&self.json_bytes_max), "json_bytes", "from 1024 to 16777216"),
+            (!self.head_time_max.is_zero(), "header_timeout", "more than 0"),
+            (!self.idle_time_max.is_zero(), "idle_timeout", "more than 0"),
             (
                 self.request_time_max > self.head_time_max,
-                "request_time_max",
-                "more than limits.head_time_max",
+                "request_timeout",
+                "more than limits.header_timeout",
             ),
-            (!self.progress_time.is_zero(), "progress_time", "more than 0"),
+            (!self.progress_time.is_zero(), "progress_timeout", "more than 0"),
         ];
         match rules.iter().find(|(holds, _, _)| !holds) {
             Some((_, name, must)) => Err(BadLimit { name, must }),
@@ -132,9 +120,9 @@ mod tests {
         let bad = Limits { uploads_max: 5_000, ..Limits::default() }.check().expect_err("too many");
         assert_eq!(
             bad.to_string(),
-            "limits.uploads_max must be from 1 to limits.requests_max; change it in the configuration"
+            "limits.uploads must be from 1 to limits.requests; change it in the configuration"
         );
         let bad = Limits { head_time_max: Duration::ZERO, ..Limits::default() }.check().expect_err("zero");
-        assert_eq!(bad.name, "head_time_max");
+        assert_eq!(bad.name, "header_timeout");
     }
 }

@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_destination_is_a_url_or_a_path_at_the_same_host() {
         let parts = parts(Method::GET, "/a", Version::HTTP_11, &[("host", "example.com:7302")]);
-        let (asked, _) = Asked::parse(&parts).ok().expect("fine");
+        let Ok((asked, _)) = Asked::parse(&parts) else { panic!("it is fine") };
         let to = |text| {
             asked.destination(text).map(|address| address.to_string()).map_err(|p| p.status().as_u16())
         };
@@ -298,7 +298,7 @@ mod tests {
                 assert_eq!(to(bad), Err(400), "{bad}");
             }
         }
-        let other = asked.destination("http://other.org/b c").ok().expect("an address");
+        let other = asked.destination("http://other.org/b c").expect("an address");
         assert_eq!(asked.url_of(&other), "http://example.com:7302/.org.other/b%20c");
     }
 

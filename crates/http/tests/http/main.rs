@@ -7,6 +7,7 @@ mod directories;
 mod interface;
 mod limits;
 mod node;
+mod problems;
 mod raw;
 mod reading;
 mod verbs;
