@@ -156,7 +156,7 @@ impl Client {
     /// [`Error::Unreachable`] where TLS or the runtime cannot be set up.
     pub fn new(node: NodeUrl, credential: Option<Credential>) -> Result<Client, Error> {
         let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::default())
+            .redirect(redirect::Policy::none())
             .dns_resolver(Resolver)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("jsfs/", env!("CARGO_PKG_VERSION")));
