@@ -206,10 +206,8 @@ impl<'c, 'v> Decide<'c, 'v> {
         let bytes = crate::commit::blocks_weight(blocks);
         let best = self.free.iter_mut().enumerate().max_by_key(|(_, free)| **free);
         let Some((location, free)) = best else { return Err(WriteError::NoSpace) };
-        if free.saturating_sub(bytes) < self.committer.limits.floor {
-            return Err(WriteError::NoSpace);
-        }
-        *free -= bytes;
+        let left = free.checked_sub(bytes).filter(|left| *left >= self.committer.limits.floor);
+        *free = left.ok_or(WriteError::NoSpace)?;
         Ok(u8::try_from(location).unwrap_or(0))
     }
 
