@@ -109,6 +109,27 @@ fn broken(root: &Path) -> Vec<String> {
     complaints
 }
 
+/// Folders whose files documents name between backquotes.
+const FOLDERS: &[&str] = &["crates/", "docs/", "fuzz/", "tests/", ".ci/"];
+
+/// The paths between backquotes that do not exist. A name that ends in a word in capitals, or has a `*`, stands for several files.
+fn missing(root: &Path, text: &str) -> Vec<String> {
+    let spans = text.split('`').skip(1).step_by(2);
+    let paths = spans.filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder)));
+    let plain = paths.filter(|path| !path.contains(['*', ' ', '…', '<']) && !path.contains("NNN"));
+    plain.filter(|path| !root.join(path).exists()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_path_that_the_map_names_exists() {
+    let root = root();
+    for page in ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md", "docs/security.md", "docs/operating.md"] {
+        let text = std::fs::read_to_string(root.join(page)).expect("UTF-8");
+        assert_eq!(missing(&root, &text), Vec::<String>::new(), "{page}");
+    }
+    assert_eq!(missing(&root, "`crates/store` and `crates/nowhere/src`, `fuzz/`"), ["crates/nowhere/src"]);
+}
+
 #[test]
 fn every_link_between_documents_leads_somewhere() {
     let root = root();
