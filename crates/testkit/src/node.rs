@@ -1,7 +1,7 @@
 //! A real node in a process of its own: started on a free port, stopped politely, killed, started again.
 //!
-//! Dropping a [`Node`] kills it, so a failed test leaves no process behind. What the node logs goes to `node.log` beside its
-//! data directory, and into the message when it does not start.
+//! Dropping a [`Node`] kills it, so a failed test leaves no process behind. What the node logs goes to a file beside its data
+//! directory, and into the message when it does not start.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -22,6 +22,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Setup {
     binary: PathBuf,
     data: PathBuf,
+    log: PathBuf,
     settings: Vec<String>,
 }
 
@@ -29,12 +30,23 @@ impl Setup {
     /// A node with its data in `data`. The program is `JSFS_BIN` where that is set, else `built`, which a test of the
     /// `jsfs` crate gets from `env!("CARGO_BIN_EXE_jsfs")`.
     pub fn new(built: &str, data: &Path) -> Setup {
-        Setup { binary: binary(built), data: data.to_owned(), settings: Vec::new() }
+        Setup {
+            binary: binary(built),
+            data: data.to_owned(),
+            log: data.with_extension("log"),
+            settings: Vec::new(),
+        }
     }
 
     /// Adds `--set KEY=VALUE`.
     pub fn set(mut self, setting: &str) -> Setup {
         self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// Writes the log elsewhere than beside the data directory.
+    pub fn log(mut self, path: &Path) -> Setup {
+        path.clone_into(&mut self.log);
         self
     }
 
@@ -69,8 +81,7 @@ impl Setup {
 
     /// Starts the node without waiting for it.
     pub fn spawn(&self) -> Node {
-        let log_path = self.data.with_extension("log");
-        let log = File::options().create(true).append(true).open(&log_path).expect("the log can be written");
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
         let mut command = self.command();
         command.arg("serve").arg("--data").arg(&self.data).args(["--listen", "127.0.0.1:0"]);
         for setting in &self.settings {
@@ -78,7 +89,7 @@ impl Setup {
         }
         let child = command.stdout(Stdio::piped()).stderr(log).spawn();
         let child = child.unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
-        Node { child, log: log_path, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+        Node { child, log: self.log.clone(), address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
     }
 
     /// Starts the node and waits until it says that it is ready.
