@@ -4,9 +4,11 @@
 
 mod browsers;
 mod directories;
+mod holes;
 mod interface;
 mod limits;
 mod node;
+mod openapi;
 mod problems;
 mod raw;
 mod reading;

@@ -9,6 +9,7 @@ use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::{Seed, SigningKey};
 use jsfs_objects::{Objects, OpenOptions, Settings};
 use jsfs_store::Store;
+use jsfs_store::backend::{Backend, Faulty, Memory};
 use jsfs_testkit::http::{Answer, Client, Request};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,16 @@ impl Node {
     }
 
     pub fn with(limits: Limits) -> Node {
+        Node::over(Arc::new(Memory::new(4 << 30)), limits)
+    }
+
+    /// On a disk that fails on demand.
+    pub fn faulty() -> (Node, Faulty) {
+        let disk = Faulty::new(1 << 30);
+        (Node::over(Arc::new(disk.clone()), Limits::default()), disk)
+    }
+
+    fn over(disk: Arc<dyn Backend>, limits: Limits) -> Node {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
@@ -34,7 +45,7 @@ impl Node {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
-                let (objects, key) = objects().await;
+                let (objects, key) = objects(disk).await;
                 let server = Server::new(objects, "5.0.0-test", limits).unwrap();
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 sender.send((listener.local_addr().unwrap(), server.handle(), key)).unwrap();
@@ -102,11 +113,11 @@ impl Drop for Node {
     }
 }
 
-async fn objects() -> (Objects, String) {
+async fn objects(disk: Arc<dyn Backend>) -> (Objects, String) {
     let random = Arc::new(SystemRandom);
     let root = Seed::generate(&*random);
     let options = OpenOptions {
-        store: Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap(),
+        store: Store::open(jsfs_store::OpenOptions::new(vec![disk])).unwrap(),
         node_key: SigningKey::generate(&*random),
         root_key: Some(root.clone()),
         clock: Arc::new(SystemClock),

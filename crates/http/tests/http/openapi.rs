@@ -1,0 +1,431 @@
+//! `docs/openapi.json` against the server: every documented path, method and status is provoked, every answer is documented, and the
+//! fields of JSON answers are those of the schemas.
+
+use std::collections::BTreeSet;
+
+use crate::node::Node;
+use jsfs_http::Limits;
+use jsfs_testkit::http::{Answer, Request};
+use serde_json::Value;
+
+/// Documented and not provoked here: path (or any), status, reason.
+const EXCUSED: &[(&str, &str, &str)] = &[
+    ("*", "409", "needs two writers that meet again and again; the object layer's tests provoke it"),
+    ("*", "default", "what any request may meet; tests/http/raw.rs and limits.rs provoke each"),
+    (DIRECTORY, "413", "needs a tree too large for one commit; the object layer's tests provoke it"),
+];
+
+/// One request: the documented path and method it stands for, the target, headers, body, and the status that must come.
+type Case<'c> = (&'c str, &'c str, &'c str, &'c [(&'c str, &'c str)], &'c str, u16);
+
+const OBJECT: &str = "/{path}";
+const DIRECTORY: &str = "/{path}/";
+const TOKENS: &str = "/.jsfs/tokens";
+const REVOCATIONS: &str = "/.jsfs/revocations";
+const NAMESPACES: &str = "/.jsfs/namespaces";
+const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
+
+/// Stands for the root key, and for tokens below `/t/`.
+const KEY: (&str, &str) = ("X-Access-Key", "KEY");
+const READS: (&str, &str) = ("X-Access-Token", "READS");
+const LISTS: (&str, &str) = ("X-Access-Token", "LISTS");
+/// A token for all of the root key's own namespace: no key all the same.
+const ALMOST: (&str, &str) = ("X-Access-Token", "ALMOST");
+
+const TO: (&str, &str) = ("Destination", "/t/to");
+const TO_TREE: (&str, &str) = ("Destination", "/t/tree/");
+const TO_SMALL: (&str, &str) = ("Destination", "/small/x");
+
+#[rustfmt::skip]
+const CASES: &[Case<'_>] = &[
+    (OBJECT, "GET", "/t/a", &[KEY], "", 200),
+    (OBJECT, "GET", "/t/a?versions", &[KEY], "", 200),
+    (OBJECT, "GET", "/t/a", &[KEY, ("Range", "bytes=0-1")], "", 206),
+    (OBJECT, "GET", "/t/a", &[KEY, ("If-None-Match", "*")], "", 304),
+    (OBJECT, "GET", "/t", &[KEY], "", 307),
+    (OBJECT, "GET", "/t/a?version=x", &[], "", 400),
+    (OBJECT, "GET", "/t/a", &[LISTS], "", 403),
+    (OBJECT, "GET", "/t/absent", &[], "", 404),
+    (OBJECT, "GET", "/t/purged", &[KEY], "", 410),
+    (OBJECT, "GET", "/t/a", &[KEY, ("If-Match", "\"x\"")], "", 412),
+    (OBJECT, "GET", "/t/a", &[KEY, ("Range", "bytes=99-")], "", 416),
+    (OBJECT, "HEAD", "/t/a", &[KEY], "", 200),
+    (OBJECT, "HEAD", "/t/a", &[KEY, ("If-None-Match", "*")], "", 304),
+    (OBJECT, "HEAD", "/t", &[KEY], "", 307),
+    (OBJECT, "HEAD", "/t/a?version=x", &[], "", 400),
+    (OBJECT, "HEAD", "/t/a", &[LISTS], "", 403),
+    (OBJECT, "HEAD", "/t/absent", &[], "", 404),
+    (OBJECT, "HEAD", "/t/purged", &[KEY], "", 410),
+    (OBJECT, "HEAD", "/t/a", &[KEY, ("If-Match", "\"x\"")], "", 412),
+    (OBJECT, "PUT", "/t/put", &[KEY], "x", 201),
+    (OBJECT, "PUT", "/t/put", &[KEY], "y", 200),
+    (OBJECT, "PUT", "/t/put", &[KEY, ("Prefer", "return=minimal")], "z", 204),
+    (OBJECT, "PUT", "/t/put?private=x", &[KEY], "x", 400),
+    (OBJECT, "PUT", "/t/put", &[], "x", 401),
+    (OBJECT, "PUT", "/t/put", &[READS], "x", 403),
+    (OBJECT, "PUT", "/t/put", &[KEY, ("If-Match", "\"x\"")], "x", 412),
+    (OBJECT, "PUT", "/t/put", &[KEY], "LONG", 413),
+    (OBJECT, "PUT", "/t/put", &[KEY, ("Content-Encoding", "br")], "x", 415),
+    (OBJECT, "PUT", "/t/put?executable=1", &[KEY], "x", 501),
+    (OBJECT, "PUT", "/small/x", &[KEY], "more than ten bytes", 507),
+    (OBJECT, "POST", "/t/post", &[KEY], "x", 201),
+    (OBJECT, "POST", "/t/post?restore=1", &[KEY], "", 200),
+    (OBJECT, "POST", "/t/post?copy_to=/t/copied", &[KEY], "", 201),
+    (OBJECT, "POST", "/t/copied?move_to=/t/post", &[KEY], "", 204),
+    (OBJECT, "POST", "/t/post?append=x", &[KEY], "x", 400),
+    (OBJECT, "POST", "/t/post", &[], "x", 401),
+    (OBJECT, "POST", "/t/post", &[READS], "x", 403),
+    (OBJECT, "POST", "/t/post?restore=99", &[KEY], "", 404),
+    (OBJECT, "POST", "/t/post", &[KEY, ("If-None-Match", "*")], "x", 412),
+    (OBJECT, "POST", "/t/post", &[KEY], "LONG", 413),
+    (OBJECT, "POST", "/t/post", &[KEY, ("Content-Encoding", "br")], "x", 415),
+    (OBJECT, "POST", "/t/post?executable=1", &[KEY], "x", 501),
+    (OBJECT, "POST", "/small/x", &[KEY], "more than ten bytes", 507),
+    (OBJECT, "PATCH", "/t/a", &[KEY], r#"{"content_type":"text/css"}"#, 204),
+    (OBJECT, "PATCH", "/t/a", &[KEY], r#"{"x":1}"#, 400),
+    (OBJECT, "PATCH", "/t/a", &[], r#"{"private":true}"#, 401),
+    (OBJECT, "PATCH", "/t/a", &[READS], r#"{"private":true}"#, 403),
+    (OBJECT, "PATCH", "/t/absent", &[KEY], r#"{"private":true}"#, 404),
+    (OBJECT, "PATCH", "/t/a", &[KEY, ("If-Match", "\"x\"")], r#"{"private":true}"#, 412),
+    (OBJECT, "PATCH", "/t/a", &[KEY], "LONG", 413),
+    (OBJECT, "PATCH", "/t/a", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (OBJECT, "PATCH", "/t/a", &[KEY], r#"{"executable":true}"#, 501),
+    (OBJECT, "DELETE", "/t/put?purge=x", &[KEY], "", 400),
+    (OBJECT, "DELETE", "/t/put", &[], "", 401),
+    (OBJECT, "DELETE", "/t/put", &[READS], "", 403),
+    (OBJECT, "DELETE", "/t/put", &[KEY, ("If-Match", "\"x\"")], "", 412),
+    (OBJECT, "DELETE", "/t/put", &[KEY], "", 204),
+    (OBJECT, "DELETE", "/t/put", &[KEY], "", 404),
+    (OBJECT, "OPTIONS", "/t/a", &[], "", 204),
+    (OBJECT, "COPY", "/t/a", &[KEY, TO], "", 201),
+    (OBJECT, "COPY", "/t/a", &[KEY, TO], "", 204),
+    (OBJECT, "COPY", "/t/a", &[KEY], "", 400),
+    (OBJECT, "COPY", "/t/a", &[READS, ("Destination", "/else")], "", 401),
+    (OBJECT, "COPY", "/t/a", &[READS, TO], "", 403),
+    (OBJECT, "COPY", "/t/absent", &[KEY, TO], "", 404),
+    (OBJECT, "COPY", "/t/a", &[KEY, TO, ("Overwrite", "F")], "", 412),
+    (OBJECT, "COPY", "/t/large", &[KEY, TO_SMALL], "", 507),
+    (OBJECT, "MOVE", "/t/a", &[KEY], "", 400),
+    (OBJECT, "MOVE", "/public", &[TO], "", 401),
+    (OBJECT, "MOVE", "/t/a", &[READS, TO], "", 403),
+    (OBJECT, "MOVE", "/t/absent", &[KEY, TO], "", 404),
+    (OBJECT, "MOVE", "/t/a", &[KEY, TO, ("If-Match", "\"x\"")], "", 412),
+    (OBJECT, "MOVE", "/t/large", &[KEY, TO_SMALL], "", 507),
+    (OBJECT, "MOVE", "/t/to", &[KEY, ("Destination", "/t/new")], "", 201),
+    (OBJECT, "MOVE", "/t/new", &[KEY, ("Destination", "/t/a")], "", 204),
+    (OBJECT, "EXECUTE", "/t/a", &[KEY], "", 501),
+    (DIRECTORY, "GET", "/t/", &[KEY], "", 200),
+    (DIRECTORY, "GET", "/t/?properties", &[KEY], "", 200),
+    (DIRECTORY, "GET", "/web/", &[("Range", "bytes=0-1")], "", 206),
+    (DIRECTORY, "GET", "/web/", &[("If-None-Match", "*")], "", 304),
+    (DIRECTORY, "GET", "/t/?limit=0", &[KEY], "", 400),
+    (DIRECTORY, "GET", "/t/?properties", &[], "", 401),
+    (DIRECTORY, "GET", "/t/?properties", &[READS], "", 403),
+    (DIRECTORY, "GET", "/absent/", &[], "", 404),
+    (DIRECTORY, "GET", "/web/", &[("Range", "bytes=99-")], "", 416),
+    (DIRECTORY, "HEAD", "/t/", &[KEY], "", 200),
+    (DIRECTORY, "HEAD", "/web/", &[("If-None-Match", "*")], "", 304),
+    (DIRECTORY, "HEAD", "/t/?limit=0", &[KEY], "", 400),
+    (DIRECTORY, "HEAD", "/t/?properties", &[], "", 401),
+    (DIRECTORY, "HEAD", "/t/?properties", &[READS], "", 403),
+    (DIRECTORY, "HEAD", "/absent/", &[], "", 404),
+    (DIRECTORY, "POST", "/web/?copy_to=/web2/", &[KEY], "", 201),
+    (DIRECTORY, "POST", "/web/?copy_to=/web2/", &[KEY], "", 204),
+    (DIRECTORY, "POST", "/web/?copy_to=x", &[KEY], "", 400),
+    (DIRECTORY, "POST", "/web/?copy_to=/web2/", &[], "", 401),
+    (DIRECTORY, "POST", "/t/?copy_to=/t/x/", &[READS], "", 403),
+    (DIRECTORY, "POST", "/absent/?copy_to=/web2/", &[KEY], "", 404),
+    (DIRECTORY, "POST", "/web/", &[KEY], "x", 405),
+    (DIRECTORY, "POST", "/web/?copy_to=/web2/", &[KEY, ("Overwrite", "F")], "", 412),
+    (DIRECTORY, "POST", "/t/?copy_to=/small/", &[KEY], "", 507),
+    (DIRECTORY, "PATCH", "/policy/", &[KEY], r#"{"private":false}"#, 204),
+    (DIRECTORY, "PATCH", "/policy/", &[KEY], r#"{"create":"x"}"#, 400),
+    (DIRECTORY, "PATCH", "/policy/", &[], "{}", 401),
+    (DIRECTORY, "PATCH", "/t/", &[READS], "{}", 403),
+    (DIRECTORY, "PATCH", "/policy/", &[KEY], "LONG", 413),
+    (DIRECTORY, "PATCH", "/policy/", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (DIRECTORY, "DELETE", "/web2/?purge=x", &[KEY], "", 400),
+    (DIRECTORY, "DELETE", "/web2/", &[], "", 401),
+    (DIRECTORY, "DELETE", "/t/", &[READS], "", 403),
+    (DIRECTORY, "DELETE", "/web2/", &[KEY], "", 204),
+    (DIRECTORY, "DELETE", "/web2/", &[KEY], "", 404),
+    (DIRECTORY, "OPTIONS", "/t/", &[], "", 204),
+    (DIRECTORY, "COPY", "/web/", &[KEY, TO_TREE], "", 201),
+    (DIRECTORY, "COPY", "/web/", &[KEY, TO_TREE], "", 204),
+    (DIRECTORY, "COPY", "/web/", &[KEY], "", 400),
+    (DIRECTORY, "COPY", "/web/", &[TO_TREE], "", 401),
+    (DIRECTORY, "COPY", "/t/", &[READS, ("Destination", "/t/x/")], "", 403),
+    (DIRECTORY, "COPY", "/absent/", &[KEY, TO_TREE], "", 404),
+    (DIRECTORY, "COPY", "/web/", &[KEY, TO_TREE, ("Overwrite", "F")], "", 412),
+    (DIRECTORY, "COPY", "/t/", &[KEY, ("Destination", "/small/")], "", 507),
+    (DIRECTORY, "MOVE", "/web/", &[KEY], "", 400),
+    (DIRECTORY, "MOVE", "/web/", &[TO_TREE], "", 401),
+    (DIRECTORY, "MOVE", "/t/", &[READS, ("Destination", "/t/x/")], "", 403),
+    (DIRECTORY, "MOVE", "/absent/", &[KEY, TO_TREE], "", 404),
+    (DIRECTORY, "MOVE", "/web/", &[KEY, TO_TREE, ("Overwrite", "F")], "", 412),
+    (DIRECTORY, "MOVE", "/t/", &[KEY, ("Destination", "/small/")], "", 507),
+    (DIRECTORY, "MOVE", "/web/", &[KEY, ("Destination", "/web3/")], "", 201),
+    (DIRECTORY, "MOVE", "/web3/", &[KEY, TO_TREE], "", 204),
+    ("/.jsfs/status", "GET", "/.jsfs/status", &[], "", 200),
+    ("/.jsfs/status", "GET", "/.jsfs/status", &[KEY], "", 200),
+    ("/.jsfs/status", "HEAD", "/.jsfs/status", &[], "", 200),
+    ("/.jsfs/status", "OPTIONS", "/.jsfs/status", &[], "", 204),
+    (TOKENS, "POST", TOKENS, &[KEY], r#"{"address":"/localhost/t/"}"#, 201),
+    (TOKENS, "POST", TOKENS, &[KEY], r#"{"address":1}"#, 400),
+    (TOKENS, "POST", TOKENS, &[], r#"{"address":"/localhost/t/"}"#, 401),
+    (TOKENS, "POST", TOKENS, &[READS], r#"{"address":"/localhost/t/"}"#, 403),
+    (TOKENS, "POST", TOKENS, &[KEY], "LONG", 413),
+    (TOKENS, "POST", TOKENS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (TOKENS, "OPTIONS", TOKENS, &[], "", 204),
+    (REVOCATIONS, "POST", REVOCATIONS, &[KEY], r#"{"address":"/localhost/t/","jti":"x"}"#, 204),
+    (REVOCATIONS, "POST", REVOCATIONS, &[KEY], r#"{"address":"/localhost/t/"}"#, 400),
+    (REVOCATIONS, "POST", REVOCATIONS, &[], r#"{"address":"/localhost/t/","jti":"x"}"#, 401),
+    (REVOCATIONS, "POST", REVOCATIONS, &[READS], r#"{"address":"/localhost/t/","jti":"x"}"#, 403),
+    (REVOCATIONS, "POST", REVOCATIONS, &[KEY], "LONG", 413),
+    (REVOCATIONS, "POST", REVOCATIONS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (REVOCATIONS, "OPTIONS", REVOCATIONS, &[], "", 204),
+    (NAMESPACES, "GET", NAMESPACES, &[KEY], "", 200),
+    (NAMESPACES, "GET", NAMESPACES, &[], "", 401),
+    (NAMESPACES, "GET", NAMESPACES, &[ALMOST], "", 403),
+    (NAMESPACES, "HEAD", NAMESPACES, &[KEY], "", 200),
+    (NAMESPACES, "HEAD", NAMESPACES, &[], "", 401),
+    (NAMESPACES, "HEAD", NAMESPACES, &[ALMOST], "", 403),
+    (NAMESPACES, "OPTIONS", NAMESPACES, &[], "", 204),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[KEY], "{}", 201),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[KEY], "{}", 200),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[KEY], r#"{"quota":"x"}"#, 400),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[], "{}", 401),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[ALMOST], "{}", 403),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[KEY], "LONG", 413),
+    (NAMESPACE, "PUT", "/.jsfs/namespaces/org.n", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY], r#"{"private":false}"#, 200),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY], r#"{"x":1}"#, 400),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[], "{}", 401),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[ALMOST], "{}", 403),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.m", &[KEY], r#"{"private":false}"#, 404),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY], "LONG", 413),
+    (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (NAMESPACE, "OPTIONS", "/.jsfs/namespaces/org.n", &[], "", 204),
+];
+
+fn document() -> Value {
+    serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap()
+}
+
+/// Every documented operation: path, method, what is said of it.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (name, value) in item.as_object().unwrap() {
+            match name.as_str() {
+                "parameters" => {}
+                "x-additionalOperations" => {
+                    let more = value.as_object().unwrap().iter();
+                    found.extend(more.map(|(method, operation)| (path.clone(), method.clone(), operation)));
+                }
+                method => found.push((path.clone(), method.to_ascii_uppercase(), value)),
+            }
+        }
+    }
+    found
+}
+
+fn resolve<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => value,
+    }
+}
+
+/// What of a JSON value a schema does not say, or says otherwise. Objects, arrays, alternatives and constants: as much as ours use.
+fn complaint(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+    let schema = resolve(document, schema);
+    if let Some(alternatives) = schema["oneOf"].as_array() {
+        let complaints: Vec<_> = alternatives.iter().map(|one| complaint(document, one, value, at)).collect();
+        return complaints.iter().all(Option::is_some).then(|| format!("{complaints:?}"));
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        return Some(format!("{at} is {value}"));
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        return (!values.contains(value)).then(|| format!("{at} is {value}"));
+    }
+    if !has_type(&schema["type"], value) {
+        return Some(format!("{at} is {value}, not {}", schema["type"]));
+    }
+    if let (Value::Array(items), false) = (value, schema["items"].is_null()) {
+        return items.iter().find_map(|item| complaint(document, &schema["items"], item, &format!("{at}[]")));
+    }
+    let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) else {
+        return None;
+    };
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(missing) = required.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Some(format!("{at}.{missing} is missing"));
+    }
+    fields.iter().find_map(|(name, field)| match properties.get(name) {
+        Some(schema) => complaint(document, schema, field, &format!("{at}.{name}")),
+        None => Some(format!("{at}.{name} is not documented")),
+    })
+}
+
+fn has_type(kind: &Value, value: &Value) -> bool {
+    match kind {
+        Value::Array(kinds) => kinds.iter().any(|kind| has_type(kind, value)),
+        Value::String(kind) => match kind.as_str() {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "integer" => value.is_u64(),
+            "boolean" => value.is_boolean(),
+            "null" => value.is_null(),
+            other => panic!("the type {other} is not used here"),
+        },
+        _ => true,
+    }
+}
+
+/// A node with something of everything.
+fn prepared() -> (Node, Vec<(&'static str, String)>) {
+    let node = Node::with(Limits { body_bytes_max: 50_000, json_bytes_max: 1_024, ..Limits::default() });
+    for target in ["/t/a", "/t/purged"] {
+        node.put_private(target, b"some bytes");
+    }
+    node.put_private("/t/large", &[7; 500]);
+    node.put("/public", b"x");
+    node.put("/web/index.html", b"<p>");
+    assert_eq!(node.ask(&node.own("DELETE", "/t/purged?purge=true")).status, 204);
+    assert_eq!(node.ask(&node.own("PATCH", "/small/").body(br#"{"quota":10}"#)).status, 204);
+    let token = |address: &str, methods: &str| {
+        let body = format!(r#"{{"address":"{address}","methods":[{methods}]}}"#);
+        let made = node.ask(&node.own("POST", "/.jsfs/tokens").body(body.as_bytes()));
+        made.json()["token"].as_str().unwrap().to_owned()
+    };
+    let words = vec![
+        ("KEY", node.key.clone()),
+        ("READS", token("/localhost/t/", r#""GET""#)),
+        ("LISTS", token("/localhost/t/", r#""LIST""#)),
+        ("ALMOST", token("/localhost/", r#""GET","LIST","PUT","DELETE""#)),
+        ("LONG", "x".repeat(60_000)),
+    ];
+    (node, words)
+}
+
+fn send(node: &Node, words: &[(&str, String)], case: &Case<'_>) -> Answer {
+    let (_, method, target, headers, body, _) = case;
+    let word = |text: &str| {
+        words.iter().find(|(word, _)| *word == text).map_or(text.to_owned(), |(_, value)| value.clone())
+    };
+    let body = word(body);
+    let mut request = Request::new(method, target).body(body.as_bytes());
+    for (name, value) in *headers {
+        request = request.header(name, &word(value));
+    }
+    node.ask(&request)
+}
+
+#[test]
+fn the_description_is_what_the_server_does() {
+    let document = document();
+    let operations = operations(&document);
+    let (node, words) = prepared();
+    let mut seen = BTreeSet::new();
+    for case in CASES {
+        let (path, method, target, headers, _, status) = case;
+        let answer = send(&node, &words, case);
+        assert_eq!(answer.status, *status, "{method} {target} {headers:?}: {}", answer.text());
+        let (_, _, operation) = operations
+            .iter()
+            .find(|(p, m, _)| p == path && m == method)
+            .unwrap_or_else(|| panic!("{method} {path} is not documented"));
+        let response = &operation["responses"][status.to_string()];
+        assert!(response.is_object(), "{method} {path} is not documented to answer {status}");
+        seen.insert((path.to_string(), method.to_string(), status.to_string()));
+        check_answer(
+            &document,
+            resolve(&document, response),
+            &answer,
+            &format!("{method} {target} {status}"),
+        );
+    }
+    for (path, method, operation) in &operations {
+        for status in operation["responses"].as_object().unwrap().keys() {
+            let excused =
+                EXCUSED.iter().any(|(at, excused, _)| excused == status && (*at == "*" || at == path));
+            let key = (path.clone(), method.clone(), status.clone());
+            assert!(
+                excused || seen.contains(&key),
+                "{method} {path} is documented to answer {status}, and never did"
+            );
+        }
+    }
+}
+
+fn check_answer(document: &Value, response: &Value, answer: &Answer, what: &str) {
+    if answer.body.is_empty() {
+        return;
+    }
+    let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
+    let content =
+        response["content"].as_object().unwrap_or_else(|| panic!("{what} has a body, undocumented"));
+    let documented = content.get(kind).or_else(|| content.get("*/*"));
+    let documented = documented.unwrap_or_else(|| panic!("{what} is of the undocumented type {kind}"));
+    if kind.ends_with("json") {
+        let complaint = complaint(document, &documented["schema"], &answer.json(), "");
+        assert_eq!(complaint, None, "{what}: {}", answer.text());
+    }
+}
+
+#[test]
+fn every_resource_and_method_of_the_server_is_described() {
+    let document = document();
+    let described: BTreeSet<_> =
+        operations(&document).into_iter().map(|(path, method, _)| (path, method)).collect();
+    let mut routed = BTreeSet::new();
+    for (path, methods) in jsfs_http::node_interface::RESOURCES {
+        routed.extend(methods.split(", ").map(|method| (path.to_owned(), method.to_owned())));
+    }
+    let node = Node::start();
+    let options = node.ask(&Request::new("OPTIONS", "/x"));
+    for method in options.header("allow").unwrap().split(", ") {
+        routed.insert((OBJECT.to_owned(), method.to_owned()));
+        let directory = node.ask(&node.own(method, "/x/").header("Destination", "/y/"));
+        if ![405, 501].contains(&directory.status) || method == "POST" {
+            routed.insert((DIRECTORY.to_owned(), method.to_owned()));
+        }
+    }
+    assert_eq!(described, routed);
+    let parameters = document["components"]["parameters"].as_object().unwrap();
+    let named: BTreeSet<_> = parameters.values().filter_map(|parameter| parameter["name"].as_str()).collect();
+    for name in [
+        "access_key",
+        "private",
+        "versions",
+        "restore",
+        "copy_to",
+        "limit",
+        "after",
+        "recursive",
+        "properties",
+        "purge",
+        "append",
+    ] {
+        assert!(named.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn a_wrong_answer_would_be_noticed() {
+    let document = document();
+    let schema = serde_json::json!({"$ref": "#/components/schemas/Tree"});
+    let complain = |value: Value| complaint(&document, &schema, &value, "");
+    assert_eq!(complain(serde_json::json!({"url": "x", "address": "x", "objects": 1})), None);
+    for wrong in [
+        serde_json::json!({"url": "x", "address": "x"}),
+        serde_json::json!({"url": "x", "address": "x", "objects": "1"}),
+        serde_json::json!({"url": "x", "address": "x", "objects": 1, "more": 1}),
+        serde_json::json!([]),
+    ] {
+        assert!(complain(wrong.clone()).is_some(), "{wrong}");
+    }
+}
