@@ -343,6 +343,9 @@ impl Client {
             Problem::default()
         };
         problem.status = status.as_u16();
+        if status == StatusCode::TEMPORARY_REDIRECT {
+            problem.title = "it is a directory; write its address with / at the end".to_owned();
+        }
         if problem.title.is_empty() {
             problem.title = status.canonical_reason().unwrap_or_default().to_lowercase();
         }

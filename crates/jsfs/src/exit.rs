@@ -94,6 +94,7 @@ fn of_client(error: &Error) -> Exit {
         Error::Unreachable { .. } | Error::Stalled { .. } | Error::Broken { .. } => Exit::Unreachable,
         Error::Refused { problem, .. } => match problem.status {
             401 | 403 => Exit::NotAllowed,
+            307 => Exit::CouldNotRun,
             404 | 410 => Exit::NotFound,
             409 | 412 => Exit::Conflict,
             429 | 502..=504 => Exit::Unreachable,
@@ -107,6 +108,33 @@ fn of_client(error: &Error) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_node_answers_decides_the_code() {
+        let refused = |status| {
+            let problem = jsfs_client::Problem { status, ..jsfs_client::Problem::default() };
+            let error = Error::Refused { subject: "/localhost/a".to_owned(), problem, credential: true };
+            code(&anyhow::Error::from(error).context("while doing something"))
+        };
+        let expected = [
+            (307, Exit::CouldNotRun),
+            (400, Exit::Failed),
+            (401, Exit::NotAllowed),
+            (403, Exit::NotAllowed),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (410, Exit::NotFound),
+            (412, Exit::Conflict),
+            (429, Exit::Unreachable),
+            (500, Exit::Failed),
+            (502, Exit::Unreachable),
+            (503, Exit::Unreachable),
+            (507, Exit::Failed),
+        ];
+        for (status, exit) in expected {
+            assert_eq!(refused(status), exit, "{status}");
+        }
+    }
 
     #[test]
     fn every_code_is_documented() {

@@ -5,8 +5,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jsfs_client::Counter;
 use std::sync::Arc;
 
-const KNOWN: &str = "{msg:.dim} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-const UNKNOWN: &str = "{msg:.dim} {spinner} {bytes} {bytes_per_sec} {elapsed}";
+const KNOWN: &str = "{msg:30!.dim} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+const UNKNOWN: &str = "{msg:30!.dim} {spinner} {bytes} {bytes_per_sec} {elapsed}";
 
 /// A bar; invisible where there is no terminal. It is cleared when it is dropped.
 pub(crate) struct Progress(ProgressBar);
@@ -18,8 +18,7 @@ impl Progress {
             return Progress(ProgressBar::hidden());
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template(if total.is_some() { KNOWN } else { UNKNOWN });
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(total.is_some()));
         bar.set_message(crate::output::one_line(what).into_owned());
         Progress(bar)
     }
@@ -42,6 +41,7 @@ impl Progress {
 
     /// Sets how much there is to do, once that is known.
     pub(crate) fn total(&self, bytes: u64) {
+        self.0.set_style(style(true));
         self.0.set_length(bytes);
     }
 
@@ -49,6 +49,11 @@ impl Progress {
     pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.0.suspend(print)
     }
+}
+
+fn style(is_total_known: bool) -> ProgressStyle {
+    let template = if is_total_known { KNOWN } else { UNKNOWN };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Progress {

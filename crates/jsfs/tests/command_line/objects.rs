@@ -17,6 +17,7 @@ fn a_file_goes_in_and_comes_back() {
     assert_eq!(home.ok(&["ls", "docs/a b.txt"]), "a b.txt\n");
     assert!(home.fails(3, &["ls", "nothing/"]).contains("nothing below /localhost/nothing/"));
     home.fails(3, &["ls", "nothing"]);
+    assert!(home.fails(2, &["cat", "docs"]).contains("it is a directory"));
     home.fails(3, &["ls", "nowhere.example:"]);
     let stat = home.json(&["stat", "docs/a b.txt"]);
     assert_eq!((&stat["size"], &stat["private"], &stat["version"]), (&6.into(), &true.into(), &1.into()));
