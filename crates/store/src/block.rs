@@ -216,7 +216,6 @@ fn decompress(payload: &[u8], length: usize) -> Result<Bytes, BlockError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

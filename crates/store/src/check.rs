@@ -180,7 +180,7 @@ fn read_all(
 fn judge(mut recovery: Recovery, known: &Known, report: &mut Report) {
     let index_durable = known.mark.as_ref().map_or(0, |mark| mark.durable);
     let durable = recovery.scans.iter().map(|scan| scan.durable).fold(index_durable, u64::max);
-    let losses = recovery.find_acknowledged_losses(durable);
+    let losses = recovery.find_acknowledged_losses(durable, 0);
     recovery.report_damage(&losses);
     for finding in recovery.opening.damage {
         report.find(&finding.location, finding.pack, finding.offset, finding.what);
@@ -241,8 +241,9 @@ fn compare_index(
     report: &mut Report,
 ) {
     let what = match (current, &known.mark) {
+        // Nothing was ever flushed to it, as before the first clean end: nothing to compare.
+        (Ok(_), None) => return,
         (Err(error), _) => format!("the index does not open ({error}); it is rebuilt at the next start"),
-        (Ok(_), None) => "the index was never finished; it is rebuilt at the next start".to_owned(),
         (Ok(current), Some(mark)) => match follow(current, mark, &rebuilt.locations, store_id) {
             Ok(Some(current)) => {
                 report.is_index_compared = true;

@@ -262,9 +262,9 @@ impl Committer {
         if result.is_ok() {
             self.status.commits.fetch_add(commits, Ordering::Relaxed);
         }
+        self.tell_status();
         answers.into_iter().for_each(|answer| answer.send(&result));
         drop(held_pins);
-        self.tell_status();
     }
 
     /// Handles a request that shares its batch with no other. True when the committer is to end.
@@ -272,14 +272,17 @@ impl Committer {
         match request {
             Request::Carry { carry, reply } => {
                 let result = self.carry(carry);
+                self.tell_status();
                 Answer::Carry(reply, *result.as_ref().unwrap_or(&0)).send(&result.map(drop));
             }
             Request::Forget { location, pack, is_gone, reply } => {
                 let result = self.forget(location, pack, is_gone);
+                self.tell_status();
                 Answer::Done(reply).send(&result);
             }
             Request::Settle { roll, reply } => {
                 let result = self.settle(roll);
+                self.tell_status();
                 Answer::Done(reply).send(&result);
             }
             Request::Close { reply } => {
@@ -289,7 +292,6 @@ impl Committer {
             }
             Request::Append { .. } | Request::Commit { .. } => {}
         }
-        self.tell_status();
         false
     }
 
@@ -348,11 +350,18 @@ impl Committer {
 
     /// Makes everything written durable and brings it into the index.
     fn sync(&mut self) -> Result<(), WriteError> {
-        if let Some(error) = self.sync_logs() {
+        self.sync_if(self.limits.is_synced)
+    }
+
+    /// As [`Committer::sync`]. Where the operator chose not to wait for the disk, nothing is called durable until it `is_real`.
+    fn sync_if(&mut self, is_real: bool) -> Result<(), WriteError> {
+        if let Some(error) = self.sync_logs(is_real) {
             tracing::error!(%error, "a sync failed; its batch is taken back and the pack is closed");
             return Err(write_error(&error));
         }
-        self.durable = self.sequence;
+        if is_real {
+            self.durable = self.sequence;
+        }
         let layer = std::mem::take(&mut self.unsynced);
         if layer.len() > 0 {
             self.reading.index.apply(layer.into_changes(), Some(&self.mark()));
@@ -367,16 +376,17 @@ impl Committer {
     }
 
     /// Syncs every location that needs it. After a failure all locations are back where they were synced before.
-    fn sync_logs(&mut self) -> Option<io::Error> {
-        let mut dirty: Vec<&mut LocationLog> = self.logs.iter_mut().filter(|log| log.is_dirty()).collect();
+    fn sync_logs(&mut self, is_real: bool) -> Option<io::Error> {
+        // A sync that only counted as one left nothing dirty behind, so a real one asks all.
+        let is_due = |log: &&mut LocationLog| log.is_dirty() || (is_real && !self.limits.is_synced);
+        let mut dirty: Vec<&mut LocationLog> = self.logs.iter_mut().filter(is_due).collect();
         self.status.syncs.fetch_add(u64::from(!dirty.is_empty()), Ordering::Relaxed);
-        let synced = self.limits.is_synced;
         let before: Vec<Tip> = dirty.iter().map(|log| log.synced()).collect();
         let results: Vec<io::Result<()>> = match &mut dirty[..] {
             [] => return None,
-            [log] => vec![log.sync(synced)],
+            [log] => vec![log.sync(is_real)],
             logs => thread::scope(|scope| {
-                let syncs: Vec<_> = logs.iter_mut().map(|log| scope.spawn(|| log.sync(synced))).collect();
+                let syncs: Vec<_> = logs.iter_mut().map(|log| scope.spawn(|| log.sync(is_real))).collect();
                 let join = |sync: thread::ScopedJoinHandle<'_, _>| {
                     sync.join().unwrap_or_else(|_| Err(io::Error::other("a sync panicked")))
                 };
@@ -402,7 +412,8 @@ impl Committer {
         self.unsynced = Layer::default();
         self.unsynced_bytes = 0;
         self.reading.clear_pending();
-        self.sequence = self.durable;
+        let last = self.logs.iter().map(|log| log.tip().sequence).max().unwrap_or(0);
+        self.sequence = last.max(self.durable);
         first
     }
 
@@ -433,7 +444,7 @@ impl Committer {
 
     /// Takes a pack out of the index, which is on disk when this returns: first marked, and removed when the file `is_gone`.
     fn forget(&mut self, location: u8, pack: u64, is_gone: bool) -> Result<(), WriteError> {
-        self.sync()?;
+        self.sync_if(true)?;
         let mut layer = Layer::default();
         layer.forget_pack(location, pack);
         if !is_gone {
@@ -451,7 +462,7 @@ impl Committer {
     }
 
     fn settle(&mut self, roll: bool) -> Result<(), WriteError> {
-        self.sync()?;
+        self.sync_if(true)?;
         if roll {
             for log in self.logs.iter_mut().filter(|log| log.tip().end > crate::frame::PACK_HEADER) {
                 log.roll().map_err(|error| write_error(&error))?;

@@ -5,6 +5,7 @@
 //! written to disk, and only then the file is removed. A crash at any point leaves at most copies, or a pack that the next opening removes.
 
 use crate::{
+    backend::Backend,
     committer::{Carry, CarryBlock, Request, Status},
     error::WriteError,
     frame::{Operation, PACK_HEADER},
@@ -25,6 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Most bytes that are carried at once.
 const PART_BYTES: u64 = 1 << 20;
+/// The dead share that is enough when space is short, and the size from which the pack being written is closed then.
+const SHORT_DEAD_SHARE: f64 = 0.1;
+const SHORT_PACK_MIN: u64 = 256 << 10;
 
 /// When and how fast packs are compacted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,13 +107,17 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    pub(crate) fn start(compaction: Compaction, compactor: Arc<Mutex<Compactor>>) -> io::Result<Self> {
+    pub(crate) fn start(
+        compaction: Compaction,
+        floor: u64,
+        compactor: Arc<Mutex<Compactor>>,
+    ) -> io::Result<Self> {
         let stop = hold(&compactor).stop.clone();
         let stopped = stop.clone();
         let Some(every) = compaction.every else { return Ok(Self { stop, thread: None }) };
         let run = move || {
             while !stopped.wait(every) {
-                let result = hold(&compactor).run(compaction.dead_share, compaction.bytes_per_second);
+                let result = hold(&compactor).run_in_background(compaction, floor);
                 match result {
                     Ok(done) if done.packs > 0 => tracing::info!(?done, "packs were compacted"),
                     Ok(_) | Err(CompactError::Stopped) => {}
@@ -162,6 +170,29 @@ impl Compactor {
         Self { reading, status, requests, store_id, stop: Arc::default(), damaged: HashSet::new() }
     }
 
+    /// One round in the background. When space is short, packs with little that is dead are compacted too, and the one being written is closed for it.
+    fn run_in_background(&mut self, compaction: Compaction, floor: u64) -> Result<Compacted, CompactError> {
+        if self.status.read_only().is_some() {
+            return Ok(Compacted::default());
+        }
+        let is_short = |backend: &Arc<dyn Backend>| backend.space().is_ok_and(|space| space.free < floor * 2);
+        if !self.reading.locations.iter().any(is_short) {
+            return self.run(compaction.dead_share, compaction.bytes_per_second);
+        }
+        let dead_share = compaction.dead_share.min(SHORT_DEAD_SHARE);
+        let active = hold(&self.status.active).clone();
+        for (location, number, row) in self.reading.index.packs()? {
+            let is_active = active.get(usize::from(location)) == Some(&number);
+            if is_active
+                && row.end > SHORT_PACK_MIN
+                && self.dead_share(location, number, &row, &HashMap::new()) > dead_share
+            {
+                self.ask(|reply| Request::Settle { roll: true, reply })?;
+            }
+        }
+        self.run(dead_share, 0)
+    }
+
     /// Compacts every pack whose dead share is above `dead_share`, worst first.
     pub(crate) fn run(&mut self, dead_share: f64, bytes_per_second: u64) -> Result<Compacted, CompactError> {
         let mut done = Compacted::default();
@@ -197,16 +228,21 @@ impl Compactor {
             if is_active || self.damaged.contains(&(location, number)) {
                 continue;
             }
-            let live = row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
-            let total = row.end.saturating_sub(PACK_HEADER).max(1);
-            let share = 1.0 - live as f64 / total as f64;
-            // What was begun is finished; what was finished is removed.
-            let share = if row.done > 0 { 2.0 } else { share };
+            let share = self.dead_share(location, number, &row, &pinned);
             if share > dead_share && worst.as_ref().is_none_or(|(most, _)| share > *most) {
                 worst = Some((share, (location, number, row)));
             }
         }
         Ok(worst.map(|(_, pack)| pack))
+    }
+
+    /// The share of a pack that nobody needs. What was begun is finished and what was finished is removed, whatever it holds.
+    fn dead_share(&self, location: u8, number: u64, row: &PackRow, pinned: &HashMap<(u8, u64), u64>) -> f64 {
+        if row.done > 0 {
+            return 2.0;
+        }
+        let live = row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
+        1.0 - live as f64 / row.end.saturating_sub(PACK_HEADER).max(1) as f64
     }
 
     /// Carries what lives in a pack and removes it. False when something in it is damaged.

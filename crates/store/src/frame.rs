@@ -422,7 +422,6 @@ fn push32(out: &mut Vec<u8>, length: usize) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

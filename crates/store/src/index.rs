@@ -20,7 +20,7 @@ use lsm_tree::{
 };
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -32,8 +32,11 @@ use std::{
     time::Duration,
 };
 
-/// A memtable is flushed when it has grown to this many bytes.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+/// A memtable is flushed when it has grown to at most this many bytes.
+const MEMTABLE_MAX: u64 = 8 << 20;
+/// On a small disk memtables are smaller: what one flush needs must fit below the floor of free space.
+const MEMTABLE_MIN: u64 = 512 << 10;
+const MEMTABLE_SHARE: u64 = 64;
 /// Writes are refused while this many memtables wait for a disk that is full.
 const SEALED_MAX: usize = 4;
 const CACHE_BYTES: u64 = 24 << 20;
@@ -81,6 +84,7 @@ pub(crate) struct Index {
 struct Shared {
     tree: AnyTree,
     path: PathBuf,
+    memtable_bytes: u64,
     sequence: SequenceNumberCounter,
     /// Rows below this number may be seen by snapshots.
     visible: AtomicU64,
@@ -95,12 +99,17 @@ struct Work {
     is_wanted: bool,
     is_closing: bool,
     is_memory_only: bool,
+    /// Attempts to write that have ended, and why the last one failed.
+    attempts: u64,
     failure: Option<String>,
 }
 
 impl Index {
     /// Opens or creates the index in a directory that nobody else uses.
     pub(crate) fn open(path: &Path, is_temporary: bool) -> Result<Self, IndexError> {
+        if doubt_path(path).exists() {
+            return Err(IndexError("a read found it damaged".to_owned()));
+        }
         fs::create_dir_all(path).map_err(|error| IndexError(error.to_string()))?;
         let sequence = SequenceNumberCounter::default();
         let visible = SequenceNumberCounter::default();
@@ -115,6 +124,7 @@ impl Index {
         let shared = Arc::new(Shared {
             tree,
             path: path.to_owned(),
+            memtable_bytes: memtable_bytes(path),
             visible: AtomicU64::new(next),
             sequence,
             making_snapshot: RwLock::default(),
@@ -144,7 +154,7 @@ impl Index {
             shared.tree.insert(Bytes::from_static(&[MARK]), Bytes::from(mark.encode()), sequence);
         }
         shared.visible.store(sequence + 1, Ordering::Release);
-        if shared.tree.active_memtable().size() >= MEMTABLE_BYTES {
+        if shared.tree.active_memtable().size() >= shared.memtable_bytes {
             self.start_flush();
         }
     }
@@ -166,17 +176,17 @@ impl Index {
 
     /// Writes everything applied so far to tables and waits for that. Only between batches.
     pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        let attempts = hold(&self.shared.work).attempts;
         self.start_flush();
         loop {
-            if self.shared.tree.sealed_memtable_count() == 0 {
+            let work = hold(&self.shared.work);
+            if self.shared.tree.sealed_memtable_count() == 0 || work.is_memory_only {
                 return Ok(());
             }
-            let work = hold(&self.shared.work);
-            if let Some(failure) = &work.failure {
+            if let Some(failure) = work.failure.as_ref().filter(|_| work.attempts > attempts + 1) {
                 return Err(IndexError(failure.clone()));
             }
-            let waited = self.shared.changed.wait_timeout(work, Duration::from_millis(20));
-            drop(waited);
+            drop(self.shared.changed.wait_timeout(work, Duration::from_millis(20)));
         }
     }
 
@@ -204,7 +214,8 @@ impl Index {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, IndexError> {
-        let value = self.shared.tree.get(key, lsm_tree::SeqNo::MAX)?;
+        let value = self.shared.tree.get(key, lsm_tree::SeqNo::MAX);
+        let value = value.map_err(|error| self.shared.doubt(error))?;
         Ok(value.map(Bytes::from))
     }
 
@@ -259,7 +270,10 @@ impl Index {
     pub(crate) fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Rows {
         let _making = share(&self.shared.making_snapshot);
         let visible = self.shared.visible.load(Ordering::Acquire);
-        Rows(self.shared.tree.range::<Vec<u8>, _>((from, to), visible, None))
+        Rows {
+            rows: self.shared.tree.range::<Vec<u8>, _>((from, to), visible, None),
+            shared: self.shared.clone(),
+        }
     }
 
     /// Ends the maintenance thread. What was not flushed is replayed at the next opening.
@@ -283,28 +297,64 @@ impl Drop for Index {
 }
 
 /// Rows of a snapshot, from both ends.
-pub(crate) struct Rows(Box<dyn DoubleEndedIterator<Item = lsm_tree::IterGuardImpl> + Send>);
+pub(crate) struct Rows {
+    rows: Box<dyn DoubleEndedIterator<Item = lsm_tree::IterGuardImpl> + Send>,
+    shared: Arc<Shared>,
+}
+
+impl Rows {
+    fn open(&self, guard: lsm_tree::IterGuardImpl) -> Result<(Bytes, Bytes), IndexError> {
+        let (key, value) = guard.into_inner().map_err(|error| self.shared.doubt(error))?;
+        Ok((key.into(), value.into()))
+    }
+}
 
 impl Iterator for Rows {
     type Item = Result<(Bytes, Bytes), IndexError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(open_row)
+        let row = self.rows.next()?;
+        Some(self.open(row))
     }
 }
 
 impl DoubleEndedIterator for Rows {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(open_row)
+        let row = self.rows.next_back()?;
+        Some(self.open(row))
     }
 }
 
-fn open_row(guard: lsm_tree::IterGuardImpl) -> Result<(Bytes, Bytes), IndexError> {
-    let (key, value) = guard.into_inner()?;
-    Ok((key.into(), value.into()))
+/// A file beside the index that has it rebuilt at the next opening.
+fn doubt_path(path: &Path) -> PathBuf {
+    path.with_extension("doubt")
+}
+
+/// Removes an index, whatever state it is in.
+pub(crate) fn wipe(path: &Path) -> io::Result<()> {
+    let missing_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    missing_is_fine(fs::remove_dir_all(path))?;
+    missing_is_fine(fs::remove_file(doubt_path(path)))
+}
+
+fn memtable_bytes(path: &Path) -> u64 {
+    let total = rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_blocks * stat.f_frsize);
+    (total / MEMTABLE_SHARE).clamp(MEMTABLE_MIN, MEMTABLE_MAX)
 }
 
 impl Shared {
+    /// Notes that a read failed, unless the disk is to blame.
+    fn doubt(&self, error: lsm_tree::Error) -> IndexError {
+        if !matches!(error, lsm_tree::Error::Io(_)) {
+            tracing::error!(?error, "the index is damaged; it is rebuilt at the next start");
+            let _ = fs::write(doubt_path(&self.path), b"");
+        }
+        error.into()
+    }
+
     /// Flushes and compacts until the index is closed.
     fn maintain(&self) {
         loop {
@@ -331,6 +381,7 @@ impl Shared {
             if let Err(error) = &result {
                 tracing::warn!(%error, "the index could not be written; trying again");
             }
+            work.attempts += 1;
             work.failure = result.err().map(|error| error.to_string());
             drop(work);
             self.changed.notify_all();

@@ -9,7 +9,7 @@ use crate::{
     error::OpenError,
     finding::{Cut, Finding, Opening},
     frame::{Kind, PACK_HEADER},
-    index::{Index, IndexError},
+    index::{self, Index, IndexError},
     log::LocationLog,
     params::Parameters,
     read::Reading,
@@ -18,7 +18,7 @@ use crate::{
     view::{Layer, View},
     walk::{Depth, Frame, Walk, list_of},
 };
-use std::{fs, io, ops::Bound, path::Path, sync::Arc};
+use std::{io, ops::Bound, path::Path, sync::Arc};
 
 /// Rows that a rebuild gathers before it hands them to the index.
 pub(crate) const REBUILD_ROWS: usize = 20_000;
@@ -191,7 +191,7 @@ impl Recovery {
     /// Finds out what was acknowledged, and cuts off or reports the rest.
     fn judge(&mut self, index_durable: u64, mark: Option<&Mark>) -> Result<(), OpenError> {
         let durable = self.scans.iter().map(|scan| scan.durable).fold(index_durable, u64::max);
-        let losses = self.find_acknowledged_losses(durable);
+        let losses = self.find_acknowledged_losses(durable, mark.map_or(0, |mark| mark.sequence));
         // A header is synced before the first frame is written, so no power loss takes it away.
         let lost_header = self.scans.iter().flat_map(|scan| &scan.all_bad).any(|(_, bad)| bad.offset == 0);
         if lost_header || !losses.is_empty() {
@@ -225,9 +225,9 @@ impl Recovery {
         }
     }
 
-    /// Locations that lack something numbered at or below `durable`.
-    pub(crate) fn find_acknowledged_losses(&self, durable: u64) -> Vec<u8> {
-        let highest = self.scans.iter().map(|scan| scan.tip.sequence).max().unwrap_or(0);
+    /// Locations that lack something numbered at or below `durable`. Up to `known`, which the index has, nothing was read here and nothing is in question.
+    pub(crate) fn find_acknowledged_losses(&self, durable: u64, known: u64) -> Vec<u8> {
+        let highest = self.scans.iter().map(|scan| scan.tip.sequence).fold(known, u64::max);
         // The last commit that every location must have.
         let is_acknowledged = |frame: &&TailFrame| frame.kind == Kind::Commit && frame.sequence <= durable;
         let last_commits = self.scans.iter().filter_map(|scan| scan.tail.iter().rfind(is_acknowledged));
@@ -236,8 +236,8 @@ impl Recovery {
         let mut losses = Vec::new();
         for (at, _, scan) in self.locations() {
             let lacks_commit = scan.tip.sequence < last_commit;
-            let lacks_own =
-                scan.bad.is_some() && scan.tip.sequence < durable && self.may_have_lost(scan, durable);
+            let from = scan.tip.sequence.max(known) + 1;
+            let lacks_own = scan.bad.is_some() && from <= durable && self.may_have_lost(scan, from, durable);
             if lacks_commit || lacks_own || highest < durable {
                 losses.push(at);
             }
@@ -245,10 +245,10 @@ impl Recovery {
         losses
     }
 
-    /// Whether a location with something bad in it may lack a frame up to `durable`, because no other location has them all.
-    fn may_have_lost(&self, scan: &Scan, durable: u64) -> bool {
+    /// Whether a location with something bad in it may lack a frame in this range, because no other location has them all.
+    fn may_have_lost(&self, scan: &Scan, from: u64, durable: u64) -> bool {
         let others: Vec<&Scan> = self.scans.iter().filter(|other| !std::ptr::eq(*other, scan)).collect();
-        let mut sequences = scan.tip.sequence + 1..=durable;
+        let mut sequences = from..=durable;
         !sequences.all(|sequence| {
             let holds = |other: &&&Scan| {
                 let found = other.tail.binary_search_by_key(&sequence, |frame| frame.sequence);
@@ -462,12 +462,8 @@ pub(crate) fn purge_spent(reading: &Reading, locations: usize) -> Result<(), Ind
 }
 
 pub(crate) fn wipe(path: &Path) -> Result<(), OpenError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(OpenError::io("remove the old index", &path.display().to_string(), error))
-        }
-        _ => Ok(()),
-    }
+    index::wipe(path)
+        .map_err(|error| OpenError::io("remove the old index", &path.display().to_string(), error))
 }
 
 pub(crate) fn index_failed(path: &Path, error: &IndexError) -> OpenError {

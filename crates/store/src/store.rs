@@ -31,8 +31,11 @@ const QUEUE: usize = 1_024;
 /// KiB of requests that may wait for the committer.
 const QUEUE_KIB: u32 = 64 << 10;
 /// The floor of free space unless one is given: this share of the disk, and at most so much.
-const FLOOR_SHARE: u64 = 64;
+const FLOOR_SHARE: u64 = 32;
 const FLOOR_MAX: u64 = 1 << 30;
+/// Packs are closed before they would take more than this share of the disk: only closed packs can be compacted.
+const PACK_SHARE: u64 = 16;
+const PACK_MIN: u64 = 1 << 20;
 
 /// Bounds that the operator may choose.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,7 @@ pub struct OpenOptions {
     pub(crate) index: Option<PathBuf>,
     floor: Option<u64>,
     is_synced: bool,
-    pack_max: u64,
+    pack_max: Option<u64>,
     chunking: Chunking,
     compaction: Compaction,
 }
@@ -62,7 +65,7 @@ impl OpenOptions {
             index: None,
             floor: None,
             is_synced: true,
-            pack_max: PACK_MAX,
+            pack_max: None,
             chunking: Chunking::default(),
             compaction: Compaction::default(),
         }
@@ -115,10 +118,10 @@ impl OpenOptions {
         self
     }
 
-    /// Closes packs at this size instead of 128 MiB; for tests.
+    /// Closes packs at this size, instead of 128 MiB or a sixteenth of a small disk.
     #[must_use]
     pub const fn pack_max(mut self, bytes: u64) -> Self {
-        self.pack_max = bytes;
+        self.pack_max = Some(bytes);
         self
     }
 
@@ -175,7 +178,7 @@ impl Store {
             None => temporary_path()?,
         };
         let recovered =
-            recover(options.locations.clone(), parameters.clone(), &index, is_temporary, options.pack_max)?;
+            recover(options.locations.clone(), parameters.clone(), &index, is_temporary, pack_max(&options))?;
         let Recovered { reading, logs, mark, mut opening } = recovered;
         opening.is_new = is_new;
         let limits = Limits { floor: floor(&options), is_synced: options.is_synced };
@@ -192,7 +195,7 @@ impl Store {
         let store_id = parameters[0].store_id;
         let compactor = Compactor::new(reading.clone(), status.clone(), requests.clone(), store_id);
         let compactor = Arc::new(Mutex::new(compactor));
-        let background = Background::start(options.compaction, compactor.clone())
+        let background = Background::start(options.compaction, limits.floor, compactor.clone())
             .map_err(|error| OpenError::io("start a thread", "this process", error))?;
         let inner = Inner {
             requests,
@@ -485,6 +488,12 @@ fn random_id() -> Result<[u8; 16], OpenError> {
 pub(crate) fn temporary_path() -> Result<PathBuf, OpenError> {
     let id: String = random_id()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(std::env::temp_dir().join(format!("jsfs-index-{id}")))
+}
+
+fn pack_max(options: &OpenOptions) -> u64 {
+    let total = |backend: &Arc<dyn Backend>| backend.space().map_or(u64::MAX, |space| space.total);
+    let smallest = options.locations.iter().map(total).min().unwrap_or(u64::MAX);
+    options.pack_max.unwrap_or_else(|| (smallest / PACK_SHARE).clamp(PACK_MIN, PACK_MAX))
 }
 
 fn floor(options: &OpenOptions) -> u64 {

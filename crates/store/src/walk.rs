@@ -15,6 +15,8 @@ const WINDOW: usize = 1 << 20;
 /// The same where payloads are skipped.
 const SMALL_WINDOW: usize = 64 << 10;
 
+const ZEROS: [u8; 4_096] = [0; 4_096];
+
 /// What comes next in a pack.
 pub(crate) enum Step {
     Frame(Box<Frame>),
@@ -165,8 +167,12 @@ impl Walk {
             if window.is_empty() {
                 break;
             }
-            if let Some(position) = window.iter().position(|byte| *byte != 0) {
-                return Ok(Some(at + position as u64));
+            // Whole runs at once: what was allocated ahead is up to 16 MiB.
+            let is_not_zero = |run: &&[u8]| **run != ZEROS[..run.len()];
+            if let Some(run) = window.chunks(ZEROS.len()).position(|run| is_not_zero(&run)) {
+                let run = run * ZEROS.len();
+                let position = window[run..].iter().position(|byte| *byte != 0).unwrap_or(0);
+                return Ok(Some(at + (run + position) as u64));
             }
             at += window.len() as u64;
         }

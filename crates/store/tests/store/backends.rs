@@ -11,7 +11,6 @@ fn each(test: impl Fn(Arc<dyn Backend>)) {
         Arc::new(Faulty::new(1 << 30)),
     ];
     for backend in all {
-        println!("{backend:?}");
         test(backend);
     }
 }

@@ -60,7 +60,10 @@ pub(crate) fn steps(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec
 }
 
 /// What an entry should be: its value and the blocks that can be reached from it.
-type Model = BTreeMap<Vec<u8>, (Bytes, Vec<BlockId>)>;
+type Content = (Bytes, Vec<BlockId>);
+type Model = BTreeMap<Vec<u8>, Content>;
+/// What a commit makes of keys.
+type Changes = Vec<(Vec<u8>, Option<Content>)>;
 
 pub(crate) struct Driver {
     pub(crate) store: Option<Store>,
@@ -69,7 +72,7 @@ pub(crate) struct Driver {
     pack_max: u64,
     pub(crate) model: Model,
     /// What a commit would have made of entries whose answer never came.
-    doubt: HashMap<Vec<u8>, Option<(Bytes, Vec<BlockId>)>>,
+    doubt: HashMap<Vec<u8>, Option<Content>>,
     known: HashMap<BlockId, NewBlock>,
     ahead: Vec<(BlockId, Pin)>,
     counter: u64,
@@ -232,11 +235,7 @@ impl Driver {
         outcome
     }
 
-    fn commit(
-        &mut self,
-        commit: Commit,
-        changes: Vec<(Vec<u8>, Option<(Bytes, Vec<BlockId>)>)>,
-    ) -> Result<(), Off> {
+    fn commit(&mut self, commit: Commit, changes: Changes) -> Result<(), Off> {
         match run(self.store().commit(commit)) {
             Ok(_) => {
                 self.apply(changes);
@@ -249,7 +248,7 @@ impl Driver {
         }
     }
 
-    fn apply(&mut self, changes: Vec<(Vec<u8>, Option<(Bytes, Vec<BlockId>)>)>) {
+    fn apply(&mut self, changes: Changes) {
         for (key, new) in changes {
             match new {
                 Some(new) => drop(self.model.insert(key, new)),

@@ -4,6 +4,9 @@
 
 mod backends;
 mod basics;
+mod compaction;
+mod damage;
 mod driver;
+mod faults;
 mod model;
 mod support;

@@ -21,7 +21,7 @@ proptest! {
     #[test]
     fn random_operations_do_what_a_map_does(steps in steps(1..60)) {
         let index = fast_dir();
-        let mut driver = Driver::new(vec![Arc::new(Memory::new(1 << 30))], &index.path().join("index"));
+        let mut driver = Driver::new(vec![Arc::new(Memory::new(1 << 26))], &index.path().join("index"));
         for step in &steps {
             assert!(driver.step(step).is_ok());
             if matches!(step, Step::Compact | Step::LoseIndex) {
@@ -35,7 +35,7 @@ proptest! {
     #[test]
     fn random_operations_on_three_disks_do_what_a_map_does(steps in steps(1..40)) {
         let index = fast_dir();
-        let disk = || -> Arc<dyn Backend> { Arc::new(Memory::new(1 << 30)) };
+        let disk = || -> Arc<dyn Backend> { Arc::new(Memory::new(1 << 26)) };
         let mut driver = Driver::new(vec![disk(), disk(), disk()], &index.path().join("index"));
         for step in &steps {
             assert!(driver.step(step).is_ok());
@@ -53,9 +53,9 @@ fn losses() -> impl Strategy<Value = Loss> {
 fn survive(disks: usize, steps: &[Step], cuts: [(u64, Loss, u64); 2], loses_index: bool) {
     let index = fast_dir();
     let index_path = index.path().join("index");
-    let first = Faulty::new(1 << 30);
+    let first = Faulty::new(1 << 26);
     let mut machine: Vec<Faulty> = vec![first.clone()];
-    machine.extend((1..disks).map(|_| Faulty::new(1 << 30).beside(&first)));
+    machine.extend((1..disks).map(|_| Faulty::new(1 << 26).beside(&first)));
     let shared = |machine: &[Faulty]| -> Vec<Arc<dyn Backend>> {
         machine.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Backend>).collect()
     };
