@@ -9,9 +9,10 @@ use crate::{
     committer::{Carry, CarryBlock, Request, Status},
     error::WriteError,
     frame::{Operation, PACK_HEADER},
+    id::BlockId,
     index::IndexError,
     read::Reading,
-    rows::PackRow,
+    rows::{PackRow, Place},
     sync::hold,
     walk::{Depth, Frame, Step, Walk},
 };
@@ -196,7 +197,9 @@ impl Compactor {
     /// Compacts every pack whose dead share is above `dead_share`, worst first.
     pub(crate) fn run(&mut self, dead_share: f64, bytes_per_second: u64) -> Result<Compacted, CompactError> {
         let mut done = Compacted::default();
-        while let Some((location, number, row)) = self.worst(dead_share)? {
+        // Only packs that are closed now: those that this run fills are for the next.
+        let active = hold(&self.status.active).clone();
+        while let Some((location, number, row)) = self.worst(dead_share, &active)? {
             match self.compact(location, number, row, bytes_per_second, &mut done)? {
                 true => {
                     done.packs += 1;
@@ -211,9 +214,8 @@ impl Compactor {
         Ok(done)
     }
 
-    /// The pack that is most worth compacting.
-    fn worst(&self, dead_share: f64) -> Result<Option<(u8, u64, PackRow)>, CompactError> {
-        let active = hold(&self.status.active).clone();
+    /// The pack that is most worth compacting, of those older than `active`.
+    fn worst(&self, dead_share: f64, active: &[u64]) -> Result<Option<(u8, u64, PackRow)>, CompactError> {
         let mut pinned: HashMap<(u8, u64), u64> = HashMap::new();
         for id in self.reading.pins.all() {
             if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0)
@@ -294,7 +296,7 @@ impl Compactor {
     fn take(&self, location: u8, number: u64, frame: &Frame, part: &mut Part) -> Result<u64, CompactError> {
         let mut written = 0;
         for (head, from, bytes) in frame.blocks(location, number) {
-            let is_redundant = self.has_other_copy(&head.id, location, number)?;
+            let is_redundant = self.has_other_copy(&head.id, &from)?;
             part.bytes += from.weight();
             part.blocks.push(CarryBlock { head: head.clone(), from, bytes, is_redundant });
             if part.bytes >= PART_BYTES {
@@ -314,10 +316,9 @@ impl Compactor {
     }
 
     /// Whether the block lies elsewhere too, whole.
-    fn has_other_copy(&self, id: &crate::BlockId, location: u8, number: u64) -> Result<bool, CompactError> {
+    fn has_other_copy(&self, id: &BlockId, from: &Place) -> Result<bool, CompactError> {
         let row = self.reading.row(id)?.unwrap_or_default();
-        let is_other = |place: &&crate::rows::Place| (place.location, place.pack) != (location, number);
-        let others: Vec<_> = row.places.iter().filter(is_other).copied().collect();
+        let others: Vec<Place> = row.places.iter().filter(|place| *place != from).copied().collect();
         Ok(!others.is_empty() && self.reading.block_at(id, &others).is_ok())
     }
 

@@ -296,7 +296,8 @@ impl<'c, 'v> Decide<'c, 'v> {
             }
             let pins = &self.committer.reading.pins;
             let is_needed = row.references > 0 || !pins.condemn(block.head.id);
-            if is_needed && !block.is_redundant {
+            // Of two copies in the part one is left behind first, and then the other is the only one.
+            if is_needed && !(block.is_redundant && row.places.len() > 1) {
                 origins.push((block.head.clone(), block.from));
                 pairs.push((block.head, block.bytes));
             } else {

@@ -206,3 +206,25 @@ fn a_damaged_pack_stays_where_it_is() {
     disk.flip_bit(1, at, 0);
     assert_eq!(store.block(&kept.id).unwrap(), kept.bytes);
 }
+
+#[test]
+fn of_two_copies_of_a_block_compaction_keeps_one() {
+    let disk: Arc<dyn Backend> = Arc::new(Memory::new(1 << 30));
+    let index = fast_dir();
+    let block = sample_block(1, 50_000);
+    for key in ["a", "b", "c"] {
+        // A store that has not verified the block since it was opened stores it again.
+        let store = Store::open(options(&disk, index.path())).unwrap();
+        commit_with(&store, vec![put(key, "1", &[block.id])], vec![block.clone()]).unwrap();
+    }
+    let store = Store::open(options(&disk, index.path())).unwrap();
+    assert!(used(&store) > 150_000);
+    run(store.settle()).unwrap();
+    assert_eq!(store.compact(0.5).unwrap().packs, 1);
+    assert!(used(&store) < 60_000, "{}", used(&store));
+    run(store.settle()).unwrap();
+    assert_eq!(store.compact(0.05).unwrap().packs, 0, "nothing is left to gain");
+    assert_eq!(store.block(&block.id).unwrap(), block.bytes);
+    store.close().unwrap();
+    assert!(check(&options(&disk, index.path())).unwrap().is_clean());
+}
