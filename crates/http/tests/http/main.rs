@@ -12,4 +12,5 @@ mod openapi;
 mod problems;
 mod raw;
 mod reading;
+mod stranger;
 mod verbs;
