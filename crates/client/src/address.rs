@@ -40,7 +40,7 @@ pub enum AddressError {
     #[error("{0:?} contains a control character; no address can have one")]
     Control(String),
     /// Percent-escapes in a URL that do not give UTF-8.
-    #[error("{0:?} has percent-escapes that are not UTF-8; correct the URL")]
+    #[error("{0:?} has percent-escapes that do not decode to UTF-8; write %25 for a percent sign")]
     NotUtf8(String),
     /// Longer than 4,096 bytes.
     #[error("the address is {0} bytes long; at most 4096 are possible: shorten it")]
@@ -132,7 +132,10 @@ impl Address {
         {
             return Err(AddressError::BadSegment { segment: segment.to_owned(), address: whole });
         }
-        if body.split('/').next() == Some(".jsfs") {
+        // A namespace jsfs can be reached by its host only: /.jsfs/ means the node under every host.
+        if namespace == "jsfs"
+            || body.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(".jsfs"))
+        {
             return Err(AddressError::Reserved(whole));
         }
         Ok(Address { namespace, path: format!("/{path}") })
@@ -150,7 +153,6 @@ impl Address {
         let (namespace, path) = rest.split_once('/').unwrap_or((rest, ""));
         match namespace {
             "" => Err(AddressError::NoNamespace(text.to_owned())),
-            "jsfs" if text.starts_with("/.") => Err(AddressError::Reserved(text.to_owned())),
             _ => Address::new(namespace, &format!("/{path}")),
         }
     }
@@ -237,23 +239,19 @@ fn namespace_of_host(host: &str) -> Result<String, AddressError> {
     let Some(domain) = url.domain() else { return Ok("localhost".to_owned()) };
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     let name = domain.strip_suffix(".localhost").unwrap_or(domain);
-    if name.is_empty() || name.split('.').any(str::is_empty) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.split('.').any(str::is_empty) || !name.chars().all(allowed) {
         return Err(bad());
     }
     Ok(reversed(name))
 }
 
-/// A namespace in its one form: lower case, IDNA; it must be the name of a host and no IP address.
+/// A namespace in its one form: that of the host name which it is, read backwards.
 fn normal_namespace(namespace: &str) -> Result<String, AddressError> {
-    let bad = || AddressError::BadHost(namespace.to_owned());
-    if namespace.is_empty()
-        || namespace.contains(['/', '@', '?', '#', '\\', ':'])
-        || namespace.split('.').any(str::is_empty)
-    {
-        return Err(bad());
+    if namespace.split('.').any(str::is_empty) {
+        return Err(AddressError::BadHost(namespace.to_owned()));
     }
-    let url = Url::parse(&format!("http://{}/", reversed(namespace))).map_err(|_| bad())?;
-    url.domain().map(reversed).ok_or_else(bad)
+    namespace_of_host(&reversed(namespace))
 }
 
 fn from_url(text: &str) -> Result<Reference, AddressError> {
@@ -265,12 +263,19 @@ fn from_url(text: &str) -> Result<Reference, AddressError> {
     };
     let bad = |reason| AddressError::BadUrl { url: shown.clone(), reason };
     let url = Url::parse(text).map_err(|_| bad("it does not parse; write http://HOST/PATH"))?;
+    if text.split_once("://").is_some_and(|(_, rest)| rest.starts_with(['/', '\\'])) {
+        return Err(bad("it names no host; write http://HOST/PATH"));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("credentials do not belong into a URL; use --key or --token"));
     }
     let host = url.host_str().unwrap_or_default();
-    let path =
-        percent_decode_str(url.path()).decode_utf8().map_err(|_| AddressError::NotUtf8(shown.clone()))?;
+    let escapes = url.path().split('%').skip(1);
+    let decodes = |escape: &str| escape.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    let path = percent_decode_str(url.path()).decode_utf8().ok().filter(|_| escapes.into_iter().all(decodes));
+    let path = path.ok_or_else(|| AddressError::NotUtf8(shown.clone()))?;
+    // Doubled slashes are one in a URL, as the node reads them.
+    let path = merged_slashes(&path);
     let address = match path.strip_prefix("/.") {
         Some(rest) => Address::from_absolute(&path, rest)?,
         None if host.starts_with('[') => Address::new("localhost", &path)?,
@@ -291,6 +296,11 @@ fn from_url(text: &str) -> Result<Reference, AddressError> {
         reference.local_port = url.port_or_known_default();
     }
     Ok(reference)
+}
+
+fn merged_slashes(path: &str) -> String {
+    let mut before = '\0';
+    path.chars().filter(|c| std::mem::replace(&mut before, *c) != '/' || *c != '/').collect()
 }
 
 #[cfg(test)]
