@@ -26,6 +26,7 @@ const NAMES_FOREIGN: &[&str] = &[
     "http_body_util",
     "http-body-util",
     "io-util",
+    "tracing_subscriber::util",
     "test-util",
     "tokio_util",
     "tokio-util",
