@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 /// Room for the index, a few packs' worth of data, and the tests' ballast.
-const DISK_MIB: usize = 192;
+const DISK_MIB: usize = 128;
 const OBJECT_BYTES: usize = 4 * MIB;
 /// Longest wait for space to come back after a delete.
 const RECOVERY: Duration = Duration::from_secs(60);
