@@ -46,7 +46,7 @@ impl Drop for Held {
 
 enum Content {
     Full(Bytes),
-    Pieces { pieces: Pieces, left: u64 },
+    Pieces { pieces: Pieces, left: Option<u64> },
 }
 
 impl Body {
@@ -64,14 +64,19 @@ impl Body {
 
     /// `length` bytes that come piece by piece.
     pub(crate) fn pieces(pieces: Pieces, length: u64) -> Self {
-        Self { content: Content::Pieces { pieces, left: length }, held: None }
+        Self { content: Content::Pieces { pieces, left: Some(length) }, held: None }
     }
 
-    /// The length in bytes.
+    /// Pieces that end where they end.
+    pub(crate) fn of_unknown_length(pieces: Pieces) -> Self {
+        Self { content: Content::Pieces { pieces, left: None }, held: None }
+    }
+
+    /// The length in bytes, where it is known beforehand.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub fn length(&self) -> Option<u64> {
         match &self.content {
-            Content::Full(bytes) => bytes.len() as u64,
+            Content::Full(bytes) => Some(bytes.len() as u64),
             Content::Pieces { left, .. } => *left,
         }
     }
@@ -94,25 +99,27 @@ impl HttpBody for Body {
         match &mut self.content {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Pieces { left: 0, .. } => Poll::Ready(None),
-            Content::Pieces { pieces, left } => match ready!(pieces.as_mut().poll_next(cx)) {
-                Some(Ok(bytes)) if bytes.len() as u64 <= *left => {
+            Content::Pieces { left: Some(0), .. } => Poll::Ready(None),
+            Content::Pieces { pieces, left } => match (ready!(pieces.as_mut().poll_next(cx)), left) {
+                (Some(Ok(bytes)), None) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                (Some(Ok(bytes)), Some(left)) if bytes.len() as u64 <= *left => {
                     *left -= bytes.len() as u64;
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }
-                Some(Ok(_)) => broken("more bytes than announced"),
-                Some(Err(error)) => broken(&error.0),
-                None => broken("fewer bytes than announced"),
+                (Some(Ok(_)), Some(_)) => broken("more bytes than announced"),
+                (Some(Err(error)), _) => broken(&error.0),
+                (None, None) => Poll::Ready(None),
+                (None, Some(_)) => broken("fewer bytes than announced"),
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length() == 0
+        self.length() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length())
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

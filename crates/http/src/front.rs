@@ -14,7 +14,7 @@ use crate::limits::{BadLimit, Limits};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, Target};
 use crate::server::{Counters, Load, Server};
-use crate::{delete, get, node_interface, options, patch, put};
+use crate::{coding, delete, get, node_interface, options, patch, put};
 
 /// What every request needs.
 pub(crate) struct Front {
@@ -63,6 +63,7 @@ async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
         Err(problem) => Err(problem),
     };
     let response = answered.unwrap_or_else(|problem| problem.response());
+    let response = coding::apply(&parts.headers, response, front.counters.encoders());
     tracing::debug!(method = %parts.method, path = parts.uri.path(), status = response.status().as_u16());
     response
 }

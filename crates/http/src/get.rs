@@ -60,9 +60,10 @@ pub(crate) async fn get(
 /// The answer for an object that the caller may read.
 async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
     let validators = metadata::validators(&object.metadata);
-    match Conditions::parse(asked.headers)?.for_read(&validators) {
+    let conditions = Conditions::parse(asked.headers)?;
+    match conditions.for_read(&validators) {
         Verdict::Proceed => {}
-        Verdict::NotModified => return Ok(not_modified(&object)),
+        Verdict::NotModified => return Ok(not_modified(&object, conditions.tag_held(&validators))),
         Verdict::Failed => {
             let detail =
                 format!("{} is not what the condition of the request names", object.metadata.address);
@@ -83,10 +84,12 @@ async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, 
     Ok(response)
 }
 
-fn not_modified(object: &Object) -> Response<Body> {
+fn not_modified(object: &Object, tag_held: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response.headers_mut().insert(ETAG, metadata::etag(&object.metadata));
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{tag_held}\"")) {
+        response.headers_mut().insert(ETAG, tag);
+    }
     headers::caching(response.headers_mut(), object.metadata.private);
     response
 }

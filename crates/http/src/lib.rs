@@ -4,6 +4,7 @@
 //! every refusal comes back as a [`problem::Problem`] and is rendered in one place.
 
 pub mod body;
+pub mod coding;
 pub mod conditional;
 pub mod headers;
 pub mod limits;

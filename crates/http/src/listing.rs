@@ -93,7 +93,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     html > json || (html > 0.0 && html == json && html_specificity > json_specificity)
 }
 
-fn split_quality(range: &str) -> (&str, f32) {
+/// One element of an `Accept…` list and its weight (RFC 9110 §12.4.2).
+pub(crate) fn split_quality(range: &str) -> (&str, f32) {
     let mut parts = range.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let q = parts

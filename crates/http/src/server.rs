@@ -51,6 +51,7 @@ pub(crate) struct Counters {
     connections: Arc<Connections>,
     requests: Arc<Gate>,
     uploads: Arc<Gate>,
+    encoders: Arc<Gate>,
 }
 
 impl Counters {
@@ -61,12 +62,18 @@ impl Counters {
             connections: Arc::default(),
             requests: Arc::default(),
             uploads: Arc::default(),
+            encoders: Arc::default(),
         })
     }
 
     pub(crate) fn limits(&self) -> Arc<Limits> {
         // The lock is held for a copy only: a panic cannot leave it half done.
         Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Content codings at work.
+    pub(crate) fn encoders(&self) -> &Arc<Gate> {
+        &self.encoders
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -317,8 +324,7 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
 /// The answer to HEAD is the one to GET without its body (RFC 9110 §9.3.2).
 fn strip(response: &mut Response<Body>) {
     let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !bodiless {
-        let length = response.body().length();
+    if !bodiless && let Some(length) = response.body().length() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     *response.body_mut() = Body::empty();

@@ -1,5 +1,7 @@
 //! What a browser needs, and what it must be kept from.
 
+use std::io::Read;
+
 use crate::node::Node;
 use jsfs_testkit::http::Request;
 
@@ -108,4 +110,90 @@ fn a_listing_can_be_walked_with_a_token_in_its_links() {
     let keyed = node
         .ask(&Request::new("GET", &format!("/walk/?access_key={}", node.key)).header("Accept", "text/html"));
     assert!(!keyed.text().contains("access_key"), "{}", keyed.text());
+}
+
+fn decoded(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut decoder: Box<dyn Read> = match coding {
+        "zstd" => Box::new(zstd::Decoder::new(bytes).unwrap()),
+        "br" => Box::new(brotli::Decompressor::new(bytes, 4096)),
+        "gzip" => Box::new(flate2::read::GzDecoder::new(bytes)),
+        other => panic!("{other}"),
+    };
+    let mut plain = Vec::new();
+    decoder.read_to_end(&mut plain).unwrap();
+    plain
+}
+
+#[test]
+fn text_is_sent_coded_to_who_asks_and_is_another_representation() {
+    let node = Node::start();
+    let text: String = (0..60_000).map(|line| format!("line {line}\n")).collect();
+    node.put("/c.txt", text.as_bytes());
+    let plain = node.get("/c.txt");
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("Accept-Encoding")));
+    let etag = plain.header("etag").unwrap();
+    for coding in ["zstd", "br", "gzip"] {
+        let ask = |method| Request::new(method, "/c.txt").header("Accept-Encoding", coding);
+        let coded = node.ask(&ask("GET"));
+        assert_eq!(
+            (coded.status, coded.header("content-encoding"), coded.header("vary")),
+            (200, Some(coding), Some("Accept-Encoding"))
+        );
+        assert!(coded.body.len() < text.len() / 3, "{coding}: {}", coded.body.len());
+        assert!(decoded(coding, &coded.body) == text.as_bytes(), "{coding}");
+        for gone in ["content-length", "repr-digest", "accept-ranges"] {
+            assert_eq!(coded.header(gone), None, "{gone}");
+        }
+        let own = coded.header("etag").unwrap();
+        assert_eq!(own, format!("{}-{coding}\"", etag.trim_end_matches('"')));
+        let again = node.ask(&ask("GET").header("If-None-Match", own));
+        assert_eq!((again.status, again.header("etag")), (304, Some(own)));
+        let head = node.ask(&ask("HEAD"));
+        let names = |answer: &jsfs_testkit::http::Answer| {
+            let mut headers = answer.headers.clone();
+            headers.retain(|(name, _)| !["date", "transfer-encoding"].contains(&name.as_str()));
+            headers.sort();
+            headers
+        };
+        assert_eq!(names(&head), names(&coded));
+        // Ranges are of the bytes themselves, and a part of coded ones does not go with them.
+        let part = node.ask(&ask("GET").header("Range", "bytes=0-3"));
+        assert_eq!((part.status, part.text().as_str(), part.header("content-encoding")), (206, "line", None));
+        let mixed = ask("GET").header("Range", "bytes=0-3").header("If-Range", own);
+        assert_eq!(node.ask(&mixed).status, 200);
+    }
+    // Who read it coded can still say which version is meant.
+    let coded = node.ask(&Request::new("GET", "/c.txt").header("Accept-Encoding", "gzip"));
+    let replaced = node.own("PUT", "/c.txt").header("If-Match", coded.header("etag").unwrap()).body(b"new");
+    assert_eq!(node.ask(&replaced).status, 200);
+}
+
+#[test]
+fn what_does_not_gain_is_sent_as_it_is() {
+    let node = Node::start();
+    node.put("/small.txt", b"short");
+    node.put("/picture.png", &[0; 10_000]);
+    node.put("/large.txt", &[b'x'; 10_000]);
+    let ask = |target, coding| node.ask(&Request::new("GET", target).header("Accept-Encoding", coding));
+    for (target, coding) in [
+        ("/small.txt", "gzip"),
+        ("/picture.png", "gzip"),
+        ("/large.txt", "identity"),
+        ("/large.txt", "gzip;q=0"),
+        ("/large.txt", "made-up"),
+        ("/absent", "gzip"),
+    ] {
+        let answer = ask(target, coding);
+        assert_eq!(answer.header("content-encoding"), None, "{target} {coding}");
+        assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    }
+    assert_eq!(ask("/picture.png", "gzip").header("vary"), None);
+    // A listing gains as well.
+    for at in 0..40 {
+        node.put(&format!("/many/{at}"), b"x");
+    }
+    let listing = ask("/many/?limit=100", "br");
+    assert_eq!(listing.header("content-encoding"), Some("br"));
+    let json: serde_json::Value = serde_json::from_slice(&decoded("br", &listing.body)).unwrap();
+    assert_eq!(json["entries"].as_array().unwrap().len(), 40);
 }
