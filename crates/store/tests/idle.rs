@@ -1,4 +1,5 @@
 //! A store that has nothing to do does nothing. Alone in its process, so that the threads counted are its own.
+#![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
 use jsfs_store::{Commit, Op, OpenOptions, Store, Table};
 use std::time::Duration;
