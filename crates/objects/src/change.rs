@@ -7,13 +7,13 @@ use crate::{
     delete::present,
     error::WriteError,
     event::{Event, EventKind},
-    grant::{Grant, Manage, Write},
+    grant::{Grant, Held, Manage, Write},
     handover::Handover,
     key::Keys,
     metadata::Metadata,
     read::{self, Opened},
-    record::Kind,
-    tables,
+    record::{Delegation, Kind, PlaceRoot},
+    tables::{self, Stored},
     write::{Precondition, WriteOptions, check_content_type},
 };
 use jsfs_store::Op;
@@ -28,6 +28,17 @@ pub struct PropertyChange {
     pub private: Option<bool>,
     /// Whether it is a program.
     pub executable: Option<bool>,
+}
+
+/// A new record for the bytes of the newest version.
+struct Revision<'a> {
+    before: &'a Stored,
+    opened: &'a Opened,
+    author: &'a Author,
+    place: Option<Vec<PlaceRoot>>,
+    delegation: Option<Delegation>,
+    /// What the change log says of it.
+    kind: EventKind,
 }
 
 impl Objects {
@@ -57,16 +68,15 @@ impl Objects {
             opened.content.content_type = change.content_type.clone().unwrap_or(opened.content.content_type);
             opened.content.executable = change.executable.unwrap_or(opened.content.executable);
             let mut commit = Change::new();
-            let place = before.record.place.clone();
-            self.revise(
-                &mut commit,
-                &held,
+            let revision = Revision {
                 before,
-                &opened,
-                &author,
-                place,
-                before.record.delegation.clone(),
-            )?;
+                opened: &opened,
+                author: &author,
+                place: before.record.place.clone(),
+                delegation: before.record.delegation.clone(),
+                kind: EventKind::Updated,
+            };
+            self.revise(&mut commit, &held, revision)?;
             if commit.commit(self).await?.is_some() {
                 return Ok(opened.metadata());
             }
@@ -75,17 +85,8 @@ impl Objects {
     }
 
     /// Replaces the record of the newest version by one that says something else of the same bytes.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the new record")]
-    pub(crate) fn revise(
-        &self,
-        commit: &mut Change,
-        held: &crate::grant::Held,
-        before: &tables::Stored,
-        opened: &Opened,
-        author: &Author,
-        place: Option<Vec<crate::record::PlaceRoot>>,
-        delegation: Option<crate::record::Delegation>,
-    ) -> Result<(), WriteError> {
+    fn revise(&self, commit: &mut Change, held: &Held, revision: Revision<'_>) -> Result<(), WriteError> {
+        let Revision { before, opened, author, place, delegation, kind } = revision;
         let address = &held.address;
         let envelope = author.sign(
             self,
@@ -116,8 +117,8 @@ impl Objects {
             references: before.references.clone(),
         });
         let (version, time_ms) = (before.record.version, self.clock().now_ms());
-        let (kind, public) = (EventKind::Updated, !opened.private);
-        commit.log(&Event { kind, address: address.clone(), from: None, version, time_ms, public });
+        let public = !opened.private;
+        commit.log(&Event { kind, address: address.clone(), from: None, version, time_ms, public, was_public: public });
         Ok(())
     }
 
@@ -167,9 +168,16 @@ pub(crate) async fn hand_over_object(
         let handover = Handover::prepare(objects, &held, Arc::clone(&keys))?;
         let author = handover.author();
         opened.owner = author.owner;
-        let (place, delegation) = (Some(handover.roots()), handover.delegation(objects, opened.private));
+        let revision = Revision {
+            before,
+            opened: &opened,
+            author: &author,
+            place: Some(handover.roots()),
+            delegation: handover.delegation(objects, opened.private),
+            kind: EventKind::Access,
+        };
         let mut commit = Change::new();
-        objects.revise(&mut commit, &held, before, &opened, &author, place, delegation)?;
+        objects.revise(&mut commit, &held, revision)?;
         if commit.commit(objects).await?.is_some() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use crate::{
     tree,
 };
 use jsfs_store::{BlockId, Commit, CommitError, Expect, NewBlock, Op, block};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// How often a change is tried again when others change the same address.
 pub(crate) const ATTEMPTS: usize = 16;
@@ -22,6 +22,10 @@ pub(crate) struct Change {
     expected: HashSet<(u8, Vec<u8>)>,
     sums: BTreeMap<(u8, Address), i64>,
     quotas: Vec<(Address, u64)>,
+    /// Namespaces whose log gets a line.
+    logged: BTreeSet<String>,
+    /// Whether it can change who may do what.
+    concerns_authority: bool,
 }
 
 /// The version that becomes the newest.
@@ -37,7 +41,14 @@ pub(crate) struct Newest<'a> {
 impl Change {
     pub(crate) fn new() -> Self {
         let commit = Commit { expect: Vec::new(), ops: Vec::new(), blocks: Vec::new(), pins: Vec::new() };
-        Change { commit, expected: HashSet::new(), sums: BTreeMap::new(), quotas: Vec::new() }
+        Change {
+            commit,
+            expected: HashSet::new(),
+            sums: BTreeMap::new(),
+            quotas: Vec::new(),
+            logged: BTreeSet::new(),
+            concerns_authority: false,
+        }
     }
 
     /// Nothing above the address may be handed over, given a policy or a quota meanwhile: what is committed rests on all of it.
@@ -148,8 +159,15 @@ impl Change {
 
     /// Notes a change in the namespace's log.
     pub(crate) fn log(&mut self, event: &Event) {
+        self.concerns_authority |= event.kind == EventKind::Access;
+        self.logged.insert(event.address.namespace().to_owned());
         let prefix = tables::event_prefix(event.address.namespace());
         self.commit.ops.push(Op::Append { table: tables::EVENT, prefix, value: event.encode().into() });
+    }
+
+    /// Notes that it names an owner: what is known of who may do what counts as old from then on.
+    pub(crate) fn names_owner(&mut self) {
+        self.concerns_authority = true;
     }
 
     /// How many operations it has so far.
@@ -167,7 +185,10 @@ impl Change {
         }
         match objects.store().commit(self.commit).await {
             Ok(committed) => {
-                objects.announce(committed.sequence);
+                if self.concerns_authority {
+                    objects.authority_changed();
+                }
+                self.logged.iter().for_each(|namespace| objects.announce(namespace));
                 Ok(Some(committed.sequence))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),
@@ -241,5 +262,6 @@ pub(crate) fn event_of(
 ) -> Event {
     let existed = before.is_some_and(|stored| stored.record.kind == Kind::Object);
     let kind = if existed { EventKind::Updated } else { EventKind::Created };
-    Event { kind, address: address.clone(), from: None, version, time_ms, public }
+    let was_public = before.is_some_and(Stored::is_public);
+    Event { kind, address: address.clone(), from: None, version, time_ms, public, was_public }
 }

@@ -175,7 +175,8 @@ impl Objects {
         };
         let from = moved.then(|| source.address.clone());
         let (address, time_ms, public) = (target.address.clone(), content.modified_ms, !opened.private);
-        change.log(&Event { kind, address, from, version, time_ms, public });
+        let was_public = before.is_some_and(Stored::is_public);
+        change.log(&Event { kind, address, from, version, time_ms, public, was_public });
         let metadata = read::metadata(&target.address, version, opened.private, author.owner, &content);
         Ok((before.is_none(), metadata))
     }

@@ -40,8 +40,10 @@ pub struct Event {
     pub version: u64,
     /// When, ms since 1970.
     pub time_ms: u64,
-    /// Whether everyone may know of it: what came to be, or what went, was public.
+    /// Whether everyone may know of it: what came to be, or what was deleted, was public.
     pub public: bool,
+    /// Whether what was there before was public: who can read it no more must hear that it went.
+    pub was_public: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -59,6 +61,9 @@ struct Line {
     time_ms: u64,
     #[n(6)]
     public: bool,
+    #[n(7)]
+    #[cbor(default)]
+    was_public: bool,
 }
 
 impl Event {
@@ -70,6 +75,7 @@ impl Event {
             version: self.version,
             time_ms: self.time_ms,
             public: self.public,
+            was_public: self.was_public,
         };
         let mut bytes = Vec::new();
         // Writing to a vector cannot fail.
@@ -89,6 +95,7 @@ impl Event {
             version: line.version,
             time_ms: line.time_ms,
             public: line.public,
+            was_public: line.was_public,
         })
     }
 }

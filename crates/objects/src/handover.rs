@@ -147,6 +147,7 @@ impl Objects {
             version: 0,
             time_ms: self.clock().now_ms(),
             public: false,
+            was_public: false,
         });
         if change.commit(self).await?.is_none() {
             return Err(WriteError::Conflict { address: held.address.clone() });

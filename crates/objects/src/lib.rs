@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
-//! | reading | `read`, `list`, `feed` |
+//! | reading | `read`, `list`, `feed` (following changes; `tail` is what all who follow share) |
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `change`, `delete`, `copy` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
@@ -46,6 +46,7 @@ mod share;
 mod status;
 mod stow;
 mod tables;
+mod tail;
 pub mod token;
 mod tree;
 mod write;
@@ -56,8 +57,8 @@ pub use copy::Moved;
 pub use credentials::Credentials;
 pub use crypto::{WRAPPED_BYTES, Wrapped};
 pub use error::{ReadError, Refusal, StorageError, WriteError};
-pub use event::{Event, EventKind};
-pub use feed::{Cursor, EVENTS_MAX, Feed};
+pub use event::EventKind;
+pub use feed::{Cursor, News, Notice, Properties, Watching};
 pub use grant::{Delete, Execute, Grant, List, Manage, Read, Root, Verb, Watch, Write};
 pub use list::{ListEntry, ListOptions, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
@@ -75,9 +76,13 @@ use key::{Keys, Seed, SigningKey};
 use std::{
     collections::HashSet,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-use tokio::sync::{Semaphore, watch};
+use tail::Tails;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Access keys whose derived keys are remembered, so that a request does not derive them again.
@@ -135,7 +140,8 @@ struct Inner {
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
-    committed: watch::Sender<u64>,
+    tails: Tails,
+    authority: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
     opened_ms: u64,
@@ -150,7 +156,8 @@ impl Objects {
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
-            committed: watch::Sender::new(0),
+            tails: Tails::default(),
+            authority: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             opened_ms: clock.now_ms(),
@@ -177,11 +184,6 @@ impl Objects {
     /// The node's time, ms since 1970.
     pub fn now_ms(&self) -> u64 {
         self.clock().now_ms()
-    }
-
-    /// Follows the store's sequence number: it changes with every accepted change.
-    pub fn follow(&self) -> watch::Receiver<u64> {
-        self.0.committed.subscribe()
     }
 
     pub(crate) fn store(&self) -> &jsfs_store::Store {
@@ -224,8 +226,17 @@ impl Objects {
         self.0.opened_ms
     }
 
-    pub(crate) fn announce(&self, sequence: u64) {
-        self.0.committed.send_modify(|newest| *newest = sequence.max(*newest));
+    pub(crate) fn tails(&self) -> &Tails {
+        &self.0.tails
+    }
+
+    /// Changes with everything that can change who may do what.
+    pub(crate) fn authority_generation(&self) -> u64 {
+        self.0.authority.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn authority_changed(&self) {
+        self.0.authority.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Runs something in the background until it is done or the node stops.

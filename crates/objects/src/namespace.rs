@@ -173,6 +173,7 @@ impl Objects {
             version: 0,
             time_ms,
             public: false,
+            was_public: false,
         });
         match change.commit(self).await? {
             Some(_) => Ok(()),

@@ -169,6 +169,7 @@ impl Objects {
                 version: 0,
                 time_ms,
                 public: false,
+                was_public: false,
             });
             if change.commit(self).await?.is_some() {
                 let chain = Chain::load(self, directory)?;

@@ -261,7 +261,7 @@ impl Objects {
                 let mut old = 0;
                 for item in self.store().scan(tables::EVENT, range).take(STEP) {
                     let (key, entry) = item?;
-                    if crate::Event::decode(&entry.value)?.time_ms >= oldest_ms {
+                    if crate::event::Event::decode(&entry.value)?.time_ms >= oldest_ms {
                         break;
                     }
                     change.op(Op::Delete { table: tables::EVENT, key });

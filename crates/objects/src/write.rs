@@ -241,6 +241,9 @@ impl Finish {
         };
         change.put_current(address, chain, chain.object.as_ref(), newest);
         crate::retention::trim(objects, &mut change, address, chain)?;
+        if matches!(self.ownership, Ownership::Handed(_)) {
+            change.names_owner();
+        }
         change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
         change.carry(blocks.fresh, blocks.pins);
         if change.commit(objects).await?.is_none() {

@@ -1,7 +1,7 @@
 //! Quotas hold, and what retention says is forgotten, no more and no less.
 
 use crate::world::{World, at, noise, private};
-use jsfs_objects::{Cursor, Manage, PolicyChange, Settings, Watch, WriteError};
+use jsfs_objects::{Cursor, Manage, News, PolicyChange, Settings, Watch, WriteError};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -79,6 +79,7 @@ async fn tombstones_and_the_log_end_when_nothing_needs_them() {
     let swept = world.objects.sweep().await.unwrap();
     assert_eq!(swept.tombstones, 1);
     let watch = world.objects.authorize::<Watch>(&world.root(), &at("/localhost/")).await.unwrap();
-    let feed = world.objects.events(&watch, &Cursor::default(), 100).await.unwrap();
-    assert_eq!(feed.events.len(), 1, "only the newest line is left");
+    let mut watching = world.objects.watch(watch, Some(Cursor::default())).await.unwrap();
+    let Some(News::Changes(changes)) = watching.now().unwrap() else { panic!("no changes") };
+    assert_eq!(changes.len(), 1, "only the newest line is left");
 }
