@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::connections::{Doom, Permit, Watch};
+use crate::live;
 use crate::problem::{Kind, Problem};
 
 /// Why an answer broke off. The cause is in the log.
@@ -46,7 +47,12 @@ impl Drop for Held {
 
 enum Content {
     Full(Bytes),
-    Pieces { pieces: Pieces, left: Option<u64> },
+    Pieces {
+        pieces: Pieces,
+        left: Option<u64>,
+    },
+    /// Pieces for as long as the client listens.
+    Lasting(Pieces),
 }
 
 impl Body {
@@ -72,17 +78,31 @@ impl Body {
         Self { content: Content::Pieces { pieces, left: None }, held: None }
     }
 
+    /// Pieces for as long as the client listens: such an answer is not counted among the requests that are being answered.
+    pub(crate) fn lasting(pieces: Pieces) -> Self {
+        Self { content: Content::Lasting(pieces), held: None }
+    }
+
     /// The length in bytes, where it is known beforehand.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         match &self.content {
             Content::Full(bytes) => Some(bytes.len() as u64),
             Content::Pieces { left, .. } => *left,
+            Content::Lasting(_) => None,
         }
     }
 
+    /// Keeps places among the requests until the body was handed over or dropped.
+    pub(crate) fn keeping(self, permits: [Option<Permit>; 2]) -> Self {
+        self.holding(Held { watch: Arc::new(Watch::new()), permits })
+    }
+
     /// Keeps what the request holds until the body was handed over or dropped.
-    pub(crate) fn holding(mut self, held: Held) -> Self {
+    pub(crate) fn holding(mut self, mut held: Held) -> Self {
+        if matches!(self.content, Content::Lasting(_)) {
+            held.permits = [None, None];
+        }
         self.held = Some(held);
         self
     }
@@ -100,6 +120,11 @@ impl HttpBody for Body {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Pieces { left: Some(0), .. } => Poll::Ready(None),
+            Content::Lasting(pieces) => match ready!(pieces.as_mut().poll_next(cx)) {
+                Some(Ok(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Err(error)) => broken(&error.0),
+                None => Poll::Ready(None),
+            },
             Content::Pieces { pieces, left } => match (ready!(pieces.as_mut().poll_next(cx)), left) {
                 (Some(Ok(bytes)), None) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 (Some(Ok(bytes)), Some(left)) if bytes.len() as u64 <= *left => {
@@ -128,11 +153,19 @@ fn broken(why: &str) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
     Poll::Ready(Some(Err(BrokenOff(why.to_owned()))))
 }
 
+/// Where the bytes of a request come from.
+enum Source {
+    /// A request of its own. Taken out only when the body is dropped.
+    Http { incoming: Option<Incoming>, watch: Arc<Watch> },
+    /// A stream of a socket.
+    Stream(live::Incoming),
+    /// A call of a socket.
+    Bytes(Bytes),
+}
+
 /// The body of a request, with its bounds.
 pub(crate) struct Arriving {
-    /// Taken out only when this is dropped.
-    incoming: Option<Incoming>,
-    watch: Arc<Watch>,
+    source: Source,
     bytes_max: u64,
     read: u64,
     asked_for: bool,
@@ -186,7 +219,26 @@ impl Arriving {
     pub(crate) fn new(incoming: Incoming, watch: Arc<Watch>, bytes_max: u64) -> Self {
         let ended = incoming.is_end_stream();
         let rest = (!ended).then(Arc::default);
-        Self { incoming: Some(incoming), watch, bytes_max, read: 0, asked_for: false, ended, rest }
+        let source = Source::Http { incoming: Some(incoming), watch };
+        Self { source, bytes_max, read: 0, asked_for: false, ended, rest }
+    }
+
+    /// A body that comes in a stream of a socket.
+    pub(crate) fn from_stream(incoming: live::Incoming, bytes_max: u64) -> Self {
+        let source = Source::Stream(incoming);
+        Self { source, bytes_max, read: 0, asked_for: false, ended: false, rest: None }
+    }
+
+    /// A body that came in a call of a socket.
+    pub(crate) fn from_bytes(bytes: Bytes, bytes_max: u64) -> Self {
+        let source = Source::Bytes(bytes);
+        Self { source, bytes_max, read: 0, asked_for: false, ended: false, rest: None }
+    }
+
+    /// No body.
+    pub(crate) fn nothing() -> Self {
+        let source = Source::Bytes(Bytes::new());
+        Self { source, bytes_max: 0, read: 0, asked_for: false, ended: true, rest: None }
     }
 
     /// Where the body goes when the handler has had enough of it; nothing where there is none.
@@ -196,7 +248,13 @@ impl Arriving {
 
     /// The length that the client announced, where it did.
     pub(crate) fn announced(&self) -> Option<u64> {
-        self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
+        match &self.source {
+            Source::Http { incoming, .. } => {
+                incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
+            }
+            Source::Stream(_) => None,
+            Source::Bytes(bytes) => Some(bytes.len() as u64),
+        }
     }
 
     /// Another bound than the one for objects.
@@ -215,24 +273,19 @@ impl Arriving {
 
     /// The next piece; nothing at the end. The first call lets hyper send `100 Continue`.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.ended) else { return Ok(None) };
-        loop {
-            self.asked_for = true;
-            self.watch.wait_for_body(true);
-            let frame = incoming.frame().await;
-            self.watch.wait_for_body(false);
-            let Some(Ok(frame)) = frame else {
-                self.ended = true;
-                return if frame.is_none() { Ok(None) } else { Err(self.cut_off()) };
-            };
-            // Trailers say nothing that is stored.
-            let Ok(bytes) = frame.into_data() else { continue };
-            self.read += bytes.len() as u64;
-            if self.read > self.bytes_max {
-                return Err(self.too_large().closing());
-            }
-            return Ok(Some(bytes));
+        if self.ended {
+            return Ok(None);
         }
+        let Some(bytes) = self.source.next(&mut self.asked_for).await.inspect_err(|_| self.ended = true)?
+        else {
+            self.ended = true;
+            return Ok(None);
+        };
+        self.read += bytes.len() as u64;
+        if self.read > self.bytes_max {
+            return Err(self.too_large().closing());
+        }
+        Ok(Some(bytes))
     }
 
     /// The whole of a short body.
@@ -247,7 +300,11 @@ impl Arriving {
 
     /// Whether there is any body.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_none()
+        match &self.source {
+            Source::Http { .. } => self.rest.is_none(),
+            Source::Stream(_) => false,
+            Source::Bytes(bytes) => bytes.is_empty(),
+        }
     }
 
     fn too_large(&self) -> Problem {
@@ -255,24 +312,50 @@ impl Arriving {
             format!("the body is longer than the {} bytes that this node takes here", self.bytes_max);
         Problem::new(Kind::TooLarge, detail)
     }
+}
 
-    fn cut_off(&self) -> Problem {
-        match self.watch.doom() {
-            Doom::Body | Doom::Request => Problem::new(
-                Kind::RequestTimeout,
-                "the body came too slowly and nothing was stored; send it again",
-            ),
-            _ => Problem::malformed(
-                "the body was cut off or its framing is broken, and nothing was stored; send it again",
-            ),
+impl Source {
+    async fn next(&mut self, asked_for: &mut bool) -> Result<Option<Bytes>, Problem> {
+        match self {
+            Source::Http { incoming: None, .. } => Ok(None),
+            Source::Http { incoming: Some(incoming), watch } => loop {
+                *asked_for = true;
+                watch.wait_for_body(true);
+                let frame = incoming.frame().await;
+                watch.wait_for_body(false);
+                match frame {
+                    None => return Ok(None),
+                    Some(Err(_)) => {
+                        return Err(cut_off(matches!(watch.doom(), Doom::Body | Doom::Request)).closing());
+                    }
+                    // Trailers say nothing that is stored.
+                    Some(Ok(frame)) => {
+                        if let Ok(bytes) = frame.into_data() {
+                            return Ok(Some(bytes));
+                        }
+                    }
+                }
+            },
+            Source::Stream(incoming) => {
+                incoming.next().await.map_err(|why| cut_off(why == live::CutOff::TooSlow))
+            }
+            Source::Bytes(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
         }
-        .closing()
     }
+}
+
+fn cut_off(too_slow: bool) -> Problem {
+    if too_slow {
+        let detail = "the body came too slowly and nothing was stored; send it again";
+        return Problem::new(Kind::RequestTimeout, detail);
+    }
+    Problem::malformed("the body was cut off or its framing is broken, and nothing was stored; send it again")
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        if let (false, Some(rest), Some(incoming)) = (self.ended, &self.rest, self.incoming.take()) {
+        let Source::Http { incoming, .. } = &mut self.source else { return };
+        if let (false, Some(rest), Some(incoming)) = (self.ended, &self.rest, incoming.take()) {
             *rest.left.lock().unwrap_or_else(PoisonError::into_inner) = Some((incoming, self.asked_for));
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Phase {
     Work,
     /// All is said; what the client still sends is thrown away.
     Lingering,
+    /// The connection has become a socket, which looks after itself but for what the client does not take.
+    Socket,
 }
 
 /// Why a connection must end.
@@ -104,7 +106,8 @@ impl Watch {
             0 => Phase::Idle,
             1 => Phase::Head,
             2 => Phase::Work,
-            _ => Phase::Lingering,
+            3 => Phase::Lingering,
+            _ => Phase::Socket,
         }
     }
 
@@ -133,6 +136,11 @@ impl Watch {
         self.enter(Phase::Work);
     }
 
+    /// The last request was answered, and the connection is a socket from now on.
+    pub(crate) fn begin_socket(&self) {
+        self.enter(Phase::Socket);
+    }
+
     /// The whole answer was handed to hyper.
     pub(crate) fn answered(&self) {
         self.answered.store(true, Relaxed);
@@ -148,7 +156,7 @@ impl Watch {
 
     /// Whether an answer of ours may still be on its way out.
     pub(crate) fn is_working(&self) -> bool {
-        self.phase() == Phase::Work
+        matches!(self.phase(), Phase::Work | Phase::Socket)
     }
 
     /// A request was answered before all of it was read.
@@ -202,7 +210,7 @@ impl Watch {
             Phase::Head if age > limits.head_time_max => self.end(Doom::Head),
             Phase::Lingering if age > LINGER_TIME => self.end(Doom::Idle),
             Phase::Work if age > limits.request_time_max => self.end(Doom::Request),
-            Phase::Work => self.judge_progress(now_ms, limits),
+            Phase::Work | Phase::Socket => self.judge_progress(now_ms, limits),
             Phase::Idle | Phase::Head | Phase::Lingering => {}
         }
     }
@@ -464,6 +472,12 @@ mod tests {
         assert_eq!(doom_after(Watch::begin_work, 300, nothing).await, Doom::None);
         assert_eq!(doom_after(Watch::begin_work, 86_402, nothing).await, Doom::Request);
         assert_eq!(doom_after(Watch::linger, 4, nothing).await, Doom::Idle);
+        assert_eq!(doom_after(Watch::begin_socket, 1_000_000, nothing).await, Doom::None);
+        let stalled = |watch: &Watch| {
+            watch.begin_socket();
+            watch.sent(0);
+        };
+        assert_eq!(doom_after(stalled, 33, nothing).await, Doom::Answer);
     }
 
     #[tokio::test(start_paused = true)]

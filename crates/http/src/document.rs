@@ -32,6 +32,11 @@ impl Document {
         }
     }
 
+    /// A JSON object that came otherwise than as a body.
+    pub(crate) fn of(fields: Map<String, Value>) -> Self {
+        Self { fields }
+    }
+
     /// Takes a field out. `null` is a value.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.remove(name)

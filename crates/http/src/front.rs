@@ -13,8 +13,8 @@ use crate::headers::METHODS;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, Target};
-use crate::server::{Counters, Load, Server};
-use crate::{coding, delete, get, node_interface, options, patch, put};
+use crate::server::{self, Counters, Load, Server};
+use crate::{coding, delete, get, live, node_interface, options, patch, put};
 
 /// What every request needs.
 pub(crate) struct Front {
@@ -30,6 +30,10 @@ impl Front {
 
     pub(crate) fn version(&self) -> &'static str {
         self.version
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -51,9 +55,29 @@ impl Server {
         let front = Arc::new(Front { objects, version, counters: counters.clone() });
         let handler = move |parts: Parts, body: Arriving| {
             let front = Arc::clone(&front);
-            Box::pin(async move { answer(&front, parts, body).await }) as crate::server::Answer
+            Box::pin(async move { handle(&front, parts, body).await }) as server::Answer
         };
         Ok(Self::with_handler(Arc::new(handler), counters))
+    }
+}
+
+/// Answers a request that came over HTTP: it may be the handshake of a socket.
+async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
+    if live::asks_for_socket(&parts) {
+        let opened = Box::pin(live::open(front, &parts)).await;
+        return opened.unwrap_or_else(|problem| problem.response());
+    }
+    answer(front, parts, body).await
+}
+
+/// Answers a call of a socket as the request that it stands for, within the same limits.
+pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
+    match front.counters.admit(server::stores(&parts.method, &body)) {
+        Ok(permits) => {
+            let response = server::catch(answer(front, parts, body)).await;
+            response.map(|body| body.keeping(permits))
+        }
+        Err(full) => full.response(),
     }
 }
 
@@ -90,6 +114,7 @@ async fn verb(
     let objects = &front.objects;
     // The rare ones are boxed so that the common one stays small.
     match asked.method.as_str() {
+        "GET" if live::asks_for_events(asked.headers) => Box::pin(live::follow(front, asked, address)).await,
         "GET" | "HEAD" => get::get(objects, asked, address).await,
         "PUT" | "POST" => Box::pin(put::put(objects, asked, address, body)).await,
         "PATCH" => Box::pin(patch::patch(objects, asked, address, body, front.json_bytes_max())).await,

@@ -21,7 +21,7 @@ const ALLOWED: &str = "Accept, Accept-Version, Api-Version, Authorization, Cache
      Overwrite, Prefer, Range, Repr-Digest, Want-Repr-Digest, X_FILENAME, X-Access-Key, X-Access-Token, X-After, X-Append, \
      X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Executable, X-Execute, X-Expires, X-Limit, X-Move-To, X-Node, \
      X-Parallel, X-Private, X-Properties, X-Purge, X-Recursive, X-Replacement-Access-Key, X-Requested-With, X-Restore, \
-     X-Version, X-Versions";
+     X-Since, X-Version, X-Versions";
 
 /// Answer headers that a script of another origin may read.
 const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Range, Date, ETag, \

@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod headers;
 pub mod limits;
 pub mod listing;
+pub mod live;
 pub mod media;
 pub mod multipart;
 pub mod node_interface;

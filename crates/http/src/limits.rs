@@ -18,6 +18,12 @@ pub struct Limits {
     pub requests_max: usize,
     /// Requests of those that carry a body to be stored: each needs some megabytes.
     pub uploads_max: usize,
+    /// Calls of one socket that are being worked on.
+    pub socket_calls_max: usize,
+    /// Watches of one socket.
+    pub socket_watches_max: usize,
+    /// Watches in all, by sockets and as Server-Sent Events.
+    pub watches_max: usize,
     /// Bytes of a request's line and headers: 8,192 to 1 MiB.
     pub head_bytes_max: usize,
     /// Header fields of a request.
@@ -47,6 +53,9 @@ impl Default for Limits {
             connections_per_address_max: 256,
             requests_max: 1_024,
             uploads_max: 256,
+            socket_calls_max: 64,
+            socket_watches_max: 64,
+            watches_max: 65_536,
             head_bytes_max: 32 * 1024,
             header_fields_max: 100,
             body_bytes_max: 1 << 40,
@@ -82,6 +91,9 @@ impl Limits {
             (self.connections_per_address_max > 0, "connections_per_address", "at least 1"),
             (self.requests_max > 0, "requests", "at least 1"),
             ((1..=self.requests_max).contains(&self.uploads_max), "uploads", "from 1 to limits.requests"),
+            (self.socket_calls_max > 0, "socket_calls", "at least 1"),
+            (self.socket_watches_max > 0, "socket_watches", "at least 1"),
+            (self.watches_max > 0, "watches", "at least 1"),
             ((8 * 1024..=1024 * 1024).contains(&self.head_bytes_max), "header_bytes", "from 8192 to 1048576"),
             ((16..=1_000).contains(&self.header_fields_max), "header_fields", "from 16 to 1000"),
             (self.body_bytes_max > 0, "body_bytes", "at least 1"),

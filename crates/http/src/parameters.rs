@@ -58,6 +58,8 @@ pub enum Parameter {
     MoveTo,
     /// Ask for the properties of a directory instead of its entries (a flag).
     Properties,
+    /// The cursor that a stream of events starts behind.
+    Since,
 }
 
 /// Name in a query and name of the header, in the order of [`Parameter`]. Listing and verb parameters that a proxy or a
@@ -85,8 +87,9 @@ const NAMES: [(&str, &str, Parameter); COUNT + 1] = [
     ("copy_to", "x-copy-to", Parameter::CopyTo),
     ("move_to", "x-move-to", Parameter::MoveTo),
     ("properties", "x-properties", Parameter::Properties),
+    ("since", "x-since", Parameter::Since),
 ];
-const COUNT: usize = 21;
+const COUNT: usize = 22;
 
 impl Parameter {
     /// The name in a query, for messages.

@@ -157,9 +157,9 @@ pub struct Problem {
     close: bool,
 }
 
-/// The JSON body.
+/// A problem as JSON.
 #[derive(Serialize)]
-struct Document<'p> {
+pub(crate) struct Document<'p> {
     r#type: String,
     title: &'static str,
     status: u16,
@@ -234,17 +234,21 @@ impl Problem {
     /// The JSON text of the body.
     #[must_use]
     pub fn json(&self) -> Bytes {
+        let mut text = serde_json::to_vec(&self.document()).unwrap_or_default();
+        text.push(b'\n');
+        Bytes::from(text)
+    }
+
+    /// What the body says.
+    pub(crate) fn document(&self) -> Document<'_> {
         let (status, slug, title) = self.kind.entry();
-        let document = Document {
+        Document {
             r#type: format!("{TYPE_BASE}{slug}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
             id: self.id.as_deref(),
-        };
-        let mut text = serde_json::to_vec(&document).unwrap_or_default();
-        text.push(b'\n');
-        Bytes::from(text)
+        }
     }
 
     /// The answer. Headers that every answer carries are added by [`crate::headers`].

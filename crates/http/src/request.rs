@@ -27,6 +27,10 @@ pub(crate) enum Target<'r> {
     Address(Address),
 }
 
+/// Credentials that came otherwise than with the request: those of the socket that it is a call of.
+#[derive(Clone)]
+pub(crate) struct Beside(pub(crate) Credentials);
+
 /// One request, read but not yet decided.
 pub(crate) struct Asked<'r> {
     pub(crate) method: &'r Method,
@@ -34,6 +38,7 @@ pub(crate) struct Asked<'r> {
     pub(crate) query: Option<&'r str>,
     pub(crate) parameters: Parameters<'r>,
     host: &'r str,
+    beside: Option<&'r Credentials>,
     /// Whether the path may be the absolute form of an address.
     by_absolute_address: bool,
 }
@@ -54,6 +59,7 @@ impl<'r> Asked<'r> {
             query: parts.uri.query(),
             parameters,
             host,
+            beside: parts.extensions.get::<Beside>().map(|Beside(credentials)| credentials),
             by_absolute_address: has_dotted_segment(parts.uri.path()),
         };
         Ok((asked, target))
@@ -61,7 +67,16 @@ impl<'r> Asked<'r> {
 
     /// The credentials that the request carries.
     pub(crate) fn credentials(&self) -> Result<Credentials, Problem> {
-        credentials::extract(&self.parameters, self.headers)
+        let mut credentials = credentials::extract(&self.parameters, self.headers)?;
+        if let Some(beside) = self.beside {
+            credentials.add_all(beside);
+        }
+        Ok(credentials)
+    }
+
+    /// The host that counts.
+    pub(crate) fn host(&self) -> &str {
+        self.host
     }
 
     /// Whether the address may belong to another namespace than the host's, as a browser sees it.

@@ -9,13 +9,13 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Gate, Place, Watch};
+use crate::connections::{Connections, Full, Gate, Permit, Place, Watch};
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::limits::{BadLimit, Limits};
@@ -52,6 +52,8 @@ pub(crate) struct Counters {
     requests: Arc<Gate>,
     uploads: Arc<Gate>,
     encoders: Arc<Gate>,
+    watches: Arc<Gate>,
+    stopping: CancellationToken,
 }
 
 impl Counters {
@@ -63,6 +65,8 @@ impl Counters {
             requests: Arc::default(),
             uploads: Arc::default(),
             encoders: Arc::default(),
+            watches: Arc::default(),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -76,11 +80,34 @@ impl Counters {
         &self.encoders
     }
 
+    /// A place among the watches, where there is one.
+    pub(crate) fn enter_watches(&self) -> Option<Permit> {
+        self.watches.enter(self.limits().watches_max)
+    }
+
+    /// Places among the requests, and among those that store a body.
+    pub(crate) fn admit(&self, stores: bool) -> Result<[Option<Permit>; 2], Problem> {
+        let limits = self.limits();
+        let request = self.requests.enter(limits.requests_max);
+        let upload = if stores { self.uploads.enter(limits.uploads_max) } else { None };
+        if request.is_none() || (stores && upload.is_none()) {
+            let detail = "this node is working on as many requests as it takes at a time; try again later";
+            return Err(Problem::unavailable(detail, RETRY_AFTER_S));
+        }
+        Ok([request, upload])
+    }
+
+    /// Cancelled when the node stops: answers that last as long as the client listens end then.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
     pub(crate) fn load(&self) -> Load {
         Load {
             connections: self.connections.len(),
             requests: self.requests.inside(),
             uploads: self.uploads.inside(),
+            watches: self.watches.inside(),
         }
     }
 }
@@ -111,6 +138,8 @@ pub struct Load {
     pub requests: usize,
     /// Those of them that bring a body.
     pub uploads: usize,
+    /// Watches, by sockets and as Server-Sent Events.
+    pub watches: usize,
 }
 
 impl Handle {
@@ -152,6 +181,7 @@ impl Server {
         }
         tracker.spawn(watch(Arc::clone(&self.shared), cut.clone()));
         shutdown.cancelled().await;
+        self.shared.counters.stopping.cancel();
         let deadline = self.shared.counters.limits().shutdown_time_max;
         let connections = Arc::clone(&self.shared.counters.connections);
         let ended = async {
@@ -237,6 +267,22 @@ fn refuse(socket: TcpStream, full: Full) -> io::Result<()> {
 }
 
 async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop) {
+    let continuing = Continuing::default();
+    serve_requests(shared, socket, &place, &stop, &continuing).await;
+    let continuation = continuing.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(go_on) = continuation {
+        let Stop { shutdown, cut } = stop;
+        go_on(Ending { shutdown, cut, watch: Arc::clone(&place.watch) }).await;
+    }
+}
+
+async fn serve_requests(
+    shared: Arc<Shared>,
+    socket: TcpStream,
+    place: &Place,
+    stop: &Stop,
+    continuing: &Continuing,
+) {
     // Answers are written in whole pieces: waiting to fill a packet only delays their last one.
     let _ = socket.set_nodelay(true);
     let limits = shared.counters.limits();
@@ -248,7 +294,8 @@ async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop)
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(WRITE_BUFFER_BYTES.max(limits.head_bytes_max))
         .header_read_timeout(None)
-        .serve_connection(io, Requests { shared, watch });
+        .serve_connection(io, Requests { shared, watch, continuing: continuing.clone() })
+        .with_upgrades();
     let mut connection = pin!(connection);
     let mut told = false;
     loop {
@@ -268,10 +315,34 @@ async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop)
     }
 }
 
+/// What a connection goes on with after its last request, in the task that served it.
+type Continuation = Box<dyn FnOnce(Ending) -> BoxFuture<'static, ()> + Send>;
+
+/// Where a handshake leaves what the connection goes on with.
+#[derive(Clone, Default)]
+pub(crate) struct Continuing(Arc<Mutex<Option<Continuation>>>);
+
+impl Continuing {
+    pub(crate) fn with(&self, continuation: Continuation) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(continuation);
+    }
+}
+
+/// What ends a connection that has become something else than one of requests.
+pub(crate) struct Ending {
+    /// No new work.
+    pub(crate) shutdown: CancellationToken,
+    /// No work at all.
+    pub(crate) cut: CancellationToken,
+    /// The connection's marks.
+    pub(crate) watch: Arc<Watch>,
+}
+
 /// The requests of one connection.
 struct Requests {
     shared: Arc<Shared>,
     watch: Arc<Watch>,
+    continuing: Continuing,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -279,8 +350,11 @@ impl Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_work();
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(self.continuing.clone());
+        }
         let held = Held { watch: Arc::clone(&self.watch), permits: [None, None] };
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { Ok(answer(&shared, held, request).await) })
@@ -294,18 +368,15 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
     let waits_for_continue = parts.headers.contains_key(EXPECT);
     let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
     let rest = arriving.rest();
-    held.permits[0] = shared.counters.requests.enter(limits.requests_max);
-    let stores = matches!(parts.method, Method::PUT | Method::POST) && !arriving.is_empty();
-    if stores {
-        held.permits[1] = shared.counters.uploads.enter(limits.uploads_max);
-    }
-    let mut response = if held.permits[0].is_none() || (stores && held.permits[1].is_none()) {
-        let detail = "this node is working on as many requests as it takes at a time; try again later";
-        drop(arriving);
-        Problem::unavailable(detail, RETRY_AFTER_S).response()
-    } else {
-        let handled = AssertUnwindSafe((shared.handler)(parts, arriving)).catch_unwind().await;
-        handled.unwrap_or_else(|panic| Problem::internal(&panic_text(&*panic)).response())
+    let mut response = match shared.counters.admit(stores(&parts.method, &arriving)) {
+        Ok(permits) => {
+            held.permits = permits;
+            catch((shared.handler)(parts, arriving)).await
+        }
+        Err(full) => {
+            drop(arriving);
+            full.response()
+        }
     };
     headers::finish(response.headers_mut());
     let closes = response.headers().contains_key(CONNECTION);
@@ -319,6 +390,17 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
         strip(&mut response);
     }
     response.map(|body| body.holding(held))
+}
+
+/// Whether a request brings a body to be stored.
+pub(crate) fn stores(method: &Method, body: &Arriving) -> bool {
+    matches!(*method, Method::PUT | Method::POST) && !body.is_empty()
+}
+
+/// A handler that panics answers 500.
+pub(crate) async fn catch(handling: impl Future<Output = Response<Body>>) -> Response<Body> {
+    let handled = AssertUnwindSafe(handling).catch_unwind().await;
+    handled.unwrap_or_else(|panic| Problem::internal(&panic_text(&*panic)).response())
 }
 
 /// The answer to HEAD is the one to GET without its body (RFC 9110 §9.3.2).

@@ -118,7 +118,15 @@ impl Objects {
         });
         let (version, time_ms) = (before.record.version, self.clock().now_ms());
         let public = !opened.private;
-        commit.log(&Event { kind, address: address.clone(), from: None, version, time_ms, public, was_public: public });
+        commit.log(&Event {
+            kind,
+            address: address.clone(),
+            from: None,
+            version,
+            time_ms,
+            public,
+            was_public: public,
+        });
         Ok(())
     }
 

@@ -48,6 +48,17 @@ impl Credentials {
         }
     }
 
+    /// Adds those of another bundle.
+    pub fn add_all(&mut self, other: &Credentials) {
+        other.keys.iter().for_each(|key| self.add_key(key));
+        other.tokens.iter().for_each(|token| self.add_token(token));
+    }
+
+    /// How many were presented.
+    pub fn len(&self) -> usize {
+        self.keys.len() + self.tokens.len()
+    }
+
     /// Whether nothing was presented.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.tokens.is_empty()
@@ -119,6 +130,15 @@ fn lies_above(subject: &Address, place: &Address) -> bool {
 }
 
 impl Objects {
+    /// What is wrong with credentials in themselves, whatever they are for: malformed, forged or expired.
+    pub async fn examine(
+        &self,
+        credentials: &Credentials,
+        address: &Address,
+    ) -> Result<Option<String>, Refusal> {
+        Ok(Proven::check(self, credentials, address.namespace()).await?.note)
+    }
+
     /// Derives the keys of an access key, remembering recent ones; typed keys are stretched a few at a time.
     pub(crate) async fn keys_of(&self, key: AccessKey, namespace: &str) -> Result<Arc<Keys>, Refusal> {
         let id = key.cache_id(namespace);

@@ -110,7 +110,15 @@ impl Objects {
         change.put_current(address, chain, Some(before), newest);
         let time_ms = self.clock().now_ms();
         let (kind, public) = (EventKind::Deleted, before.is_public());
-        change.log(&Event { kind, address: address.clone(), from: None, version, time_ms, public, was_public: public });
+        change.log(&Event {
+            kind,
+            address: address.clone(),
+            from: None,
+            version,
+            time_ms,
+            public,
+            was_public: public,
+        });
         Ok(())
     }
 

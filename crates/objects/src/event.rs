@@ -29,7 +29,7 @@ pub enum EventKind {
 
 /// One line of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// What happened.
     pub kind: EventKind,
     /// Where.

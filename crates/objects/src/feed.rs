@@ -367,4 +367,3 @@ enum Reach {
 fn covers(top: &Address, address: &Address) -> bool {
     if top.is_directory() { address.starts_with(top) } else { address == top }
 }
-

@@ -67,11 +67,6 @@ impl Tails {
     fn get(&self, namespace: &str) -> Option<Arc<Tail>> {
         hold(&self.0).get(namespace).cloned()
     }
-
-    /// How many tails there are.
-    pub(crate) fn len(&self) -> usize {
-        hold(&self.0).len()
-    }
 }
 
 /// The tail of one namespace.
@@ -115,7 +110,7 @@ impl State {
     }
 
     fn wake_all(&self) {
-        self.followers.values().for_each(|follower| drop(follower.send_replace(())));
+        self.followers.values().for_each(|follower| follower.send_replace(()));
     }
 }
 
@@ -177,8 +172,10 @@ impl Objects {
         let from = Bound::Excluded(after.key(namespace));
         let to = Bound::Excluded(tables::after_prefix(&tables::event_prefix(namespace)));
         let rows = self.store().scan(tables::EVENT, (from, to)).take(limit);
-        rows.map(|row| row.map_err(StorageError::from).and_then(|(key, entry)| Line::decode(&key, &entry.value)))
-            .collect()
+        rows.map(|row| {
+            row.map_err(StorageError::from).and_then(|(key, entry)| Line::decode(&key, &entry.value))
+        })
+        .collect()
     }
 }
 

@@ -77,6 +77,9 @@ settings! {
     "limits.connections_per_address" Kind::Count(1, 1_000_000), "256", Live, "connections of one address; loopback is not counted";
     "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered";
     "limits.uploads" Kind::Count(1, 1_000_000), "256", Live, "requests among them that carry a body to store; each needs a few megabytes";
+    "limits.socket_calls" Kind::Count(1, 10_000), "64", Live, "calls of one WebSocket connection that are being answered";
+    "limits.socket_watches" Kind::Count(1, 100_000), "64", Live, "watches of one WebSocket connection";
+    "limits.watches" Kind::Count(1, 10_000_000), "65536", Live, "watches in all, by WebSocket and as Server-Sent Events";
     "limits.header_bytes" Kind::Bytes(8 * KIB, MIB), "32KiB", Live, "bytes of a request's line and headers";
     "limits.header_fields" Kind::Count(16, 1_000), "100", Live, "header fields of a request";
     "limits.body_bytes" Kind::Bytes(1, 1024 * TIB), "1TiB", Live, "bytes of an object in one request";

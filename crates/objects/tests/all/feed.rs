@@ -122,7 +122,8 @@ async fn a_tree_that_moves_logs_each_object_at_both_ends() {
     let notices = all(&mut watching);
     let count = |kind| notices.iter().filter(|notice| notice.kind == kind).count();
     assert_eq!((count(EventKind::Moved), count(EventKind::Deleted), notices.len()), (3, 3, 6));
-    let moved: Vec<_> = notices.iter().filter_map(|notice| notice.from.as_ref().map(|f| f.as_str())).collect();
+    let moved: Vec<_> =
+        notices.iter().filter_map(|notice| notice.from.as_ref().map(|f| f.as_str())).collect();
     assert_eq!(moved, ["/localhost/t/a", "/localhost/t/b", "/localhost/t/c"]);
 }
 
@@ -229,7 +230,11 @@ async fn a_token_watches_its_own_directory_until_it_expires() {
     world.put("/localhost/u/b", b"1", private()).await;
     let notices = all(&mut watching);
     assert_eq!(notices.len(), 1);
-    assert_eq!(notices[0].properties.as_ref().map(|p| p.size), Some(1), "its fourth part opens what it covers");
+    assert_eq!(
+        notices[0].properties.as_ref().map(|p| p.size),
+        Some(1),
+        "its fourth part opens what it covers"
+    );
     world.clock.advance(3_601_000);
     world.put("/localhost/t/c", b"1", private()).await;
     assert!(matches!(watching.now(), Err(ReadError::Refused(Refusal::Unauthenticated { .. }))));
@@ -253,5 +258,8 @@ async fn a_revoked_token_and_a_replaced_key_end_their_watches_at_once() {
     world.hand_over(&world.root(), "/localhost/t/", &other).await.unwrap();
     world.put_as(&key(&other), "/localhost/t/b", b"1", private()).await.unwrap();
     assert!(matches!(by_key.now(), Err(ReadError::Refused(Refusal::Unauthenticated { .. }))));
-    assert!(stranger.now().unwrap().is_none(), "whoever rested on nothing has lost nothing, and sees nothing");
+    assert!(
+        stranger.now().unwrap().is_none(),
+        "whoever rested on nothing has lost nothing, and sees nothing"
+    );
 }

@@ -1,0 +1,19 @@
+//! The interface over WebSockets, and changes as they happen (`docs/live.md`).
+//!
+//! A call over a socket is turned into the HTTP request that it stands for and goes through the same code; nothing here decides who may do
+//! what. `handshake` opens a socket, `socket` keeps it, `call` reads calls, `answer` renders what came back, `streams` moves bodies under
+//! credit, `frame` is their form on the wire, `event` the form of a change, and `sse` the same changes as Server-Sent Events.
+
+pub mod call;
+pub mod frame;
+
+mod answer;
+mod event;
+mod handshake;
+mod socket;
+mod sse;
+mod streams;
+
+pub(crate) use handshake::{asks_for_socket, open};
+pub(crate) use sse::{asks_for_events, follow};
+pub(crate) use streams::{CutOff, Incoming};

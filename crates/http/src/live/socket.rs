@@ -1,0 +1,558 @@
+//! One socket: reads calls and pieces of bodies, writes answers, events and bodies, until one side has had enough.
+//!
+//! Tasks: one per socket, which reads, writes and watches over the others; one per call that is being worked on and one per watch, all in one
+//! set that ends with the socket. Dropping a call stores nothing that was not answered. Everything that waits is bounded: answers and events by one
+//! short queue, bodies by another and by their credit, calls and watches by limits; a client that takes nothing is cut off by the connection's own
+//! marks.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Parts as Upgraded};
+use hyper_util::rt::TokioIo;
+use jsfs_objects::address::Address;
+use jsfs_objects::{Credentials, News, Watch as WatchVerb, Watching};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
+
+use super::answer::{self, Outcome};
+use super::call::{self, Action, Asking, Base, Call, Fault, Id, Payload, Secrets};
+use super::event::Event;
+use super::frame::{Frame, FrameError, MESSAGE_BYTES_MAX};
+use super::sse::parse_cursor;
+use super::streams::{Incoming, Overdrawn, Streams};
+use crate::body::Arriving;
+use crate::connections::{Gate, Permit};
+use crate::front::{self, Front};
+use crate::guard::Guard;
+use crate::limits::Limits;
+use crate::problem::{Kind, Problem};
+use crate::request::Beside;
+use crate::server::Ending;
+
+/// After this time of silence the node asks whether the client is there.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// After this time of silence the client is gone.
+const GONE_AFTER: Duration = Duration::from_secs(90);
+
+/// How long the end of a socket may take.
+const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What a client is told to wait before it comes back to a node that stops, in seconds.
+const RETRY_AFTER_S: u64 = 1;
+
+/// Answers and events that wait for the client.
+const MESSAGES_QUEUED: usize = 16;
+
+/// Pieces of bodies that wait for the client.
+const PIECES_QUEUED: usize = 4;
+
+/// Small, because most sockets are idle; a long message brings a buffer of its own.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Messages are gathered up to here and then written at once.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+type Stream = WebSocketStream<Guard<TcpStream>>;
+
+/// How a socket ends: the close code and the reason; nothing is said to a client that is gone.
+#[derive(Debug)]
+pub(crate) struct Parting(Option<(u16, String)>);
+
+impl Parting {
+    fn with(code: u16, reason: impl Into<String>) -> Self {
+        Parting(Some((code, reason.into())))
+    }
+
+    /// The credential of the handshake proves nothing.
+    pub(crate) fn unauthorized(note: &str) -> Self {
+        Self::with(4401, note)
+    }
+
+    /// The credential of the handshake was added by a browser, for a page of another origin.
+    pub(crate) fn foreign_page() -> Self {
+        Self::with(
+            4403,
+            "a page of this origin cannot use a password that the browser remembers; send authenticate",
+        )
+    }
+
+    fn stopping() -> Self {
+        Self::with(1001, format!("the node stops; retry in {RETRY_AFTER_S} s"))
+    }
+
+    /// The client closed, or its connection broke.
+    fn gone() -> Self {
+        Parting(None)
+    }
+}
+
+impl From<WsError> for Parting {
+    fn from(error: WsError) -> Self {
+        match error {
+            WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
+                Self::with(1009, "the message is too long")
+            }
+            WsError::Protocol(error) => Self::with(1002, error.to_string()),
+            WsError::Utf8(_) => Self::with(1007, "a text message is UTF-8"),
+            _ => Self::gone(),
+        }
+    }
+}
+
+impl From<FrameError> for Parting {
+    fn from(error: FrameError) -> Self {
+        Self::with(if error == FrameError::Long { 1009 } else { 1002 }, error.to_string())
+    }
+}
+
+impl From<Overdrawn> for Parting {
+    fn from(error: Overdrawn) -> Self {
+        Self::with(1008, error.to_string())
+    }
+}
+
+/// A socket that was asked for and begins when its handshake is answered.
+pub(crate) struct Socket {
+    front: Arc<Front>,
+    base: Base,
+    credentials: Credentials,
+    parting: Option<Parting>,
+}
+
+/// What the tasks of a socket share.
+struct Session {
+    front: Arc<Front>,
+    base: Base,
+    credentials: Mutex<Credentials>,
+    streams: Arc<Streams>,
+    /// Answers and events.
+    messages: mpsc::Sender<Message>,
+    /// Bodies, each after the answer that announces it.
+    pieces: mpsc::Sender<Message>,
+    calls: Arc<Gate>,
+    watches: Arc<Gate>,
+    following: Mutex<HashMap<String, AbortHandle>>,
+    last_watch: AtomicU64,
+}
+
+/// What waits to be written.
+struct Queues {
+    messages: mpsc::Receiver<Message>,
+    pieces: mpsc::Receiver<Message>,
+}
+
+impl Socket {
+    pub(crate) fn new(
+        front: Arc<Front>,
+        base: Base,
+        credentials: Credentials,
+        parting: Option<Parting>,
+    ) -> Self {
+        Socket { front, base, credentials, parting }
+    }
+
+    /// Serves the socket to its end.
+    pub(crate) async fn run(self, upgrade: OnUpgrade, ending: Ending) {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Ok(Upgraded { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Guard<TcpStream>>>() else {
+            return;
+        };
+        ending.watch.begin_socket();
+        let config = config(&self.front.counters().limits());
+        let socket = io.into_inner();
+        let stream =
+            WebSocketStream::from_partially_read(socket, read_buf.to_vec(), Role::Server, Some(config)).await;
+        let (mut sink, mut stream) = stream.split();
+        let (messages, queued_messages) = mpsc::channel(MESSAGES_QUEUED);
+        let (pieces, queued_pieces) = mpsc::channel(PIECES_QUEUED);
+        let mut queues = Queues { messages: queued_messages, pieces: queued_pieces };
+        let parting = match self.parting {
+            Some(parting) => parting,
+            None => {
+                let session = Arc::new(Session {
+                    front: self.front,
+                    base: self.base,
+                    credentials: Mutex::new(self.credentials),
+                    streams: Arc::default(),
+                    messages,
+                    pieces,
+                    calls: Arc::default(),
+                    watches: Arc::default(),
+                    following: Mutex::default(),
+                    last_watch: AtomicU64::new(0),
+                });
+                tokio::select! {
+                    parting = read(&session, &mut stream, &ending) => parting,
+                    () = queues.write(&mut sink) => Parting::gone(),
+                    () = ending.cut.cancelled() => return,
+                }
+            }
+        };
+        // Whatever happens to the goodbye, the connection ends here.
+        let _ = tokio::time::timeout(PARTING_TIME_MAX, part(parting, queues, sink, stream)).await;
+    }
+}
+
+fn config(limits: &Limits) -> WebSocketConfig {
+    let longest = MESSAGE_BYTES_MAX.max(limits.json_bytes_max);
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(longest))
+        .max_frame_size(Some(longest))
+}
+
+impl Queues {
+    /// Writes what the tasks have to say until the connection breaks. Neither queue waits for the other.
+    async fn write(&mut self, sink: &mut SplitSink<Stream, Message>) {
+        loop {
+            let message = tokio::select! {
+                message = self.messages.recv() => message,
+                piece = self.pieces.recv() => piece,
+            };
+            // The session holds both senders as long as this runs.
+            let Some(message) = message else { return std::future::pending().await };
+            if sink.feed(message).await.is_err() {
+                return;
+            }
+            while let Ok(message) = self.messages.try_recv() {
+                if sink.feed(message).await.is_err() {
+                    return;
+                }
+            }
+            if sink.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Says what is still to be said, and goodbye.
+async fn part(
+    parting: Parting,
+    mut queues: Queues,
+    mut sink: SplitSink<Stream, Message>,
+    mut stream: SplitStream<Stream>,
+) {
+    let Some((code, reason)) = parting.0 else { return };
+    while let Ok(message) = queues.messages.try_recv() {
+        if sink.feed(message).await.is_err() {
+            return;
+        }
+    }
+    let frame = CloseFrame { code: code.into(), reason: short(&reason) };
+    if sink.send(Message::Close(Some(frame))).await.is_ok() {
+        while let Some(Ok(_)) = stream.next().await {}
+    }
+}
+
+/// The reason of a close frame has at most 123 bytes (RFC 6455 §5.5).
+fn short(reason: &str) -> Utf8Bytes {
+    let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+    reason[..end].into()
+}
+
+/// Takes what the client sends. Running calls may end when the node stops, watches need not: they lose nothing.
+async fn read(session: &Arc<Session>, stream: &mut SplitStream<Stream>, ending: &Ending) -> Parting {
+    let mut tasks = JoinSet::new();
+    let mut heard = Instant::now();
+    let mut look = tokio::time::interval(PING_AFTER);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            message = stream.next() => {
+                heard = Instant::now();
+                let taken = match message {
+                    Some(Ok(Message::Text(text))) => session.take_text(text.as_str(), &mut tasks, stopping).await,
+                    Some(Ok(Message::Binary(bytes))) => session.take_binary(bytes),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                    Some(Ok(Message::Close(_))) | None => return Parting::gone(),
+                    Some(Err(error)) => return error.into(),
+                };
+                if let Err(parting) = taken {
+                    return parting;
+                }
+            }
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            _ = look.tick() => {
+                if heard.elapsed() >= GONE_AFTER {
+                    return Parting::gone();
+                }
+                if heard.elapsed() >= PING_AFTER {
+                    // A full queue means that the client is there and slow.
+                    let _ = session.messages.try_send(Message::Ping(WsBytes::new()));
+                }
+            }
+            () = ending.shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                session.hold_following().drain().for_each(|(_, watch)| watch.abort());
+            }
+        }
+        if stopping && session.calls.inside() == 0 {
+            return Parting::stopping();
+        }
+    }
+}
+
+impl Session {
+    fn hold_following(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> Arc<Limits> {
+        self.front.counters().limits()
+    }
+
+    fn take_binary(&self, bytes: Bytes) -> Result<(), Parting> {
+        let (number, frame) = Frame::decode(bytes)?;
+        Ok(self.streams.take(number, frame)?)
+    }
+
+    async fn take_text(
+        self: &Arc<Self>,
+        text: &str,
+        tasks: &mut JoinSet<()>,
+        stopping: bool,
+    ) -> Result<(), Parting> {
+        if text.len() > self.limits().json_bytes_max {
+            return Err(Parting::with(1009, "the text message is longer than limits.json_bytes"));
+        }
+        let Call { id, action } = match call::parse(text, &self.base) {
+            Ok(call) => call,
+            Err(Fault { id, code, problem }) => {
+                self.say(answer::message(id.as_ref(), "error", &answer::coded(&problem, code))).await;
+                return Ok(());
+            }
+        };
+        match action {
+            Action::Ping => self.result(id.as_ref(), &json!({})).await,
+            Action::Authenticate(secrets) => self.authenticate(id.as_ref(), &secrets).await,
+            Action::Unwatch { watch } => self.unwatch(id.as_ref(), &watch).await,
+            Action::Watch { path, since, secrets } => self.begin_watch(id, path, since, secrets, tasks).await,
+            Action::Request(asking) => return self.begin_request(id, asking, tasks, stopping).await,
+        }
+        Ok(())
+    }
+
+    async fn say(&self, text: String) {
+        // Where nobody writes any more the connection is at its end.
+        let _ = self.messages.send(Message::text(text)).await;
+    }
+
+    async fn result(&self, id: Option<&Id>, value: &Value) {
+        if id.is_some() {
+            self.say(answer::message(id, "result", value)).await;
+        }
+    }
+
+    async fn refuse(&self, id: Option<&Id>, problem: &Problem) {
+        if id.is_some() {
+            self.say(answer::message(id, "error", &answer::error(problem))).await;
+        }
+    }
+
+    /// The credentials of the connection and those of one call.
+    fn credentials_with(&self, secrets: &Secrets) -> Credentials {
+        let mut credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        add(&mut credentials, secrets);
+        credentials
+    }
+
+    /// Looked at before the calls that follow are.
+    async fn authenticate(&self, id: Option<&Id>, secrets: &Secrets) {
+        let mut new = Credentials::none();
+        add(&mut new, secrets);
+        let checked = match Address::from_host_and_path(self.host(), "/") {
+            Ok(address) => self.front.objects().examine(&new, &address).await.map_err(Problem::from),
+            Err(error) => Err(error.into()),
+        };
+        match checked {
+            Ok(None) => {}
+            Ok(Some(note)) => return self.refuse(id, &Problem::new(Kind::Unauthorized, note)).await,
+            Err(problem) => return self.refuse(id, &problem).await,
+        }
+        let count = {
+            let mut credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&mut credentials, secrets);
+            credentials.len()
+        };
+        self.result(id, &json!({ "credentials": count })).await;
+    }
+
+    fn host(&self) -> &str {
+        self.base.host.to_str().unwrap_or_default()
+    }
+
+    async fn begin_request(
+        self: &Arc<Self>,
+        id: Option<Id>,
+        asking: Box<Asking>,
+        tasks: &mut JoinSet<()>,
+        stopping: bool,
+    ) -> Result<(), Parting> {
+        let limits = self.limits();
+        // Announced first: what the client sends for it is on its way already.
+        let incoming = match asking.payload {
+            Payload::Stream(number) => {
+                Some(self.streams.announce(number, self.messages.clone(), limits.progress_time)?)
+            }
+            Payload::Nothing | Payload::Bytes(_) => None,
+        };
+        if stopping {
+            let problem = Problem::unavailable("the node is stopping; try again shortly", RETRY_AFTER_S);
+            self.refuse(id.as_ref(), &problem).await;
+            return Ok(());
+        }
+        let Some(permit) = self.calls.enter(limits.socket_calls_max) else {
+            let detail =
+                "this connection has as many calls under way as limits.socket_calls allows; wait for one";
+            self.refuse(id.as_ref(), &Problem::too_many_requests(detail, RETRY_AFTER_S)).await;
+            return Ok(());
+        };
+        tasks.spawn(Arc::clone(self).request(id, asking, incoming, permit));
+        Ok(())
+    }
+
+    /// Works on one call to its end, the bytes that it answers with included.
+    async fn request(
+        self: Arc<Self>,
+        id: Option<Id>,
+        asking: Box<Asking>,
+        incoming: Option<Incoming>,
+        _permit: Permit,
+    ) {
+        let Asking { mut parts, payload, rendering, secrets } = *asking;
+        parts.extensions.insert(Beside(self.credentials_with(&secrets)));
+        let address = Address::from_host_and_path(self.host(), parts.uri.path());
+        let address = address.map_or_else(|_| parts.uri.path().to_owned(), |address| address.to_string());
+        let arriving = match (incoming, payload) {
+            (Some(incoming), _) => Arriving::from_stream(incoming, self.limits().body_bytes_max),
+            (None, Payload::Bytes(bytes)) => Arriving::from_bytes(bytes, self.limits().body_bytes_max),
+            (None, _) => Arriving::nothing(),
+        };
+        let response = front::call(&self.front, parts, arriving).await;
+        match answer::render(response, rendering, address).await {
+            Outcome::Result(value) => self.result(id.as_ref(), &value).await,
+            Outcome::Refused(error) if id.is_some() => {
+                self.say(answer::message(id.as_ref(), "error", &error)).await;
+            }
+            Outcome::Stream(mut head, body) if id.is_some() => {
+                let stream = self.streams.open();
+                head.insert("stream".to_owned(), stream.number.into());
+                let text = answer::message(id.as_ref(), "result", &Value::Object(head));
+                // Through the same queue as its pieces, so that none overtakes it.
+                if self.pieces.send(Message::text(text)).await.is_ok() {
+                    stream.send(body, &self.pieces, self.limits().progress_time).await;
+                }
+            }
+            Outcome::Refused(_) | Outcome::Stream(..) => {}
+        }
+    }
+
+    async fn begin_watch(
+        self: &Arc<Self>,
+        id: Option<Id>,
+        path: String,
+        since: Option<String>,
+        secrets: Secrets,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Some(permit) = self.watches.enter(self.limits().socket_watches_max) else {
+            let detail = "this connection follows as many watches as limits.socket_watches allows; end one";
+            return self.refuse(id.as_ref(), &Problem::too_many_requests(detail, RETRY_AFTER_S)).await;
+        };
+        let name = format!("w{}", self.last_watch.fetch_add(1, Relaxed) + 1);
+        let credentials = self.credentials_with(&secrets);
+        let session = Arc::clone(self);
+        // Held until the handle is in: a watch that ends at once takes its name out only then.
+        let mut following = self.hold_following();
+        let watch = name.clone();
+        let task = tasks.spawn(async move {
+            let _permit = permit;
+            match session.watching(&path, since, &credentials).await {
+                Ok(watching) => session.follow(id.as_ref(), &watch, watching).await,
+                Err(problem) => session.refuse(id.as_ref(), &problem).await,
+            }
+            session.hold_following().remove(&watch);
+        });
+        following.insert(name, task);
+    }
+
+    async fn watching(
+        &self,
+        path: &str,
+        since: Option<String>,
+        credentials: &Credentials,
+    ) -> Result<(Watching, Permit), Problem> {
+        let since = since.as_deref().map(parse_cursor).transpose()?;
+        let address = Address::from_host_and_path(self.host(), path)?;
+        let objects = self.front.objects();
+        let grant = objects.authorize::<WatchVerb>(credentials, &address).await?;
+        let permit = self.front.counters().enter_watches().ok_or_else(|| {
+            let detail = "this node follows as many watches as it takes at a time; try again later";
+            Problem::unavailable(detail, RETRY_AFTER_S)
+        })?;
+        Ok((objects.watch(grant, since).await?, permit))
+    }
+
+    /// Tells of changes until the watch is over or the connection is.
+    async fn follow(&self, id: Option<&Id>, name: &str, (mut watching, _permit): (Watching, Permit)) {
+        let begun = json!({ "watch": name, "cursor": watching.cursor().to_string() });
+        self.result(id, &begun).await;
+        loop {
+            match watching.next().await {
+                Ok(News::Changes(notices)) => {
+                    for notice in &notices {
+                        self.say(answer::notification("event", &Event::of(notice, Some(name)))).await;
+                    }
+                }
+                Ok(News::Reset(cursor)) => {
+                    let params = json!({ "watch": name, "cursor": cursor.to_string() });
+                    self.say(answer::notification("reset", &params)).await;
+                }
+                Err(error) => {
+                    let params = json!({ "watch": name, "error": Problem::from(error).document() });
+                    return self.say(answer::notification("ended", &params)).await;
+                }
+            }
+        }
+    }
+
+    async fn unwatch(&self, id: Option<&Id>, name: &str) {
+        let task = self.hold_following().remove(name);
+        match task {
+            Some(task) => {
+                task.abort();
+                self.result(id, &json!({})).await;
+            }
+            None => {
+                let detail = "this connection has no watch of that name";
+                self.refuse(id, &Problem::new(Kind::NotFound, detail)).await;
+            }
+        }
+    }
+}
+
+fn add(credentials: &mut Credentials, secrets: &Secrets) {
+    if let Some(key) = &secrets.key {
+        credentials.add_key(key);
+    }
+    if let Some(token) = &secrets.token {
+        credentials.add_token(token);
+    }
+}

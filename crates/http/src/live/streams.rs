@@ -1,0 +1,404 @@
+//! Bodies over a socket: many side by side, each under its own credit.
+//!
+//! Invariants: a body that stands still holds up no other and keeps at most its credit in memory; a client that sends more than it was granted is
+//! cut off; a stream that nothing moves in for `progress_time` is over. Dropping either end ends the stream.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::frame::{CREDIT_BYTES, Frame, PAYLOAD_BYTES_MAX};
+use crate::body::Body;
+use crate::problem::{Kind, Problem};
+
+/// What the node takes of an upload before it has worked on any of it, in bytes: the credit that every sender has, and a grant at once. Enough
+/// for a fast connection over a long way.
+const WINDOW_BYTES: u32 = 4 * CREDIT_BYTES;
+
+/// Credit goes out in pieces of at least so many bytes.
+const GRANT_BYTES_MIN: u32 = CREDIT_BYTES / 2;
+
+/// Credit beyond this is a mistake.
+const CREDIT_BYTES_MAX: usize = 1 << 40;
+
+/// The streams of one connection.
+#[derive(Default)]
+pub(crate) struct Streams(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Bodies that come in.
+    uploads: HashMap<u32, Upload>,
+    /// Bodies that go out.
+    downloads: HashMap<u32, Arc<Semaphore>>,
+    /// The greatest number of the client's so far.
+    last_upload: u32,
+    /// The greatest number of ours so far.
+    last_download: u32,
+}
+
+struct Upload {
+    pieces: mpsc::UnboundedSender<Piece>,
+    /// What the client may still send.
+    credit: u32,
+}
+
+/// What comes in a stream.
+enum Piece {
+    Data(Bytes),
+    End(Bytes),
+    GivenUp,
+}
+
+/// Why a client is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Overdrawn {
+    #[error("more bytes than the credit of the stream")]
+    Credit,
+    #[error("a number of a stream that is used already, or was never announced")]
+    Number,
+}
+
+impl Streams {
+    fn hold(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here can be left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a number that the client has chosen for a body of its own.
+    pub(crate) fn announce(
+        self: &Arc<Self>,
+        number: u32,
+        out: mpsc::Sender<Message>,
+        progress_time: Duration,
+    ) -> Result<Incoming, Overdrawn> {
+        let mut inner = self.hold();
+        if number <= inner.last_upload {
+            return Err(Overdrawn::Number);
+        }
+        inner.last_upload = number;
+        // Its length is bounded by credit.
+        let (sender, pieces) = mpsc::unbounded_channel();
+        inner.uploads.insert(number, Upload { pieces: sender, credit: CREDIT_BYTES });
+        drop(inner);
+        let streams = Arc::clone(self);
+        Ok(Incoming {
+            number,
+            streams,
+            pieces,
+            out,
+            progress_time,
+            owed: WINDOW_BYTES - CREDIT_BYTES,
+            ended: false,
+        })
+    }
+
+    /// Takes a message for a stream. Messages for one that is over are ignored.
+    pub(crate) fn take(&self, number: u32, frame: Frame) -> Result<(), Overdrawn> {
+        let mut inner = self.hold();
+        if number % 2 == 0 {
+            return inner.take_for_download(number, &frame);
+        }
+        if number > inner.last_upload {
+            return Err(Overdrawn::Number);
+        }
+        let (piece, bytes) = match frame {
+            Frame::Data(bytes) => (Piece::Data(bytes.clone()), bytes.len()),
+            Frame::End(bytes) => (Piece::End(bytes.clone()), bytes.len()),
+            Frame::Error(_) => (Piece::GivenUp, 0),
+            // Only receivers give credit.
+            Frame::Credit(_) => return Ok(()),
+        };
+        let Some(upload) = inner.uploads.get_mut(&number) else { return Ok(()) };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        upload.credit = upload.credit.checked_sub(bytes).ok_or(Overdrawn::Credit)?;
+        let is_last = !matches!(piece, Piece::Data(_));
+        // Nobody wants it any more: it was refused, and the client will hear of it.
+        let is_unwanted = upload.pieces.send(piece).is_err();
+        if is_last || is_unwanted {
+            inner.uploads.remove(&number);
+        }
+        Ok(())
+    }
+
+    fn grant(&self, number: u32, bytes: u32) {
+        if let Some(upload) = self.hold().uploads.get_mut(&number) {
+            upload.credit = upload.credit.saturating_add(bytes);
+        }
+    }
+
+    /// A stream for a body that goes out.
+    pub(crate) fn open(self: &Arc<Self>) -> Outgoing {
+        let mut inner = self.hold();
+        inner.last_download += 2;
+        let number = inner.last_download;
+        let credit = Arc::new(Semaphore::new(CREDIT_BYTES as usize));
+        inner.downloads.insert(number, Arc::clone(&credit));
+        drop(inner);
+        Outgoing { number, streams: Arc::clone(self), credit }
+    }
+}
+
+impl Inner {
+    fn take_for_download(&mut self, number: u32, frame: &Frame) -> Result<(), Overdrawn> {
+        if number > self.last_download {
+            return Err(Overdrawn::Number);
+        }
+        let Some(credit) = self.downloads.get(&number) else { return Ok(()) };
+        match frame {
+            Frame::Credit(bytes) if credit.available_permits() + *bytes as usize <= CREDIT_BYTES_MAX => {
+                credit.add_permits(*bytes as usize);
+            }
+            Frame::Credit(_) => return Err(Overdrawn::Credit),
+            // The client wants no more of it.
+            Frame::Error(_) => credit.close(),
+            Frame::Data(_) | Frame::End(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// A body that comes in.
+pub(crate) struct Incoming {
+    number: u32,
+    streams: Arc<Streams>,
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    /// Where credit goes out.
+    out: mpsc::Sender<Message>,
+    progress_time: Duration,
+    /// Bytes that were worked on and not yet granted again.
+    owed: u32,
+    ended: bool,
+}
+
+/// Why a body did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutOff {
+    /// The client gave it up, or the connection ended.
+    GivenUp,
+    /// Nothing came for too long.
+    TooSlow,
+}
+
+impl Incoming {
+    /// The next bytes; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, CutOff> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            self.grant().await;
+            let piece = tokio::time::timeout(self.progress_time, self.pieces.recv()).await;
+            let bytes = match piece {
+                Err(_) => return Err(CutOff::TooSlow),
+                Ok(None | Some(Piece::GivenUp)) => return Err(CutOff::GivenUp),
+                Ok(Some(Piece::Data(bytes))) => bytes,
+                Ok(Some(Piece::End(bytes))) => {
+                    self.ended = true;
+                    bytes
+                }
+            };
+            self.owed = self.owed.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    async fn grant(&mut self) {
+        if self.owed >= GRANT_BYTES_MIN {
+            let bytes = std::mem::take(&mut self.owed);
+            self.streams.grant(self.number, bytes);
+            // Where the connection is over there is nobody to grant to.
+            let _ = self.out.send(Message::Binary(Frame::Credit(bytes).encode(self.number))).await;
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.streams.hold().uploads.remove(&self.number);
+    }
+}
+
+/// A body that goes out.
+pub(crate) struct Outgoing {
+    pub(crate) number: u32,
+    streams: Arc<Streams>,
+    credit: Arc<Semaphore>,
+}
+
+/// Nothing more can be sent: the client does not want it, or the connection is over.
+struct Unwanted;
+
+impl Outgoing {
+    /// Sends a body to its end, as fast as the client grants.
+    pub(crate) async fn send(self, mut body: Body, out: &mpsc::Sender<Message>, progress_time: Duration) {
+        while let Some(frame) = body.frame().await {
+            let sent = match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(bytes)) => self.send_bytes(bytes, out, progress_time).await,
+                Ok(Err(_trailers)) => Ok(()),
+                Err(_) => {
+                    let detail = "the body broke off; the node's log tells why";
+                    return self.fail(&Problem::new(Kind::Internal, detail), out).await;
+                }
+            };
+            match sent {
+                Ok(()) => {}
+                Err(None) => return,
+                Err(Some(problem)) => return self.fail(&problem, out).await,
+            }
+        }
+        let _ = out.send(Message::Binary(Frame::End(Bytes::new()).encode(self.number))).await;
+    }
+
+    async fn send_bytes(
+        &self,
+        mut bytes: Bytes,
+        out: &mpsc::Sender<Message>,
+        progress_time: Duration,
+    ) -> Result<(), Option<Problem>> {
+        while !bytes.is_empty() {
+            let granted = tokio::time::timeout(progress_time, self.take(bytes.len())).await;
+            let count = granted
+                .map_err(|_| {
+                    let detail = "the stream stood still for too long; ask for the range that is missing";
+                    Some(Problem::new(Kind::RequestTimeout, detail))
+                })?
+                .map_err(|Unwanted| None)?;
+            let message = Message::Binary(Frame::Data(bytes.split_to(count)).encode(self.number));
+            out.send(message).await.map_err(|_| None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for credit and takes as much as there is, up to one message.
+    async fn take(&self, wanted: usize) -> Result<usize, Unwanted> {
+        self.credit.acquire().await.map_err(|_| Unwanted)?.forget();
+        let more = self.credit.available_permits().min(wanted.min(PAYLOAD_BYTES_MAX) - 1);
+        let taken = match u32::try_from(more).ok().and_then(|more| self.credit.try_acquire_many(more).ok()) {
+            Some(permits) => {
+                permits.forget();
+                more
+            }
+            None => 0,
+        };
+        Ok(1 + taken)
+    }
+
+    async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Message>) {
+        let _ = out.send(Message::Binary(Frame::Error(problem.json()).encode(self.number))).await;
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.streams.hold().downloads.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CREDIT_BYTES, CutOff, Frame, Overdrawn, Streams, WINDOW_BYTES};
+    use crate::body::Body;
+    use bytes::Bytes;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+    use tokio_tungstenite::tungstenite::Message;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn data(bytes: usize) -> Frame {
+        Frame::Data(vec![7; bytes].into())
+    }
+
+    fn next(out: &mut mpsc::Receiver<Message>) -> Option<(u32, Frame)> {
+        let message = out.try_recv().ok()?.into_data();
+        Some(Frame::decode(message).expect("a frame"))
+    }
+
+    #[tokio::test]
+    async fn an_upload_gets_credit_for_what_was_worked_on() {
+        let streams = Arc::new(Streams::default());
+        let (out, mut sent) = mpsc::channel(8);
+        let mut upload = streams.announce(1, out, SOON).expect("a stream");
+        for _ in 0..4 {
+            streams.take(1, data(65_536)).expect("within the credit");
+        }
+        assert_eq!(streams.take(1, data(1)), Err(Overdrawn::Credit));
+        assert_eq!(upload.next().await.expect("whole").map(|bytes| bytes.len()), Some(65_536));
+        assert_eq!(next(&mut sent), Some((1, Frame::Credit(WINDOW_BYTES - CREDIT_BYTES))));
+        streams.take(1, Frame::End(Bytes::from_static(b"x"))).expect("within the credit");
+        for want in [65_536, 65_536, 65_536, 1] {
+            assert_eq!(upload.next().await.expect("whole").map(|bytes| bytes.len()), Some(want));
+        }
+        assert_eq!(upload.next().await, Ok(None));
+        assert_eq!(
+            streams.take(1, data(9_999_999)),
+            Ok(()),
+            "what comes for a stream that is over is ignored"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_is_given_up_or_stands_still_is_cut_off() {
+        let streams = Arc::new(Streams::default());
+        let (out, _sent) = mpsc::channel(8);
+        let mut one = streams.announce(1, out.clone(), SOON).expect("a stream");
+        streams.take(1, Frame::Error(Bytes::new())).expect("known");
+        assert_eq!(one.next().await, Err(CutOff::GivenUp));
+        let mut two = streams.announce(3, out.clone(), SOON).expect("a stream");
+        assert_eq!(two.next().await, Err(CutOff::TooSlow));
+        assert_eq!(streams.announce(3, out.clone(), SOON).err(), Some(Overdrawn::Number));
+        assert_eq!(streams.take(5, data(1)), Err(Overdrawn::Number));
+        assert_eq!(streams.take(2, Frame::Credit(1)), Err(Overdrawn::Number));
+    }
+
+    #[tokio::test]
+    async fn a_download_stops_where_its_credit_ends_and_goes_on_with_more() {
+        let streams = Arc::new(Streams::default());
+        let (out, mut sent) = mpsc::channel(64);
+        let stream = streams.open();
+        let number = stream.number;
+        let bytes = Bytes::from(vec![1; CREDIT_BYTES as usize + 10]);
+        let sending = tokio::spawn(async move { stream.send(Body::full(bytes), &out, SOON).await });
+        tokio::task::yield_now().await;
+        let mut got = 0;
+        while got < CREDIT_BYTES as usize {
+            let Some((of, Frame::Data(bytes))) = next(&mut sent) else { panic!("no data after {got}") };
+            assert_eq!(of, number);
+            got += bytes.len();
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(next(&mut sent), None);
+        streams.take(number, Frame::Credit(4)).expect("ours");
+        streams.take(number, Frame::Credit(6)).expect("ours");
+        sending.await.expect("no panic");
+        assert!(matches!(next(&mut sent), Some((_, Frame::Data(bytes))) if bytes.len() == 10));
+        assert_eq!(next(&mut sent), Some((number, Frame::End(Bytes::new()))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_download_that_nobody_takes_or_wants_is_over() {
+        let streams = Arc::new(Streams::default());
+        let (out, mut sent) = mpsc::channel(64);
+        let bytes = Bytes::from(vec![1; 2 * CREDIT_BYTES as usize]);
+        let stream = streams.open();
+        streams.take(stream.number, Frame::Error(Bytes::new())).expect("ours");
+        stream.send(Body::full(bytes.clone()), &out, SOON).await;
+        assert_eq!(next(&mut sent), None, "not a byte of what is unwanted");
+        let stalled = streams.open();
+        stalled.send(Body::full(bytes), &out, SOON).await;
+        let mut last = None;
+        while let Some((_, frame)) = next(&mut sent) {
+            last = Some(frame);
+        }
+        assert!(matches!(last, Some(Frame::Error(problem)) if problem.starts_with(b"{")));
+    }
+}
