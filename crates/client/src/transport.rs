@@ -10,7 +10,7 @@ use crate::node::{NodeUrl, Resolver};
 use crate::upload::{Source, SourceError};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, redirect};
+use reqwest::{Method, Response, StatusCode, Upgraded, redirect};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -202,6 +202,15 @@ impl Client {
                 _ => return Err(self.refusal(call.subject, response).await),
             }
         }
+    }
+
+    /// Sends a handshake and gives the connection that it becomes.
+    pub(crate) async fn upgrade(&self, mut call: Call) -> Result<Upgraded, Error> {
+        let response = self.attempt(&mut call).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.refusal(call.subject, response).await);
+        }
+        response.upgrade().await.map_err(|error| self.broken(&call.subject, &error))
     }
 
     /// Sends a request and reads its JSON answer.

@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Purge(Rm),
     /// Make an address equal to a local directory, or the other way round; moves only what differs
     Sync(Sync),
+    /// Tell of changes as they happen
+    Watch(Watch),
     /// Make a link that opens an object or directory for a while
     Share(Share),
     /// Revoke a token or link
@@ -292,9 +294,26 @@ pub(crate) struct Sync {
     /// Upload what symbolic links point to, instead of skipping them
     #[arg(long)]
     pub(crate) follow_links: bool,
+    /// Go on: whatever changes at FROM is brought to TO until this is stopped
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) watch: bool,
     /// Requests at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u8).range(1..=64))]
     pub(crate) jobs: u8,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Watch {
+    /// The object, or directory with all below it
+    pub(crate) address: String,
+    /// Begin after this cursor, which came with an event, instead of now
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
+    /// Stop after so many changes
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
 }
 
 /// What a token can allow.

@@ -11,6 +11,7 @@ mod share;
 mod sync;
 mod tree;
 mod versions;
+mod watch;
 
 use crate::cli::{Command, Key};
 use crate::exit::Usage;
@@ -31,6 +32,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Versions(arguments) => versions::list(session, &arguments).await,
         Command::RestoreVersion(arguments) => versions::restore(session, &arguments).await,
         Command::Sync(arguments) => sync::run(session, &arguments).await,
+        Command::Watch(arguments) => watch::run(session, &arguments).await,
         Command::Share(arguments) => share::share(session, &arguments).await,
         Command::Revoke(arguments) => share::revoke(session, &arguments).await,
         Command::Key(Key::Show { namespace }) => key::show(session, &namespace),

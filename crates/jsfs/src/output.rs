@@ -27,6 +27,11 @@ impl Output {
         if self.json { write_line(&serde_json::to_string_pretty(value)?) } else { Ok(()) }
     }
 
+    /// One of many results for programs, on a line of its own; without `--json` nothing.
+    pub(crate) fn json_line(self, value: &impl Serialize) -> io::Result<()> {
+        if self.json { write_line(&serde_json::to_string(value)?).and_then(|()| flush()) } else { Ok(()) }
+    }
+
     /// A word about what was done, for people; not with `--json` or `--quiet`.
     pub(crate) fn done(self, text: &str) -> io::Result<()> {
         if self.quiet { Ok(()) } else { self.line(text) }

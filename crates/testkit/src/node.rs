@@ -23,6 +23,7 @@ pub struct Setup {
     binary: PathBuf,
     data: PathBuf,
     log: PathBuf,
+    port: u16,
     settings: Vec<String>,
 }
 
@@ -34,8 +35,15 @@ impl Setup {
             binary: binary(built),
             data: data.to_owned(),
             log: data.with_extension("log"),
+            port: 0,
             settings: Vec::new(),
         }
+    }
+
+    /// On this port instead of a free one, for a node that comes back.
+    pub fn port(mut self, port: u16) -> Setup {
+        self.port = port;
+        self
     }
 
     /// Adds `--set KEY=VALUE`.
@@ -83,7 +91,11 @@ impl Setup {
     pub fn spawn(&self) -> Node {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be written");
         let mut command = self.command();
-        command.arg("serve").arg("--data").arg(&self.data).args(["--listen", "127.0.0.1:0"]);
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         for setting in &self.settings {
             command.args(["--set", setting]);
         }

@@ -5,6 +5,7 @@
 //! Symbolic links, devices and pipes are skipped and named; empty directories do not exist on a node.
 
 mod download;
+mod follow;
 mod local;
 mod upload;
 
@@ -109,6 +110,12 @@ pub(super) async fn run(session: &Session, arguments: &Sync) -> anyhow::Result<(
         follow_links: arguments.follow_links,
         requests: usize::from(arguments.jobs),
     };
+    if arguments.watch {
+        return match direction {
+            Direction::Upload => follow::upload(&job).await,
+            Direction::Download => follow::download(&job).await,
+        };
+    }
     let summary = match direction {
         Direction::Upload => upload::run(&job).await?,
         Direction::Download => download::run(&job).await?,

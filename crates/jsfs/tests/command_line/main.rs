@@ -3,6 +3,7 @@
 
 mod hostile;
 mod keys;
+mod live;
 mod objects;
 mod serve;
 mod share;

@@ -59,7 +59,7 @@ pub(super) async fn run(job: &Job<'_>) -> anyhow::Result<Summary> {
 }
 
 /// Brings one file up to date; says whether it is new.
-async fn one(
+pub(super) async fn one(
     job: &Job<'_>,
     tree: Option<&Tree>,
     path: &Relative,

@@ -51,7 +51,7 @@ pub(super) async fn run(job: &Job<'_>) -> anyhow::Result<Summary> {
     Ok(summary)
 }
 
-async fn one(job: &Job<'_>, file: &LocalFile, there: Option<&Remote>) -> anyhow::Result<Outcome> {
+pub(super) async fn one(job: &Job<'_>, file: &LocalFile, there: Option<&Remote>) -> anyhow::Result<Outcome> {
     let address = job.address.join(&file.name)?;
     job.progress.message(&file.name);
     let (small, sha256) = look(file, there).await?;
