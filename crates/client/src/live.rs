@@ -135,10 +135,7 @@ impl Changes {
     pub async fn next(&mut self) -> Result<Change, Error> {
         loop {
             match self.attempt().await {
-                Ok(change) => {
-                    self.wait = WAIT_FIRST;
-                    return Ok(change);
-                }
+                Ok(change) => return Ok(change),
                 Err(error) if passes(&error) => {
                     self.socket = None;
                     tokio::time::sleep(self.wait).await;
@@ -150,12 +147,13 @@ impl Changes {
     }
 
     async fn attempt(&mut self) -> Result<Change, Error> {
-        let Changes { place, cursor, begun, socket, .. } = self;
+        let Changes { place, cursor, begun, socket, wait } = self;
         let socket = match socket {
             Some(socket) => socket,
             None => {
                 let (connected, from) = place.connect(cursor.as_deref()).await?;
                 socket.get_or_insert(connected);
+                *wait = WAIT_FIRST;
                 let cursor = cursor.get_or_insert(from).clone();
                 if !std::mem::replace(begun, true) {
                     return Ok(Change::Begun { cursor });

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The mean time between two cuts.
+const BETWEEN_CUTS: Duration = Duration::from_millis(100);
+
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
@@ -59,7 +62,7 @@ impl Proxy {
 }
 
 /// Writes, overwrites and deletes; the last change is the marker `done`.
-fn change(node: SocketAddr, key: &str, writer: usize, changes: usize) {
+fn change(node: SocketAddr, key: &str, writer: usize, changes: usize, pause: Duration) {
     let mut http = Http::new(node);
     for number in 0..changes {
         let target = format!("/t/{writer}/{}", number * 7 % 50);
@@ -76,6 +79,7 @@ fn change(node: SocketAddr, key: &str, writer: usize, changes: usize) {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        std::thread::sleep(pause);
     }
 }
 
@@ -120,6 +124,8 @@ async fn follow(
 fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
     let (cuts, changes) = (setting("JSFS_LIVE_CUTS", 25), setting("JSFS_LIVE_CHANGES", 1_000));
     let writers = 4;
+    // The changes go on for about as long as the cuts do.
+    let pause = (BETWEEN_CUTS * 2).mul_f64(cuts as f64 / (changes / writers) as f64);
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("log.level=error");
     let node = setup.start();
@@ -139,7 +145,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
             let mut made = 0;
             while made < cuts && !(finished.load(Ordering::Relaxed) && made >= cuts / 2) {
                 // Long enough for a handshake most times, short enough to hit one sometimes.
-                std::thread::sleep(Duration::from_millis(5 + (made as u64 * 37) % 60));
+                std::thread::sleep(BETWEEN_CUTS.mul_f64(0.2 + (made % 9) as f64 / 5.0));
                 made += usize::from(proxy.cut());
             }
             made
@@ -153,7 +159,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
             .map(|writer| {
                 scope.spawn({
                     let key = &key;
-                    move || change(address, key, writer, changes / writers)
+                    move || change(address, key, writer, changes / writers, pause)
                 })
             })
             .collect();
