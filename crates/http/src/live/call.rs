@@ -26,6 +26,26 @@ const PATH_BYTES_MAX: usize = 16 * 1024;
 /// The first even number is the node's, so every client's number is odd.
 const CLIENT_NUMBERS: u32 = 2;
 
+/// Every method, for the description of the interface.
+pub const METHODS: [&str; 16] = [
+    "authenticate",
+    "watch",
+    "unwatch",
+    "get",
+    "head",
+    "list",
+    "versions",
+    "properties",
+    "put",
+    "append",
+    "patch",
+    "delete",
+    "copy",
+    "move",
+    "restore",
+    "ping",
+];
+
 /// The name of a call: text or number, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id(Value);
@@ -486,6 +506,14 @@ mod tests {
 
     fn code(text: &str) -> i32 {
         parse(text, &base()).err().expect("a fault").code
+    }
+
+    #[test]
+    fn every_method_of_the_list_is_there() {
+        for method in super::METHODS {
+            let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"x": 1}}).to_string();
+            assert_eq!(code(&text), -32_602, "{method}: it is known and takes no x");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
+mod asyncapi;
 mod browsers;
 mod directories;
 mod holes;

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket, client};
 
+use crate::asyncapi::check;
 use crate::node::Node;
 
 pub struct Socket {
@@ -82,6 +83,7 @@ impl Socket {
                         return value;
                     }
                     assert!(value["method"].is_string(), "an answer that nobody waits for: {value}");
+                    check(value["method"].as_str().unwrap(), &value);
                     self.notifications.push_back(value);
                 }
                 Message::Binary(bytes) => self.frames.push_back(Frame::decode(bytes).unwrap()),
@@ -96,6 +98,9 @@ impl Socket {
         let id = self.begin(method, params.clone());
         let answer = self.answer(id);
         assert!(answer["error"].is_null(), "{method} {params}: {answer}");
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        check(&format!("call.{method}"), &call);
+        check(&format!("result.{method}"), &answer);
         answer["result"].clone()
     }
 
@@ -105,6 +110,7 @@ impl Socket {
         let answer = self.answer(id);
         let error = &answer["error"];
         assert!(error.is_object(), "{method} {params}: {answer}");
+        check("error", &answer);
         assert!(!error["message"].as_str().unwrap().is_empty());
         let data = &error["data"];
         assert!(data["status"].is_u64() && data["detail"].as_str().unwrap().len() > 10, "{answer}");
@@ -121,7 +127,9 @@ impl Socket {
             }
             match self.inner.read().unwrap() {
                 Message::Text(text) => {
-                    self.notifications.push_back(serde_json::from_str(text.as_str()).unwrap());
+                    let value: Value = serde_json::from_str(text.as_str()).unwrap();
+                    check(value["method"].as_str().unwrap(), &value);
+                    self.notifications.push_back(value);
                 }
                 Message::Binary(bytes) => self.frames.push_back(Frame::decode(bytes).unwrap()),
                 Message::Ping(_) | Message::Pong(_) => {}
@@ -145,7 +153,9 @@ impl Socket {
             }
             match self.inner.read().unwrap() {
                 Message::Text(text) => {
-                    self.notifications.push_back(serde_json::from_str(text.as_str()).unwrap());
+                    let value: Value = serde_json::from_str(text.as_str()).unwrap();
+                    check(value["method"].as_str().unwrap(), &value);
+                    self.notifications.push_back(value);
                 }
                 Message::Binary(bytes) => return Frame::decode(bytes).unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}

@@ -66,7 +66,12 @@ impl Events {
                 Some(("event", event)) => event.clone_into(&mut received.event),
                 Some(("id", id)) => id.clone_into(&mut received.id),
                 Some(("data", data)) => received.data = serde_json::from_str(data).unwrap(),
-                _ if line.is_empty() && !received.data.is_null() => return Some(received),
+                _ if line.is_empty() && !received.data.is_null() => {
+                    if received.event.is_empty() {
+                        crate::asyncapi::check_schema("Event", &received.data);
+                    }
+                    return Some(received);
+                }
                 _ => {}
             }
         }
