@@ -310,9 +310,12 @@ fn every_malformed_message_has_its_documented_answer() {
     assert_eq!(socket.closed().0, 1008, "a number that is not greater than the one before");
     let mut socket = Socket::open(&node, "/");
     socket.begin("put", json!({"path": "a", "stream": 1}));
-    for _ in 0..64 {
-        // The node may have closed already.
-        let _ = socket.inner.send(frame(1, &Frame::Data(vec![0; PAYLOAD_BYTES_MAX].into())));
+    // Faster than any node can store it; it may have closed already.
+    let piece = frame(1, &Frame::Data(noise(PAYLOAD_BYTES_MAX).into()));
+    for _ in 0..2_000 {
+        if socket.inner.send(piece.clone()).is_err() {
+            break;
+        }
     }
     assert_eq!(socket.closed().0, 1008, "more than the credit");
 }
