@@ -9,7 +9,7 @@
 //! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
 //! | reading | `read`, `list`, `feed` |
-//! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `change`, `delete`, `copy` |
+//! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -48,6 +48,7 @@ mod stow;
 mod tables;
 pub mod token;
 mod tree;
+mod unfinished;
 mod write;
 
 pub use cbor::FormatError;
@@ -67,6 +68,7 @@ pub use read::{Body, Object};
 pub use retention::Swept;
 pub use share::MintedToken;
 pub use status::Status;
+pub use unfinished::{Resumed, UNFINISHED_MAX, Unfinished, UploadId};
 pub use write::{Precondition, Upload, WriteOptions, Written};
 
 use address::Address;
@@ -97,11 +99,19 @@ pub struct Settings {
     pub versions_bytes_min: u64,
     /// How many days lines of the change log are kept.
     pub events_days: u64,
+    /// How many hours an unfinished upload is kept after its last byte.
+    pub uploads_hours: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { versions_days: 30, versions_count: 100, versions_bytes_min: 1 << 30, events_days: 30 }
+        Settings {
+            versions_days: 30,
+            versions_count: 100,
+            versions_bytes_min: 1 << 30,
+            events_days: 30,
+            uploads_hours: 24,
+        }
     }
 }
 
@@ -135,6 +145,7 @@ struct Inner {
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
+    turns: Arc<unfinished::Turns>,
     committed: watch::Sender<u64>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -150,6 +161,7 @@ impl Objects {
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
+            turns: Arc::default(),
             committed: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -218,6 +230,11 @@ impl Objects {
 
     pub(crate) fn stretching(&self) -> &Semaphore {
         &self.0.stretching
+    }
+
+    /// Whose turn it is with each unfinished upload.
+    pub(crate) fn turns(&self) -> &Arc<unfinished::Turns> {
+        &self.0.turns
     }
 
     pub(crate) fn opened_ms(&self) -> u64 {
