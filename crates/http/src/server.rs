@@ -31,6 +31,7 @@ use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
+use crate::tus;
 
 /// An answer in the making.
 pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
@@ -295,7 +296,8 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
     let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
     let rest = arriving.rest();
     held.permits[0] = shared.counters.requests.enter(limits.requests_max);
-    let stores = matches!(parts.method, Method::PUT | Method::POST) && !arriving.is_empty();
+    let stores =
+        (matches!(parts.method, Method::PUT | Method::POST) || tus::is_piece(&parts)) && !arriving.is_empty();
     if stores {
         held.permits[1] = shared.counters.uploads.enter(limits.uploads_max);
     }

@@ -13,4 +13,5 @@ mod problems;
 mod raw;
 mod reading;
 mod stranger;
+mod uploads;
 mod verbs;
