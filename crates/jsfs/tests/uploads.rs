@@ -177,3 +177,47 @@ fn put_and_sync_go_on_after_a_broken_connection() {
         }
     }
 }
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Node.js and the folder of the script, with its package installed; else the reason why not.
+fn script() -> Result<(PathBuf, PathBuf), String> {
+    let node = program("node").ok_or("Node.js is not installed")?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tus");
+    let folder = folder.canonicalize().map_err(|error| format!("tests/tus: {error}"))?;
+    if !folder.join("node_modules/tus-js-client").is_dir() {
+        let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+        let npm = Command::new("npm").args(install).current_dir(&folder).output();
+        let npm = npm.map_err(|error| format!("npm cannot be run: {error}"))?;
+        if !npm.status.success() {
+            return Err(format!("npm ci failed: {}", String::from_utf8_lossy(&npm.stderr).trim()));
+        }
+    }
+    Ok((node, folder))
+}
+
+/// The assertions are in `tests/tus/upload.mjs`. Without Node.js or the npm package the test says so and is skipped, unless `JSFS_BROWSER=required`.
+#[test]
+fn tus_js_client_uploads_and_goes_on() {
+    let (program, scripts) = match script() {
+        Ok(script) => script,
+        Err(reason) if std::env::var_os("JSFS_BROWSER").is_none() => {
+            eprintln!("skipped: {reason}");
+            return;
+        }
+        Err(reason) => panic!("{reason}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path());
+    let node = setup.start();
+    let port = node.address().port().to_string();
+    let mut script = Command::new(program);
+    let output = script.args(["upload.mjs", &port, &setup.root_key()]).current_dir(scripts).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{errors}");
+    assert_eq!(said.matches("ok: ").count(), 8, "{said}{errors}");
+    eprint!("{said}");
+}
