@@ -74,7 +74,7 @@ pub(crate) async fn create(
     address: &Address,
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
-    spoken(asked, begin(front, asked, address, body)).await
+    spoken(asked, Box::pin(begin(front, asked, address, body))).await
 }
 
 /// Answers a request for an upload that was begun.
@@ -85,7 +85,7 @@ pub(crate) async fn answer(
     methods: &'static str,
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
-    spoken(asked, go_on(front, asked, id, methods, body)).await
+    spoken(asked, Box::pin(go_on(front, asked, id, methods, body))).await
 }
 
 /// Refuses other versions of the protocol, and names this one in every answer.

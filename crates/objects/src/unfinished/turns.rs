@@ -94,14 +94,13 @@ mod tests {
         let turns = Arc::new(Turns::default());
         let id = UploadId([7; 16]);
         let first = turns.take(id).await.unwrap();
-        let waiting = tokio::spawn({
-            let turns = Arc::clone(&turns);
-            async move { turns.take(id).await.is_some() }
-        });
+        let mut waiting = tokio::task::JoinSet::new();
+        let next = Arc::clone(&turns);
+        waiting.spawn(async move { next.take(id).await.is_some() });
         first.interrupted().await;
-        assert!(!waiting.is_finished(), "two at once");
+        assert!(waiting.try_join_next().is_none(), "two at once");
         drop(first);
-        assert!(waiting.await.unwrap());
+        assert!(waiting.join_next().await.unwrap().unwrap());
         let stuck = turns.take(id).await.unwrap();
         assert!(turns.take(id).await.is_none(), "waiting has an end");
         drop(stuck);

@@ -130,7 +130,7 @@ async fn what_was_kept_is_there_after_a_restart_and_after_collection() {
     let world = world.restarted().await;
     let offset = world.stands(&id).await.unwrap().offset;
     assert!((84_000_000..100_000_000).contains(&offset), "{offset}: a crash costs at most 16 MiB");
-    world.send(&id, &bytes[offset as usize..120_000_000]).await;
+    world.send(&id, &bytes[usize::try_from(offset).unwrap()..120_000_000]).await;
     world.collect().await;
     let world = world.restarted().await;
     world.send_last(&id, &bytes[120_000_000..]).await.unwrap();
@@ -153,12 +153,13 @@ async fn of_two_requests_at_once_the_newer_goes_on_and_the_older_keeps_what_it_h
     let id = world.begin("/localhost/two", private(), Some(1_000_000)).await.id;
     let mut first = world.resume(&id).await.unwrap();
     write(&mut first, &bytes[..300_000]).await;
-    let older = tokio::spawn(async move {
+    let mut older = tokio::task::JoinSet::new();
+    older.spawn(async move {
         first.interrupted().await;
         first.keep().await
     });
     let mut second = world.resume(&id).await.unwrap();
-    assert_eq!(older.await.unwrap().unwrap().offset, 300_000);
+    assert_eq!(older.join_next().await.unwrap().unwrap().unwrap().offset, 300_000);
     assert_eq!(second.offset(), 300_000, "the newer one sees what the older one kept");
     write(&mut second, &bytes[300_000..]).await;
     second.finish().await.unwrap();
