@@ -178,6 +178,42 @@ fn put_and_sync_go_on_after_a_broken_connection() {
     }
 }
 
+#[test]
+fn put_goes_on_after_the_command_itself_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path());
+    let node = setup.start();
+    let (path, bytes) = large_file(&folder.path().join("killed"), 3);
+    let put = || {
+        let mut command = jsfs(&setup, node.address(), &["put", path.to_str().unwrap(), "/localhost/killed"]);
+        command.env("XDG_CACHE_HOME", folder.path().join("cache"));
+        command
+    };
+    let noted = folder.path().join("cache/jsfs/uploads");
+    let mut running = put().spawn().unwrap();
+    let location = loop {
+        let files = std::fs::read_dir(&noted).into_iter().flatten();
+        let text = files.filter_map(|file| std::fs::read_to_string(file.unwrap().path()).ok()).next();
+        match text.as_deref().and_then(|text| text.split("\n\n").nth(1)) {
+            Some(location) => break location.to_owned(),
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    std::thread::sleep(Duration::from_millis(150));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let key = setup.root_key();
+    std::thread::sleep(Duration::from_millis(500));
+    let at = offset(node.address(), &key, &location);
+    eprintln!("killed at {at}");
+    let output = put().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stands = ask(node.address(), &tus(&key, "HEAD", &location));
+    assert_eq!(stands.header("content-location"), Some("/killed"), "it went on with the same upload");
+    assert!(ask(node.address(), &Request::new("GET", "/killed").bearer(&key)).body == bytes);
+    assert_eq!(std::fs::read_dir(&noted).unwrap().count(), 0, "nothing is remembered of what is done");
+}
+
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())

@@ -379,3 +379,18 @@ async fn a_namespace_has_so_many_unfinished_uploads_and_no_more() {
     assert_eq!(world.objects.sweep().await.unwrap().uploads, UNFINISHED_MAX + 1);
     assert_eq!(world.counted(), [0, 1, 1]);
 }
+
+#[tokio::test]
+async fn a_crash_before_the_end_never_leaves_an_upload_that_says_it_has_all() {
+    let world = World::new().await;
+    // The last byte falls together with a line that would be due.
+    let bytes = noise(10, 16 << 20);
+    let id = world.begin("/localhost/exact", private(), Some(16 << 20)).await.id;
+    let mut resumed = world.resume(&id).await.unwrap();
+    write(&mut resumed, &bytes).await;
+    assert!(resumed.is_whole());
+    assert_eq!(resumed.keep().await.unwrap().offset, 0);
+    assert_eq!(world.stands(&id).await.unwrap().offset, 0);
+    world.send_last(&id, &bytes).await.unwrap();
+    assert!(world.get("/localhost/exact").await == bytes);
+}
