@@ -428,7 +428,7 @@ impl Resumed {
         }
         self.upload.write(bytes).await?;
         self.offset = end;
-        if self.offset - self.clear.offset >= KEEP_BYTES && !self.is_whole() {
+        if self.offset - self.clear.offset >= KEEP_BYTES {
             self.put_away().await?;
         }
         Ok(())
