@@ -4,13 +4,15 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::key::AccessKey;
 use crate::model::{Metadata, ObjectInfo, Version};
+use crate::resume::{Memory, RESUMABLE_BYTES};
 use crate::transport::{Call, Client, Counter, Payload};
-use crate::upload::Source;
+use crate::upload::{Source, Stamp};
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Properties of a write; what is `None` is inherited.
 #[derive(Default, Clone)]
@@ -21,6 +23,8 @@ pub struct Write {
     pub private: Option<bool>,
     /// Counts the bytes sent.
     pub counter: Option<Counter>,
+    /// Remembers uploads of large files, so that another run goes on with them.
+    pub memory: Option<Arc<dyn Memory>>,
 }
 
 /// What part of which version to read.
@@ -80,11 +84,17 @@ fn method(name: &str) -> Method {
 }
 
 impl Client {
-    /// Writes an object.
+    /// Writes an object. A large file goes on where it was after a broken connection; everything else is one request.
     ///
     /// # Errors
     /// [`Error`]; on any of them the object is what it was, or (after [`Error::Broken`]) the new one, never a mixture.
     pub async fn put(&self, address: &Address, source: Source, write: Write) -> Result<Metadata, Error> {
+        if let Source::File(path) = &source
+            && let Some(stamp) = Stamp::read(path).await
+            && stamp.length >= RESUMABLE_BYTES
+        {
+            return Box::pin(self.put_resumable(address, path, stamp, write)).await;
+        }
         let mut call = call(Method::PUT, address, "");
         if let Some(content_type) = &write.content_type {
             call = call.header(CONTENT_TYPE, content_type)?;

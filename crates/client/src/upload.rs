@@ -8,9 +8,12 @@ use crate::transport::Activity;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::Body;
+use std::fs::Metadata;
+use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 const READ_BYTES: usize = 256 * 1024;
@@ -21,6 +24,8 @@ pub enum Source {
     Bytes(Bytes),
     /// A regular file.
     File(PathBuf),
+    /// A regular file from some place on.
+    Part(Part),
     /// Anything that can be read once, of unknown length.
     Reader(Box<dyn AsyncRead + Send + Unpin>),
     /// A reader that was used up.
@@ -32,9 +37,37 @@ impl std::fmt::Debug for Source {
         match self {
             Source::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Source::File(path) => write!(f, "File({})", path.display()),
+            Source::Part(part) => write!(f, "Part({} from {})", part.path.display(), part.offset),
             Source::Reader(_) => f.write_str("Reader"),
             Source::Spent => f.write_str("Spent"),
         }
+    }
+}
+
+/// The rest of a file that is still what it was when its beginning was sent.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: Stamp,
+    pub(crate) offset: u64,
+}
+
+/// By what a file is known to be unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) length: u64,
+    pub(crate) modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp { length: metadata.len(), modified: metadata.modified().ok() }
+    }
+
+    /// The stamp of a regular file; none where it is no such or cannot be asked, which whoever opens it will hear.
+    pub(crate) async fn read(path: &Path) -> Option<Stamp> {
+        let metadata = tokio::fs::metadata(path).await.ok()?;
+        metadata.is_file().then(|| Stamp::of(&metadata))
     }
 }
 
@@ -55,7 +88,7 @@ impl From<SourceError> for Error {
 impl Source {
     /// Whether the same bytes can be sent again.
     pub(crate) fn repeatable(&self) -> bool {
-        matches!(self, Source::Bytes(_) | Source::File(_))
+        matches!(self, Source::Bytes(_) | Source::File(_) | Source::Part(_))
     }
 
     /// A body, and its length where it is known. A reader is used up by this.
@@ -68,7 +101,12 @@ impl Source {
             }
             Source::File(path) => {
                 *self = Source::File(path.clone());
-                let (stream, length) = file_stream(path).await?;
+                let (stream, length) = file_stream(path, None).await?;
+                Ok((Body::wrap_stream(counted(stream, activity)), Some(length)))
+            }
+            Source::Part(part) => {
+                *self = Source::Part(part.clone());
+                let (stream, length) = file_stream(part.path.clone(), Some(&part)).await?;
                 Ok((Body::wrap_stream(counted(stream, activity)), Some(length)))
             }
             Source::Reader(reader) => {
@@ -84,12 +122,13 @@ impl Source {
     }
 }
 
-/// Exactly as many bytes as the file has now, or an error.
+/// Exactly as many bytes as the file has now, or those of a part, or an error.
 async fn file_stream(
     path: PathBuf,
-) -> Result<(impl Stream<Item = Result<Bytes, SourceError>> + Send, u64), SourceError> {
+    part: Option<&Part>,
+) -> Result<(impl Stream<Item = Result<Bytes, SourceError>> + Send + use<>, u64), SourceError> {
     let failed = |error: std::io::Error| SourceError { path: path.clone(), reason: error.to_string() };
-    let file = File::open(&path).await.map_err(failed)?;
+    let mut file = File::open(&path).await.map_err(failed)?;
     let metadata = file.metadata().await.map_err(failed)?;
     if !metadata.is_file() {
         return Err(SourceError {
@@ -97,9 +136,16 @@ async fn file_stream(
             reason: "it is not a regular file; send it through standard input (-)".into(),
         });
     }
-    let length = metadata.len();
     let changed =
         SourceError { path: path.clone(), reason: "it changed while it was being sent; try again".into() };
+    let mut length = metadata.len();
+    if let Some(part) = part {
+        if part.stamp != Stamp::of(&metadata) {
+            return Err(changed);
+        }
+        file.seek(SeekFrom::Start(part.offset)).await.map_err(failed)?;
+        length = length.saturating_sub(part.offset);
+    }
     // One byte more than promised is read so that a file that grew is noticed.
     let chunks = ReaderStream::with_capacity(file.take(length.saturating_add(1)), READ_BYTES)
         .map_err(move |error| SourceError { path: path.clone(), reason: error.to_string() })
@@ -143,7 +189,7 @@ mod tests {
     use super::*;
 
     async fn collect(path: PathBuf) -> Result<Vec<u8>, SourceError> {
-        let (stream, _) = file_stream(path).await?;
+        let (stream, _) = file_stream(path, None).await?;
         Ok(stream.try_collect::<Vec<_>>().await?.concat())
     }
 
@@ -164,7 +210,7 @@ mod tests {
         for new in [0, 5, READ_BYTES * 3, READ_BYTES * 4 + 1] {
             let path = directory.path().join("file");
             std::fs::write(&path, vec![7; READ_BYTES * 4]).unwrap();
-            let (stream, _) = file_stream(path.clone()).await.unwrap();
+            let (stream, _) = file_stream(path.clone(), None).await.unwrap();
             std::fs::write(&path, vec![8; new]).unwrap();
             let result = stream.try_collect::<Vec<_>>().await;
             assert!(result.unwrap_err().reason.contains("changed"), "{new}");

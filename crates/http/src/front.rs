@@ -14,7 +14,7 @@ use crate::limits::{BadLimit, Limits};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
-use crate::{coding, delete, get, live, node_interface, options, patch, put};
+use crate::{coding, delete, get, live, node_interface, options, patch, put, tus};
 
 /// What every request needs.
 pub(crate) struct Front {
@@ -38,6 +38,10 @@ impl Front {
 
     pub(crate) fn load(&self) -> Load {
         self.counters.load()
+    }
+
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.counters.limits().body_bytes_max
     }
 
     pub(crate) fn json_bytes_max(&self) -> usize {
@@ -72,7 +76,7 @@ async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Bo
 
 /// Answers a call of a socket as the request that it stands for, within the same limits.
 pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
-    match front.counters.admit(server::stores(&parts.method, &body)) {
+    match front.counters.admit(server::stores(&parts, &body)) {
         Ok(permits) => {
             let response = server::catch(answer(front, parts, body)).await;
             response.map(|body| body.keeping(permits))
@@ -99,7 +103,7 @@ async fn route(
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
     match target {
-        Target::Server => Ok(options::options(METHODS)),
+        Target::Server => Ok(options::of_addresses(front)),
         Target::Interface(path) => Box::pin(node_interface::answer(front, asked, path, body)).await,
         Target::Address(address) => verb(front, asked, &address, body).await,
     }
@@ -116,6 +120,9 @@ async fn verb(
     match asked.method.as_str() {
         "GET" if live::asks_for_events(asked.headers) => Box::pin(live::follow(front, asked, address)).await,
         "GET" | "HEAD" => get::get(objects, asked, address).await,
+        "POST" if tus::is_creation(asked.headers) && !address.is_directory() => {
+            Box::pin(tus::create(front, asked, address, body)).await
+        }
         "PUT" | "POST" => Box::pin(put::put(objects, asked, address, body)).await,
         "PATCH" => Box::pin(patch::patch(objects, asked, address, body, front.json_bytes_max())).await,
         "DELETE" => Box::pin(delete::delete(objects, asked, address)).await,
@@ -125,7 +132,7 @@ async fn verb(
             let detail = "this version does not run programs; GET reads the object";
             Err(Problem::new(Kind::NotImplemented, detail))
         }
-        "OPTIONS" => Ok(options::options(METHODS)),
+        "OPTIONS" => Ok(options::of_addresses(front)),
         _ => Err(Problem::method_not_allowed(asked.method, METHODS)),
     }
 }

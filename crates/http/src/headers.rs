@@ -18,14 +18,16 @@ pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, COPY, MOVE, EXEC
 /// Request headers that a script of another origin may send. `*` would not cover `Authorization`.
 const ALLOWED: &str = "Accept, Accept-Version, Api-Version, Authorization, Cache-Control, Content-Digest, Content-Type, \
      Destination, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Last-Event-ID, Origin, \
-     Overwrite, Prefer, Range, Repr-Digest, Want-Repr-Digest, X_FILENAME, X-Access-Key, X-Access-Token, X-After, X-Append, \
-     X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Executable, X-Execute, X-Expires, X-Limit, X-Move-To, X-Node, \
-     X-Parallel, X-Private, X-Properties, X-Purge, X-Recursive, X-Replacement-Access-Key, X-Requested-With, X-Restore, \
+     Overwrite, Prefer, Range, Repr-Digest, Tus-Resumable, Upload-Defer-Length, Upload-Length, Upload-Metadata, \
+     Upload-Offset, Want-Repr-Digest, X_FILENAME, X-Access-Key, X-Access-Token, X-After, X-Append, \
+     X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Executable, X-Execute, X-Expires, X-HTTP-Method-Override, X-Limit, X-Move-To, X-Node, \
+     X-Parallel, X-Private, X-Properties, X-Purge, X-Recursive, X-Replacement-Access-Key, X-Request-ID, X-Requested-With, X-Restore, \
      X-Since, X-Version, X-Versions";
 
 /// Answer headers that a script of another origin may read.
-const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Range, Date, ETag, \
-     Last-Modified, Link, Location, Preference-Applied, Repr-Digest, Retry-After, WWW-Authenticate, X-Executable, \
+const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Location, Content-Range, Date, ETag, \
+     Last-Modified, Link, Location, Preference-Applied, Repr-Digest, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, \
+     Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, WWW-Authenticate, X-Executable, \
      X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Private, X-Version";
 
 /// What a page of ours that holds no script may do: nothing but be looked at.

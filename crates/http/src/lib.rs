@@ -33,6 +33,7 @@ mod patch;
 mod put;
 mod refusals;
 mod request;
+mod tus;
 
 pub use limits::Limits;
 pub use server::{Handle, Load, Server};

@@ -65,7 +65,7 @@ fn boolean(value: bool) -> HeaderValue {
 }
 
 /// A value made of characters that every header may hold.
-fn ascii(text: String) -> HeaderValue {
+pub(crate) fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 

@@ -18,10 +18,11 @@ use crate::body::{Arriving, Body};
 use crate::document::{Document, wrong};
 use crate::front::Front;
 use crate::metadata::{json, no_content};
-use crate::options::options;
+use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, time_s};
 use crate::server::Load;
+use crate::tus;
 use crate::wire::rfc3339;
 
 /// How long a token is good where the client does not say.
@@ -35,15 +36,17 @@ enum Resource<'r> {
     Revocations,
     Namespaces,
     Namespace(&'r str),
+    Upload(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 5] = [
+pub const RESOURCES: [(&str, &str); 6] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
     ("/.jsfs/namespaces", "GET, HEAD, OPTIONS"),
     ("/.jsfs/namespaces/{name}", "PUT, PATCH, OPTIONS"),
+    ("/.jsfs/uploads/{id}", "HEAD, PATCH, DELETE, POST, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -53,6 +56,10 @@ impl<'r> Resource<'r> {
             "/tokens" => Some(Self::Tokens),
             "/revocations" => Some(Self::Revocations),
             "/namespaces" => Some(Self::Namespaces),
+            other if other.starts_with(tus::UPLOADS) => {
+                let id = other.strip_prefix(tus::UPLOADS)?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
+            }
             other => {
                 let name = other.strip_prefix("/namespaces/")?;
                 (!name.is_empty() && !name.contains('/')).then_some(Self::Namespace(name))
@@ -67,6 +74,7 @@ impl<'r> Resource<'r> {
             Self::Revocations => RESOURCES[2].1,
             Self::Namespaces => RESOURCES[3].1,
             Self::Namespace(_) => RESOURCES[4].1,
+            Self::Upload(_) => RESOURCES[5].1,
         }
     }
 }
@@ -84,6 +92,10 @@ pub(crate) async fn answer(
     };
     let objects = front.objects();
     match (resource, asked.method.as_str()) {
+        (Resource::Upload(_), "OPTIONS") => Ok(with_uploads(front, resource.methods())),
+        (Resource::Upload(id), "HEAD" | "PATCH" | "DELETE" | "POST") => {
+            Box::pin(tus::answer(front, asked, id, resource.methods(), body)).await
+        }
         (_, "OPTIONS") => Ok(options(resource.methods())),
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,

@@ -219,6 +219,12 @@ impl Problem {
         Self { id: Some(id), ..Self::new(Kind::Internal, detail) }
     }
 
+    /// The same in other words.
+    #[must_use]
+    pub fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+
     /// The connection ends with this answer.
     #[must_use]
     pub fn closing(self) -> Self {

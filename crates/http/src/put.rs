@@ -98,7 +98,7 @@ pub(crate) fn content_type(asked: &Asked<'_>) -> Result<Option<String>, Problem>
 }
 
 /// Bytes are stored as they come: a coding or a part of something would be served as if it were the whole in the clear.
-fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     if headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -126,7 +126,12 @@ pub(crate) fn refuse_programs(executable: Option<bool>) -> Result<(), Problem> {
 
 /// The conditions of a request, as the object layer tries them.
 pub(crate) fn precondition(asked: &Asked<'_>) -> Result<Option<Precondition>, Problem> {
-    let conditions = Conditions::parse(asked.headers)?;
+    precondition_of(asked.headers)
+}
+
+/// The conditions in these headers.
+pub(crate) fn precondition_of(headers: &HeaderMap) -> Result<Option<Precondition>, Problem> {
+    let conditions = Conditions::parse(headers)?;
     if conditions.is_empty() {
         return Ok(None);
     }

@@ -206,12 +206,17 @@ fn has_dotted_segment(path: &str) -> bool {
 
 /// Whether the answer may leave its representation out (RFC 7240).
 pub(crate) fn prefers_minimal(headers: &HeaderMap) -> bool {
+    prefers(headers, "return=minimal")
+}
+
+/// Whether the client named this preference (RFC 7240).
+pub(crate) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
     headers
         .get_all("prefer")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split([',', ';']))
-        .any(|preference| preference.trim().replace('"', "").eq_ignore_ascii_case("return=minimal"))
+        .any(|named| named.trim().replace('"', "").eq_ignore_ascii_case(preference))
 }
 
 /// The time that a client means: seconds since 1970, or RFC 3339.

@@ -31,6 +31,7 @@ use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
+use crate::tus;
 
 /// An answer in the making.
 pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
@@ -368,7 +369,7 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
     let waits_for_continue = parts.headers.contains_key(EXPECT);
     let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
     let rest = arriving.rest();
-    let mut response = match shared.counters.admit(stores(&parts.method, &arriving)) {
+    let mut response = match shared.counters.admit(stores(&parts, &arriving)) {
         Ok(permits) => {
             held.permits = permits;
             catch((shared.handler)(parts, arriving)).await
@@ -393,8 +394,8 @@ async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> 
 }
 
 /// Whether a request brings a body to be stored.
-pub(crate) fn stores(method: &Method, body: &Arriving) -> bool {
-    matches!(*method, Method::PUT | Method::POST) && !body.is_empty()
+pub(crate) fn stores(parts: &Parts, body: &Arriving) -> bool {
+    (matches!(parts.method, Method::PUT | Method::POST) || tus::is_piece(parts)) && !body.is_empty()
 }
 
 /// A handler that panics answers 500.

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod memory;
 mod output;
 mod progress;
 mod serve;

@@ -52,6 +52,18 @@ fn the_disk_tells_no_private_content_and_no_secret() {
     };
     put("/letters/unsent-letter.txt", &secret, "text/x-unsent");
     put("/open.txt?private=false", public, "text/plain");
+    // What came of an upload that nobody finished: its type, its conditions, its last bytes that are no chunk yet.
+    let unfinished = "half a sentence that nobody else has to ";
+    let begun = Request::new("POST", "/letters/half.txt").header("Host", "diary.localhost").bearer(&key);
+    let begun = begun.header("Tus-Resumable", "1.0.0").header("Upload-Length", "1000");
+    let begun =
+        begun.header("X-Content-Type", "text/x-unfinished").header("If-None-Match", "\"y-condition\"");
+    let begun = client.send(&begun).unwrap();
+    let location = begun.header("location").unwrap().to_owned();
+    let piece = Request::new("PATCH", &location).bearer(&key).header("Tus-Resumable", "1.0.0");
+    let piece = piece.header("Upload-Offset", "0").header("Content-Type", "application/offset+octet-stream");
+    assert_eq!(client.send(&piece.body(unfinished.as_bytes())).unwrap().status, 204);
+
     let by_query = format!("/letters/unsent-letter.txt?access_key={key}");
     let read = client.send(&Request::new("GET", &by_query).header("Host", "diary.localhost")).unwrap();
     assert_eq!((read.status, read.text()), (200, secret.clone()));
@@ -73,7 +85,7 @@ fn the_disk_tells_no_private_content_and_no_secret() {
     assert!(node.stop().success());
     let found = files(folder.path());
     assert!(!containing(&found, public).is_empty(), "the search finds what is stored as it is");
-    for text in [&secret[..40], "text/x-unsent"] {
+    for text in [&secret[..40], "text/x-unsent", unfinished, "text/x-unfinished", "y-condition"] {
         assert_eq!(containing(&found, text), Vec::<PathBuf>::new(), "{text:?} is on the disk");
     }
     let signature = token.split('.').nth(2).unwrap();

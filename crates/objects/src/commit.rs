@@ -192,6 +192,9 @@ impl Change {
                 Ok(Some(committed.sequence))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::Exceeded { table: tables::UNFINISHED, at_most, .. }) => {
+                Err(WriteError::TooManyUploads { limit: at_most })
+            }
             Err(CommitError::Exceeded { key, .. }) => Err(exceeded(&key, &self.quotas)),
             Err(error) => Err(error.into()),
         }
@@ -210,20 +213,32 @@ fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// What an entry refers to: the blocks themselves, or list blocks where they are many.
-pub(crate) fn references(needs: &[BlockId], fresh: &mut Vec<NewBlock>) -> Result<Vec<BlockId>, WriteError> {
-    let mut ids = needs.to_vec();
-    let mut level = 0;
+/// What an entry refers to: the blocks themselves, or list blocks where they are many. `lists` are full list blocks made before, of what
+/// comes before `needs`.
+pub(crate) fn references(
+    lists: &[BlockId],
+    needs: &[BlockId],
+    fresh: &mut Vec<NewBlock>,
+) -> Result<Vec<BlockId>, WriteError> {
+    if lists.is_empty() && needs.len() <= RECORD_BLOCKS_MAX {
+        return Ok(needs.to_vec());
+    }
+    let mut ids = [lists, &list_blocks(0, needs, fresh)?].concat();
+    let mut level = 1;
     while ids.len() > RECORD_BLOCKS_MAX {
-        let lists = ids
-            .chunks(block::LIST_MAX)
-            .map(|ids| Ok(NewBlock::new(block::encode_list(level, ids)?, Vec::new())));
-        let lists: Result<Vec<_>, block::BlockError> = lists.collect();
-        let lists = lists.map_err(|error| StorageError::Write(error.to_string()))?;
-        ids = lists.iter().map(|list| list.id).collect();
-        fresh.extend(lists);
+        ids = list_blocks(level, &ids, fresh)?;
         level += 1;
     }
+    Ok(ids)
+}
+
+fn list_blocks(level: u8, ids: &[BlockId], fresh: &mut Vec<NewBlock>) -> Result<Vec<BlockId>, WriteError> {
+    let lists =
+        ids.chunks(block::LIST_MAX).map(|ids| Ok(NewBlock::new(block::encode_list(level, ids)?, Vec::new())));
+    let lists: Result<Vec<_>, block::BlockError> = lists.collect();
+    let lists = lists.map_err(|error| StorageError::Write(error.to_string()))?;
+    let ids = lists.iter().map(|list| list.id).collect();
+    fresh.extend(lists);
     Ok(ids)
 }
 

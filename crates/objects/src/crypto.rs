@@ -4,6 +4,8 @@
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use aws_lc_rs::{digest, hkdf, hmac};
+use sha2::Digest;
+use sha2::digest::common::hazmat::SerializableState;
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -84,6 +86,52 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     array(context.finish().as_ref())
 }
 
+/// A SHA-256 under way.
+pub(crate) enum RunningSha256 {
+    /// Of a body that comes in one request.
+    Whole(digest::Context),
+    /// Of one that can be put away and taken up again, which aws-lc's context cannot. The other way, reading the stored bytes once more at the
+    /// end, makes whoever sent the last byte wait for as long as all of them take (`docs/decisions/0005-tus-for-resumable-uploads.md` has the numbers).
+    Resumable(sha2::Sha256),
+}
+
+impl RunningSha256 {
+    pub(crate) fn whole() -> Self {
+        Self::Whole(digest::Context::new(&digest::SHA256))
+    }
+
+    pub(crate) fn resumable() -> Self {
+        Self::Resumable(sha2::Sha256::new())
+    }
+
+    /// Takes up what [`RunningSha256::state`] put away; none if it is no such state.
+    pub(crate) fn of_state(state: &[u8]) -> Option<Self> {
+        sha2::Sha256::deserialize(state.try_into().ok()?).ok().map(Self::Resumable)
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Whole(context) => context.update(bytes),
+            Self::Resumable(hasher) => Digest::update(hasher, bytes),
+        }
+    }
+
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        match self {
+            Self::Whole(context) => array(context.clone().finish().as_ref()),
+            Self::Resumable(hasher) => hasher.clone().finalize().into(),
+        }
+    }
+
+    /// Its state, which may hold the last bytes in the clear; empty where it cannot be put away.
+    pub(crate) fn state(&self) -> Vec<u8> {
+        match self {
+            Self::Whole(_) => Vec::new(),
+            Self::Resumable(hasher) => hasher.serialize().to_vec(),
+        }
+    }
+}
+
 /// BLAKE3 of the parts, joined.
 pub(crate) fn blake3(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
@@ -99,7 +147,7 @@ fn array(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, array};
+    use super::{RunningSha256, Secret, array, sha256};
 
     #[test]
     fn a_wrapped_key_opens_under_its_own_key_only() {
@@ -121,6 +169,19 @@ mod tests {
         let expected = "28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21";
         let wrapped = Secret::new(array(&kek)).wrap(&Secret::new(array(&key)));
         assert_eq!(wrapped.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
+    }
+
+    #[test]
+    fn a_hash_that_was_put_away_goes_on_as_if_it_had_not_been() {
+        let bytes: Vec<u8> = (0..1_000_u32).map(|at| (at % 251) as u8).collect();
+        for cut in [0, 1, 63, 64, 65, 999, 1_000] {
+            let mut first = RunningSha256::resumable();
+            first.update(&bytes[..cut]);
+            let mut second = RunningSha256::of_state(&first.state()).expect("a state");
+            second.update(&bytes[cut..]);
+            assert_eq!(second.finish(), sha256(&[&bytes]), "{cut}");
+        }
+        assert!(RunningSha256::of_state(&[0; 7]).is_none());
     }
 
     #[test]

@@ -156,6 +156,25 @@ pub enum WriteError {
         /// How many bytes it allows.
         limit: u64,
     },
+    /// There is no unfinished upload of that id that the caller may go on with: absent, ended, expired and hidden are one answer.
+    #[error(
+        "there is no such upload, or it was given up, or it expired; begin it again with POST at the object's address"
+    )]
+    NoUpload,
+    /// The upload stands elsewhere than the caller believes.
+    #[error("the upload stands at {offset}; ask with HEAD and go on from there")]
+    Offset {
+        /// How many bytes of it are kept.
+        offset: u64,
+    },
+    /// A namespace has as many unfinished uploads as it may.
+    #[error(
+        "the namespace has {limit} unfinished uploads, as many as it may; finish or delete some, or wait until they expire"
+    )]
+    TooManyUploads {
+        /// How many it may have.
+        limit: u64,
+    },
     /// The disk is full but for its reserve.
     #[error("the node's disk is full; deleting or purging objects frees space")]
     NoSpace,

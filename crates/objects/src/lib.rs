@@ -9,7 +9,7 @@
 //! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
 //! | reading | `read`, `list`, `feed` (following changes; `tail` is what all who follow share) |
-//! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `change`, `delete`, `copy` |
+//! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -49,6 +49,7 @@ mod tables;
 mod tail;
 pub mod token;
 mod tree;
+mod unfinished;
 mod write;
 
 pub use cbor::FormatError;
@@ -68,6 +69,7 @@ pub use read::{Body, Object};
 pub use retention::Swept;
 pub use share::MintedToken;
 pub use status::Status;
+pub use unfinished::{Resumed, UNFINISHED_MAX, Unfinished, UploadId};
 pub use write::{Precondition, Upload, WriteOptions, Written};
 
 use address::Address;
@@ -102,11 +104,19 @@ pub struct Settings {
     pub versions_bytes_min: u64,
     /// How many days lines of the change log are kept.
     pub events_days: u64,
+    /// How many hours an unfinished upload is kept after its last byte.
+    pub uploads_hours: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { versions_days: 30, versions_count: 100, versions_bytes_min: 1 << 30, events_days: 30 }
+        Settings {
+            versions_days: 30,
+            versions_count: 100,
+            versions_bytes_min: 1 << 30,
+            events_days: 30,
+            uploads_hours: 24,
+        }
     }
 }
 
@@ -140,6 +150,7 @@ struct Inner {
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
+    turns: Arc<unfinished::Turns>,
     tails: Tails,
     authority: AtomicU64,
     tasks: TaskTracker,
@@ -156,6 +167,7 @@ impl Objects {
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
+            turns: Arc::default(),
             tails: Tails::default(),
             authority: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -220,6 +232,11 @@ impl Objects {
 
     pub(crate) fn stretching(&self) -> &Semaphore {
         &self.0.stretching
+    }
+
+    /// Whose turn it is with each unfinished upload.
+    pub(crate) fn turns(&self) -> &Arc<unfinished::Turns> {
+        &self.0.turns
     }
 
     pub(crate) fn opened_ms(&self) -> u64 {

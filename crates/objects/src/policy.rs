@@ -192,6 +192,7 @@ impl Objects {
                 bytes = bytes.saturating_add(size);
             }
         }
+        let bytes = bytes.saturating_add(self.unfinished_bytes(directory)?);
         let value = bytes.to_le_bytes().to_vec().into();
         change.op(Op::Put { table: tables::USAGE, key: prefix, value, references: Vec::new() });
         Ok(())

@@ -1,7 +1,8 @@
 //! How long old versions, tombstones and the change log are kept.
 //!
 //! A write forgets at once what passes the number of versions kept. A sweep, started by the node from time to time, forgets what is too old,
-//! what goes beyond as many bytes as the live data, tombstones that outlived everything they deleted, and old lines of the change log.
+//! what goes beyond as many bytes as the live data, tombstones that outlived everything they deleted, old lines of the change log, and uploads
+//! that nobody went on with.
 //! Each step is a commit of its own, conditional on what it looked at: a sweep may stop anywhere.
 
 use crate::{
@@ -31,6 +32,8 @@ pub struct Swept {
     pub tombstones: u64,
     /// Lines of the change log.
     pub events: u64,
+    /// Uploads that were not finished in time.
+    pub uploads: u64,
 }
 
 /// Adds to a write what it makes too many: versions past the number that the directory keeps.
@@ -74,7 +77,10 @@ impl Objects {
                 match objects.sweep().await {
                     Ok(swept) if swept == Swept::default() => {}
                     Ok(swept) => {
-                        tracing::info!(?swept, "old versions, tombstones and log lines were forgotten")
+                        tracing::info!(
+                            ?swept,
+                            "old versions, tombstones, log lines and uploads were forgotten"
+                        )
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a sweep of old versions stopped; the next one goes on")
@@ -90,6 +96,7 @@ impl Objects {
         self.sweep_versions(&mut swept).await?;
         self.sweep_tombstones(&mut swept).await?;
         self.sweep_events(&mut swept).await?;
+        swept.uploads = self.sweep_uploads().await?;
         Ok(swept)
     }
 

@@ -21,6 +21,8 @@ pub const SEALED_BLOCK_OVERHEAD: usize = SEALED_BLOCK_HEADER.len() + TAG_BYTES;
 /// How many bytes sealing a record's content adds: salt and authentication tag.
 pub const SEALED_CONTENT_OVERHEAD: usize = SALT_BYTES + TAG_BYTES;
 
+const RECORD_LABEL: &str = "jsfs/v1/record";
+const UPLOAD_LABEL: &str = "jsfs/v1/upload";
 const TAG_BYTES: usize = 16;
 const SALT_BYTES: usize = 32;
 
@@ -127,21 +129,7 @@ pub fn seal_content(
     content: &[u8],
     random: &dyn Random,
 ) -> Vec<u8> {
-    let mut sealed = vec![0; SALT_BYTES + content.len() + TAG_BYTES];
-    let (salt, rest) = sealed.split_at_mut(SALT_BYTES);
-    random.fill(salt);
-    let (ciphertext, tag) = rest.split_at_mut(content.len());
-    aead(&read_key.0.hkdf(salt, "jsfs/v1/record"))
-        .seal_out_of_place_scatter(
-            nonce(),
-            Aad::from(binding.associated_data()),
-            content,
-            ciphertext,
-            &[],
-            tag,
-        )
-        .expect("content is within AES-GCM's limits and its buffers fit");
-    sealed
+    seal_salted(read_key, RECORD_LABEL, &binding.associated_data(), content, random)
 }
 
 /// The encoded content map of a private record.
@@ -150,11 +138,51 @@ pub fn open_content(
     binding: &ContentBinding,
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+    open_salted(read_key, RECORD_LABEL, &binding.associated_data(), sealed)
+}
+
+/// Seals the state of an unfinished upload under the object's read key, with a fresh salt. It opens only beside the same clear part of its line.
+pub(crate) fn seal_upload(read_key: &ReadKey, clear: &[u8], state: &[u8], random: &dyn Random) -> Vec<u8> {
+    seal_salted(read_key, UPLOAD_LABEL, clear, state, random)
+}
+
+/// The state of an unfinished upload.
+pub(crate) fn open_upload(
+    read_key: &ReadKey,
+    clear: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+    open_salted(read_key, UPLOAD_LABEL, clear, sealed)
+}
+
+fn seal_salted(
+    read_key: &ReadKey,
+    label: &str,
+    associated: &[u8],
+    content: &[u8],
+    random: &dyn Random,
+) -> Vec<u8> {
+    let mut sealed = vec![0; SALT_BYTES + content.len() + TAG_BYTES];
+    let (salt, rest) = sealed.split_at_mut(SALT_BYTES);
+    random.fill(salt);
+    let (ciphertext, tag) = rest.split_at_mut(content.len());
+    aead(&read_key.0.hkdf(salt, label))
+        .seal_out_of_place_scatter(nonce(), Aad::from(associated), content, ciphertext, &[], tag)
+        .expect("content is within AES-GCM's limits and its buffers fit");
+    sealed
+}
+
+fn open_salted(
+    read_key: &ReadKey,
+    label: &str,
+    associated: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Unopened> {
     let (salt, rest) = sealed.split_first_chunk::<SALT_BYTES>().ok_or(Unopened)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(Unopened)?;
     let mut content = Zeroizing::new(vec![0; ciphertext.len()]);
-    aead(&read_key.0.hkdf(salt, "jsfs/v1/record"))
-        .open_separate_gather(nonce(), Aad::from(binding.associated_data()), ciphertext, tag, &mut content)
+    aead(&read_key.0.hkdf(salt, label))
+        .open_separate_gather(nonce(), Aad::from(associated), ciphertext, tag, &mut content)
         .map_err(|_| Unopened)?;
     Ok(content)
 }

@@ -6,12 +6,12 @@
 use crate::{
     Objects,
     author::Author,
+    crypto::RunningSha256,
     error::{StorageError, WriteError},
     manifest::{Builder, ChunkPlace, Extent, Manifest, NewPage},
     read_key::Convergence,
     seal::{self, BlockKey},
 };
-use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, block, chunk::Chunker};
 use std::{collections::HashMap, sync::Arc};
@@ -53,8 +53,27 @@ pub(crate) struct Blocks {
     /// Every block, in order of appearance, each once.
     pub(crate) needs: Vec<BlockId>,
     pub(crate) pins: Vec<Pin>,
+    /// Full list blocks, of what comes before all of `needs`.
+    pub(crate) lists: Vec<BlockId>,
     /// Ids and plaintext sizes of the first of them.
     pub(crate) told: Vec<(BlockId, u64)>,
+}
+
+/// A body so far, to be put away: what is chunked is in the manifest, what is not in the tail.
+pub(crate) struct Pause {
+    pub(crate) size: u64,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    pub(crate) tail: Option<Tail>,
+    /// Those of the whole body, and last those that only this pause needs.
+    pub(crate) blocks: Blocks,
+}
+
+/// The bytes after the last chunk, in a block of their own: so a body is cut into the same chunks however often it is put away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) block: BlockId,
+    pub(crate) key: Option<BlockKey>,
 }
 
 /// How the blocks of one body are made.
@@ -84,7 +103,11 @@ pub(crate) struct Stowing {
 
 impl Stowing {
     pub(crate) fn new(objects: &Objects, sealing: Sealing) -> Self {
-        let worker = Worker::new(objects, sealing);
+        Stowing::of(objects, Worker::new(objects, sealing))
+    }
+
+    /// A body that goes on with what a worker has.
+    pub(crate) fn of(objects: &Objects, worker: Worker) -> Self {
         Stowing {
             objects: objects.clone(),
             gathered: BytesMut::new(),
@@ -135,6 +158,21 @@ impl Stowing {
         Ok(())
     }
 
+    /// Works on all that came so far and gives what is needed to go on from here later. The body may go on at once as well.
+    pub(crate) async fn pause(&mut self) -> Result<Pause, WriteError> {
+        let mut worker = self.worker().await?;
+        self.append(&mut worker).await?;
+        let rest = std::mem::take(&mut self.gathered).freeze();
+        let work = tokio::task::spawn_blocking(move || -> Result<_, WriteError> {
+            worker.take(&rest)?;
+            let pause = worker.pause()?;
+            Ok((worker, pause))
+        });
+        let (worker, pause) = work.await.map_err(stopping)??;
+        self.idle = Some(worker);
+        Ok(pause)
+    }
+
     /// The end of the body.
     pub(crate) async fn finish(mut self) -> Result<Stowed, WriteError> {
         let mut worker = self.worker().await?;
@@ -158,7 +196,7 @@ pub(crate) struct Worker {
     objects: Objects,
     sealing: Sealing,
     chunker: Chunker,
-    sha256: digest::Context,
+    sha256: RunningSha256,
     size: u64,
     manifest: Builder,
     seen: HashMap<[u8; 32], Extent>,
@@ -171,7 +209,7 @@ impl Worker {
             chunker: objects.store().chunker(),
             objects: objects.clone(),
             sealing,
-            sha256: digest::Context::new(&digest::SHA256),
+            sha256: RunningSha256::whole(),
             size: 0,
             manifest: Builder::new(),
             seen: HashMap::new(),
@@ -188,8 +226,7 @@ impl Worker {
     fn finish(mut self, small: Option<Bytes>) -> Result<Stowed, WriteError> {
         let chunker = std::mem::replace(&mut self.chunker, self.objects.store().chunker());
         chunker.finish().iter().try_for_each(|chunk| self.place(chunk))?;
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(self.sha256.clone().finish().as_ref());
+        let sha256 = self.sha256.finish();
         let size = self.size;
         let (manifest, blocks) = self.end()?;
         Ok(Stowed { size, sha256, manifest, blocks, small })
@@ -198,6 +235,40 @@ impl Worker {
     /// Continues a manifest, for an append.
     pub(crate) fn resume(objects: &Objects, sealing: Sealing, manifest: Builder) -> Self {
         Worker { manifest, ..Worker::new(objects, sealing) }
+    }
+
+    /// Takes up a body that was put away: its hash, its manifest, the blocks of both, and the bytes after the last chunk.
+    pub(crate) fn take_up(
+        objects: &Objects,
+        sealing: Sealing,
+        sha256: RunningSha256,
+        manifest: Builder,
+        blocks: Blocks,
+        tail: &[u8],
+    ) -> Result<Self, WriteError> {
+        let size = manifest.length() + tail.len() as u64;
+        let mut worker = Worker { sha256, size, manifest, blocks, ..Worker::new(objects, sealing) };
+        worker.chunker.push(tail).iter().try_for_each(|chunk| worker.place(chunk))?;
+        Ok(worker)
+    }
+
+    fn pause(&mut self) -> Result<Pause, WriteError> {
+        self.blocks.fold()?;
+        let Worker { objects, sealing, manifest, blocks, .. } = self;
+        let mut edge = Blocks::default();
+        let manifest = manifest.clone().finish(&mut |page| store_page(objects, sealing, &page, &mut edge))?;
+        let tail = match self.chunker.held() {
+            [] => None,
+            held => Some(store_tail(objects, sealing, held, &mut edge)?),
+        };
+        let paused = Blocks {
+            fresh: std::mem::take(&mut blocks.fresh).into_iter().chain(edge.fresh).collect(),
+            needs: blocks.needs.iter().copied().chain(edge.needs).collect(),
+            pins: std::mem::take(&mut blocks.pins),
+            told: Vec::new(),
+            lists: blocks.lists.clone(),
+        };
+        Ok(Pause { size: self.size, sha256: self.sha256.state(), manifest, tail, blocks: paused })
     }
 
     /// Adds an extent whose block is already there.
@@ -211,6 +282,7 @@ impl Worker {
         self.blocks.fresh.extend(stowed.fresh.iter().cloned());
         self.blocks.needs.extend(stowed.needs.iter().copied());
         self.blocks.pins.extend(stowed.pins.iter().cloned());
+        self.blocks.lists.extend(stowed.lists.iter().copied());
     }
 
     /// Stores the pages that are left and gives the root.
@@ -282,6 +354,18 @@ impl Worker {
 }
 
 impl Blocks {
+    /// Makes full list blocks of what is needed, so that what is put away does not grow with the body.
+    fn fold(&mut self) -> Result<(), WriteError> {
+        while self.needs.len() >= block::LIST_MAX {
+            let listed: Vec<BlockId> = self.needs.drain(..block::LIST_MAX).collect();
+            let bytes = block::encode_list(0, &listed).map_err(unfit)?;
+            let list = NewBlock::new(bytes, Vec::new());
+            self.lists.push(list.id);
+            self.fresh.push(list);
+        }
+        Ok(())
+    }
+
     fn note(&mut self, id: BlockId, size: u64) {
         self.needs.push(id);
         if self.told.len() < BLOCKS_TOLD {
@@ -296,7 +380,6 @@ fn encode_block(
     sealing: &Sealing,
     plain: &[u8],
 ) -> Result<(Bytes, Option<BlockKey>), WriteError> {
-    let unfit = |error: block::BlockError| WriteError::from(StorageError::Write(error.to_string()));
     match sealing {
         Sealing::Public => Ok((block::encode_clear(plain, COMPRESSION_LEVEL).map_err(unfit)?, None)),
         Sealing::Private(_) => {
@@ -308,6 +391,24 @@ fn encode_block(
             Ok((stored.into(), Some(key)))
         }
     }
+}
+
+fn unfit(error: block::BlockError) -> WriteError {
+    StorageError::Write(error.to_string()).into()
+}
+
+/// Stores bytes that are no chunk yet.
+fn store_tail(
+    objects: &Objects,
+    sealing: &Sealing,
+    bytes: &[u8],
+    blocks: &mut Blocks,
+) -> Result<Tail, WriteError> {
+    let (bytes, key) = encode_block(objects, sealing, bytes)?;
+    let block = BlockId::of(&bytes);
+    blocks.fresh.push(NewBlock { id: block, bytes, tags: Vec::new() });
+    blocks.needs.push(block);
+    Ok(Tail { block, key })
 }
 
 /// Stores one page of a manifest.

@@ -6,10 +6,12 @@
 //! | version | address, 0, version (u64) | entry of an older version |
 //! | directory | address of a directory | envelope of its record |
 //! | event | namespace, 0, sequence (u64), index (u32) | one line of the change log |
-//! | usage | address of a directory | bytes kept below it, old versions included (u64, little-endian) |
-//! | live | address of a directory | bytes of the newest versions below it (u64, little-endian) |
+//! | usage | address of a directory | bytes kept below it, old versions and unfinished uploads included (u64, little-endian) |
+//! | live | address of a directory | bytes of the newest versions and unfinished uploads below it (u64, little-endian) |
 //! | count | address of a directory | objects below it (u64, little-endian) |
 //! | public | address | nothing: the newest version there is a public object |
+//! | upload | id (16 bytes) | line of an unfinished upload, or of one that was finished a short time ago (`unfinished`) |
+//! | unfinished | address of a namespace | number of unfinished uploads in it (u64, little-endian) |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -31,6 +33,8 @@ pub(crate) const USAGE: Table = Table(5);
 pub(crate) const LIVE: Table = Table(6);
 pub(crate) const COUNT: Table = Table(7);
 pub(crate) const PUBLIC: Table = Table(8);
+pub(crate) const UPLOAD: Table = Table(9);
+pub(crate) const UNFINISHED: Table = Table(10);
 
 const ENTRY_FORMAT: u8 = 1;
 

@@ -13,8 +13,9 @@ use crate::{
     metadata::{BlockInfo, ETag, Metadata},
     read::{self, Opened},
     record::{Content, Kind},
-    stow::{Blocks, Sealing, Stowed, Stowing},
+    stow::{Blocks, Pause, Sealing, Stowed, Stowing},
     tables::Stored,
+    unfinished::Ending,
 };
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -69,6 +70,8 @@ pub struct Upload {
     ownership: Ownership,
     stowing: Stowing,
     new_key: Option<String>,
+    /// The unfinished upload that this write ends, if it came in more than one request.
+    ending: Option<Ending>,
 }
 
 /// Whom the new version will belong to.
@@ -99,7 +102,16 @@ impl Objects {
             needs: "the token's fourth part, which holds the key to seal with",
         })?;
         let stowing = Stowing::new(self, sealing);
-        Ok(Upload { objects: self.clone(), held, options, private, ownership, stowing, new_key })
+        Ok(Upload {
+            objects: self.clone(),
+            held,
+            options,
+            private,
+            ownership,
+            stowing,
+            new_key,
+            ending: None,
+        })
     }
 
     /// Who will own and sign the version: the chain's owner, or a new one that the request names.
@@ -141,6 +153,46 @@ impl Objects {
 }
 
 impl Upload {
+    /// A write that an earlier request began and put away; it belongs to the owner that the chain names.
+    pub(crate) fn taken_up(
+        objects: &Objects,
+        held: Arc<Held>,
+        options: WriteOptions,
+        private: bool,
+        stowing: Stowing,
+    ) -> Self {
+        let objects = objects.clone();
+        Upload {
+            objects,
+            held,
+            options,
+            private,
+            ownership: Ownership::Chain,
+            stowing,
+            new_key: None,
+            ending: None,
+        }
+    }
+
+    /// Whether reading the version will need a credential.
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    pub(crate) fn options_mut(&mut self) -> &mut WriteOptions {
+        &mut self.options
+    }
+
+    /// What has come so far, to be put away.
+    pub(crate) async fn pause(&mut self) -> Result<Pause, WriteError> {
+        self.stowing.pause().await
+    }
+
+    /// Commits as [`Upload::finish`] does, and ends the unfinished upload in the same commit.
+    pub(crate) async fn finish_ending(self, ending: Ending) -> Result<Written, WriteError> {
+        Upload { ending: Some(ending), ..self }.finish().await
+    }
+
     /// Takes the next bytes of the body.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         self.stowing.write(bytes).await
@@ -148,9 +200,9 @@ impl Upload {
 
     /// The body is complete: makes the version durable and visible, or changes nothing.
     pub async fn finish(self) -> Result<Written, WriteError> {
-        let Upload { objects, held, options, private, ownership, stowing, new_key } = self;
+        let Upload { objects, held, options, private, ownership, stowing, new_key, ending } = self;
         let stowed = stowing.finish().await?;
-        let write = Finish { objects, held, options, private, ownership, new_key };
+        let write = Finish { objects, held, options, private, ownership, new_key, ending };
         for attempt in 0..ATTEMPTS {
             let chain = write.chain(attempt)?;
             if let Some(written) = write.attempt(&chain, &stowed).await? {
@@ -169,6 +221,7 @@ struct Finish {
     private: bool,
     ownership: Ownership,
     new_key: Option<String>,
+    ending: Option<Ending>,
 }
 
 impl Finish {
@@ -209,7 +262,7 @@ impl Finish {
                 ..joined.content
             };
         }
-        let references = commit::references(&blocks.needs, &mut blocks.fresh)?;
+        let references = commit::references(&blocks.lists, &blocks.needs, &mut blocks.fresh)?;
         let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
         let envelope = author.sign(
             objects,
@@ -246,6 +299,9 @@ impl Finish {
         }
         change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
         change.carry(blocks.fresh, blocks.pins);
+        if let Some(ending) = &self.ending {
+            ending.add_to(&mut change, chain, address, version);
+        }
         if change.commit(objects).await?.is_none() {
             return Ok(None);
         }

@@ -32,6 +32,12 @@ impl Chunker {
         chunks
     }
 
+    /// The bytes that are held back: the beginning of the next chunk.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Returns the chunks that were held back. The object has no bytes after them.
     #[must_use]
     pub fn finish(mut self) -> Vec<Bytes> {

@@ -17,4 +17,5 @@ mod reading;
 mod socket;
 mod sse;
 mod stranger;
+mod uploads;
 mod verbs;

@@ -25,6 +25,8 @@ const REVOCATIONS: &str = "/.jsfs/revocations";
 const NAMESPACES: &str = "/.jsfs/namespaces";
 const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
 
+const UPLOAD: &str = "/.jsfs/uploads/{id}";
+
 /// Stands for the root key, and for tokens below `/t/`.
 const KEY: (&str, &str) = ("X-Access-Key", "KEY");
 const READS: (&str, &str) = ("X-Access-Token", "READS");
@@ -35,6 +37,13 @@ const ALMOST: (&str, &str) = ("X-Access-Token", "ALMOST");
 const TO: (&str, &str) = ("Destination", "/t/to");
 const TO_TREE: (&str, &str) = ("Destination", "/t/tree/");
 const TO_SMALL: (&str, &str) = ("Destination", "/small/x");
+
+const TUS: (&str, &str) = ("Tus-Resumable", "1.0.0");
+const PIECE: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
+const AT_0: (&str, &str) = ("Upload-Offset", "0");
+const AT_2: (&str, &str) = ("Upload-Offset", "2");
+const WHOLE: (&str, &str) = ("Prefer", "return=representation");
+const ABSENT: &str = "/.jsfs/uploads/00000000000000000000000000000000";
 
 #[rustfmt::skip]
 const CASES: &[Case<'_>] = &[
@@ -206,6 +215,29 @@ const CASES: &[Case<'_>] = &[
     (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY], "LONG", 413),
     (NAMESPACE, "PATCH", "/.jsfs/namespaces/org.n", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
     (NAMESPACE, "OPTIONS", "/.jsfs/namespaces/org.n", &[], "", 204),
+    (OBJECT, "POST", "/t/begun", &[KEY, TUS, ("Upload-Length", "4")], "", 201),
+    (OBJECT, "POST", "/t/begun", &[KEY, ("Upload-Length", "4")], "", 412),
+    (UPLOAD, "HEAD", "NEW", &[KEY, TUS], "", 200),
+    (UPLOAD, "HEAD", ABSENT, &[KEY, TUS], "", 404),
+    (UPLOAD, "HEAD", "NEW", &[KEY], "", 412),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, PIECE, AT_0], "ab", 204),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, PIECE], "cd", 400),
+    (UPLOAD, "PATCH", "NEW", &[TUS, PIECE, AT_2], "cd", 404),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, PIECE, AT_0], "cd", 409),
+    (UPLOAD, "PATCH", "NEW", &[KEY, PIECE, AT_2], "cd", 412),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, PIECE, AT_2], "LONG", 413),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, AT_2], "cd", 415),
+    (UPLOAD, "PATCH", "NEW", &[KEY, TUS, PIECE, AT_2, WHOLE], "cd", 201),
+    (UPLOAD, "PATCH", "AGAIN", &[KEY, TUS, PIECE, AT_0, WHOLE], "abcd", 200),
+    (UPLOAD, "PATCH", "SMALL", &[KEY, TUS, PIECE, AT_0], "more than ten bytes", 507),
+    (UPLOAD, "POST", "SMALL", &[KEY, TUS, PIECE, AT_0, ("X-HTTP-Method-Override", "PATCH")], "ab", 204),
+    (UPLOAD, "POST", ABSENT, &[KEY, TUS, ("X-HTTP-Method-Override", "DELETE")], "", 404),
+    (UPLOAD, "POST", "SMALL", &[KEY, TUS], "", 405),
+    (UPLOAD, "POST", "SMALL", &[KEY], "", 412),
+    (UPLOAD, "DELETE", "SMALL", &[KEY], "", 412),
+    (UPLOAD, "DELETE", "SMALL", &[KEY, TUS], "", 204),
+    (UPLOAD, "DELETE", "SMALL", &[KEY, TUS], "", 404),
+    (UPLOAD, "OPTIONS", ABSENT, &[], "", 204),
 ];
 
 fn document() -> Value {
@@ -301,7 +333,19 @@ fn prepared() -> (Node, Vec<(&'static str, String)>) {
         let made = node.ask(&node.own("POST", "/.jsfs/tokens").body(body.as_bytes()));
         made.json()["token"].as_str().unwrap().to_owned()
     };
+    let begin = |target: &str| {
+        let request = node.own("POST", target).header("Tus-Resumable", "1.0.0");
+        let begun = node.ask(&request.header("Upload-Defer-Length", "1"));
+        begun.header("location").unwrap().to_owned()
+    };
+    let begin_4 = |target: &str| {
+        let request = node.own("POST", target).header("Tus-Resumable", "1.0.0");
+        node.ask(&request.header("Upload-Length", "4")).header("location").unwrap().to_owned()
+    };
     let words = vec![
+        ("NEW", begin_4("/uploaded")),
+        ("AGAIN", begin_4("/public")),
+        ("SMALL", begin("/small/uploaded")),
         ("KEY", node.key.clone()),
         ("READS", token("/localhost/t/", r#""GET""#)),
         ("LISTS", token("/localhost/t/", r#""LIST""#)),
@@ -316,8 +360,8 @@ fn send(node: &Node, words: &[(&str, String)], case: &Case<'_>) -> Answer {
     let word = |text: &str| {
         words.iter().find(|(word, _)| *word == text).map_or(text.to_owned(), |(_, value)| value.clone())
     };
-    let body = word(body);
-    let mut request = Request::new(method, target).body(body.as_bytes());
+    let (target, body) = (word(target), word(body));
+    let mut request = Request::new(method, &target).body(body.as_bytes());
     for (name, value) in *headers {
         request = request.header(name, &word(value));
     }

@@ -74,6 +74,7 @@ async fn put_one(
         content_type: arguments.content_type.clone().or_else(|| content_type_of(named)),
         private: arguments.visibility.private(),
         counter: Some(progress.counter()),
+        memory: crate::memory::of_this_user(),
     };
     let metadata = client.put(address, source, write).await?;
     drop(progress);

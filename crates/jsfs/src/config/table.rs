@@ -73,6 +73,7 @@ settings! {
     "versions.count" Kind::Count(0, 1_000_000), "100", Restart, "earlier versions kept per object where a directory says nothing else";
     "versions.bytes" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that a namespace's earlier versions may always take; beyond that they take at most as many as its live data";
     "events.days" Kind::Count(1, 3_650), "30", Restart, "days that the log of changes reaches back";
+    "uploads.hours" Kind::Count(1, 8_760), "24", Restart, "hours that an unfinished resumable upload is kept after its last byte";
     "limits.connections" Kind::Count(1, 1_000_000), "16384", Live, "connections in all";
     "limits.connections_per_address" Kind::Count(1, 1_000_000), "256", Live, "connections of one address; loopback is not counted";
     "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered";

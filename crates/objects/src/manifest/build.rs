@@ -32,6 +32,7 @@ pub struct NewPage {
 }
 
 /// The unfinished page of one level.
+#[derive(Clone)]
 struct Level {
     items: Items,
     /// Bytes of the encoded items.
@@ -76,7 +77,7 @@ impl Item {
 }
 
 /// Makes a manifest from extents in the order of the object's bytes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     levels: Vec<Level>,
 }
@@ -216,6 +217,13 @@ impl Resume {
             None => Ok(self.builder),
             Some(_) => Err(FormatError::Contradiction { what: "a manifest page is still needed" }),
         }
+    }
+
+    /// The same builder, which makes every page along the edge anew: none of those that were loaded stays in use.
+    pub fn builder_afresh(self) -> Result<Builder, FormatError> {
+        let mut builder = self.builder()?;
+        builder.levels.iter_mut().for_each(|level| level.unchanged = None);
+        Ok(builder)
     }
 
     /// All in one, where pages can be loaded in place.

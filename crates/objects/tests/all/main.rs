@@ -9,5 +9,6 @@ mod handover;
 mod listing;
 mod retention;
 mod tree;
+mod unfinished;
 mod versions;
 mod world;

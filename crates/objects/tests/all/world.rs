@@ -9,7 +9,7 @@ use jsfs_objects::{
     key::{Seed, SigningKey},
     token::{Method, Methods},
 };
-use jsfs_store::Store;
+use jsfs_store::{Store, backend::Memory};
 use std::sync::Arc;
 
 /// The time that the clock starts with.
@@ -17,6 +17,8 @@ pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 pub(crate) struct World {
     pub(crate) objects: Objects,
+    pub(crate) store: Store,
+    pub(crate) disk: Arc<Memory>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) random: Arc<SeededRandom>,
     pub(crate) root: String,
@@ -59,12 +61,22 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> World {
-        let store = Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap();
         let clock = Arc::new(ManualClock::starting_at(START_MS));
         let random = Arc::new(SeededRandom::new(1));
         let root = Seed::generate(&*random);
+        World::over(Arc::new(Memory::new(4 << 30)), clock, random, root, settings).await
+    }
+
+    async fn over(
+        disk: Arc<Memory>,
+        clock: Arc<ManualClock>,
+        random: Arc<SeededRandom>,
+        root: Seed,
+        settings: Settings,
+    ) -> World {
+        let store = Store::open(jsfs_store::OpenOptions::new(vec![disk.clone()])).unwrap();
         let options = OpenOptions {
-            store,
+            store: store.clone(),
             node_key: SigningKey::generate(&*random),
             root_key: Some(root.clone()),
             clock: clock.clone(),
@@ -72,7 +84,17 @@ impl World {
             settings,
         };
         let objects = Objects::open(options).await.unwrap();
-        World { objects, clock, random, root: root.to_text().to_string() }
+        World { objects, store, disk, clock, random, root: root.to_text().to_string() }
+    }
+
+    /// The same node after a restart.
+    pub(crate) async fn restarted(self) -> World {
+        let World { objects, store, disk, clock, random, root } = self;
+        objects.close().await;
+        drop(objects);
+        store.close().unwrap();
+        let root = Seed::parse(&root).unwrap();
+        World::over(disk, clock, random, root, Settings::default()).await
     }
 
     /// A fresh generated key.

@@ -86,6 +86,7 @@ async fn send(
         content_type: content_type_of(&file.path),
         private: job.private,
         counter: Some(job.progress.counter()),
+        memory: crate::memory::of_this_user(),
     };
     let metadata = job.client.put(address, source, write).await?;
     anyhow::ensure!(
