@@ -4,23 +4,12 @@
 // http://book.localhost:PORT/. Screenshots go to FOLDER. Ends with status 1 and a message at the first thing that is not as it should be.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch } from "./chromium.mjs";
 
 const [executablePath, port, folder, book] = process.argv.slice(2);
 const at = (name, path = "/") => `http://${name}.localhost:${port}${path}`;
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 async function pagesAndStyleSheets(page) {
   const failed = [];

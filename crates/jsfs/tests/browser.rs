@@ -1,12 +1,14 @@
 //! A real Chromium at a real node: a public tree can be browsed at `http://NAME.localhost:PORT/`, a private one shows nothing.
 //!
-//! The assertions are in `tests/browser/browse.mjs`. Without Node.js, Chromium or the npm package the test says so and is skipped, unless
+//! Two visitors of the guestbook see each other's entries. The assertions are in `tests/browser`. Without Node.js, Chromium or the npm package the test says so and is skipped, unless
 //! `JSFS_BROWSER=required`. Screenshots are left in cargo's folder for test files.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test program throughout")]
 
+use jsfs_testkit::http::{Client, Request};
 use jsfs_testkit::node::Setup;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const INDEX: &str = r#"<!doctype html>
 <title>Herbarium</title>
@@ -93,16 +95,28 @@ fn book() -> Option<PathBuf> {
     book.join("index.html").is_file().then_some(book)
 }
 
-#[test]
-fn a_browser_sees_a_public_tree_and_nothing_of_a_private_one() {
-    let tools = match tools() {
-        Ok(tools) => tools,
+/// What a test needs; nothing, with the reason printed, where something is missing and may be.
+fn tools_or_skip() -> Option<Tools> {
+    match tools() {
+        Ok(tools) => Some(tools),
         Err(reason) if std::env::var_os("JSFS_BROWSER").is_none() => {
             eprintln!("skipped: {reason}");
-            return;
+            None
         }
         Err(reason) => panic!("{reason}"),
-    };
+    }
+}
+
+/// Where screenshots are left.
+fn pictures() -> PathBuf {
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    std::fs::create_dir_all(&pictures).unwrap();
+    pictures
+}
+
+#[test]
+fn a_browser_sees_a_public_tree_and_nothing_of_a_private_one() {
+    let Some(tools) = tools_or_skip() else { return };
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"));
     let node = setup.start();
@@ -125,12 +139,51 @@ fn a_browser_sees_a_public_tree_and_nothing_of_a_private_one() {
         jsfs(&["namespace", "add", "book", "--public"]);
         store(book, "/book/");
     }
-    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
-    std::fs::create_dir_all(&pictures).unwrap();
+    let pictures = pictures();
     let mut browse = Command::new(tools.node);
     browse.arg("browse.mjs").arg(tools.chromium).arg(node.address().port().to_string()).arg(&pictures);
     if book.is_some() {
         browse.arg("book");
     }
     succeeded("browse.mjs", &browse.current_dir(tools.folder).output().unwrap());
+}
+
+#[test]
+fn two_browsers_see_each_others_entries_in_the_guestbook_also_after_a_restart() {
+    let Some(tools) = tools_or_skip() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"));
+    let node = setup.start();
+    let port = node.address().port();
+    let setup = setup.port(port);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guestbook/index.html");
+    for arguments in
+        [&["namespace", "add", "guests", "--public"][..], &["put", page.to_str().unwrap(), "/guests/"]]
+    {
+        let mut command = setup.command();
+        command
+            .env("JSFS_NODE", format!("http://{}", node.address()))
+            .env("JSFS_ACCESS_KEY", setup.root_key());
+        succeeded(&arguments.join(" "), &command.args(arguments).output().unwrap());
+    }
+    let policy = Request::new("PATCH", "/entries/")
+        .header("Host", "guests.localhost")
+        .bearer(&setup.root_key())
+        .body(br#"{"create":"anyone","quota":10000000}"#);
+    assert_eq!(Client::new(node.address()).send(&policy).unwrap().status, 204);
+    let mut visit = Command::new(tools.node);
+    visit.arg("guestbook.mjs").arg(tools.chromium).arg(port.to_string()).arg(pictures());
+    let mut visit =
+        visit.current_dir(tools.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut node = Some(node);
+    for line in BufReader::new(visit.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        eprintln!("{line}");
+        if line == "restart" {
+            node.take().unwrap().kill();
+            node = Some(setup.start());
+            visit.stdin.take().unwrap().write_all(b"restarted\n").unwrap();
+        }
+    }
+    assert!(visit.wait().unwrap().success());
 }
