@@ -80,7 +80,8 @@ async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, 
         Selection::Parts(parts) if parts.len() == 1 => part(&object, parts[0].clone(), size).await?,
         Selection::Parts(parts) => return multipart(asked, object, parts),
     };
-    metadata::describe(response.headers_mut(), &object.metadata, asked.is_by_absolute_address());
+    let metadata = &object.metadata;
+    metadata::describe(response.headers_mut(), metadata, || !asked.is_at_home(&metadata.address));
     Ok(response)
 }
 
@@ -129,7 +130,6 @@ fn pieces_of(body: jsfs_objects::Body) -> impl Stream<Item = Result<Bytes, Broke
 }
 
 fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Result<Response<Body>, Problem> {
-    let by_absolute_address = asked.is_by_absolute_address();
     let part_type = metadata::content_type(&object.metadata);
     let part_type = part_type.to_str().unwrap_or(crate::media::DEFAULT);
     let frame = Frame::new(&parts, object.metadata.size, part_type, random());
@@ -144,7 +144,7 @@ fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Resul
     let pieces = parts.chain(stream::once(std::future::ready(Ok(tail))));
     let mut response = Response::new(Body::pieces(Box::pin(pieces), length));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    metadata::describe(response.headers_mut(), &properties, by_absolute_address);
+    metadata::describe(response.headers_mut(), &properties, || !asked.is_at_home(&properties.address));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
 }

@@ -56,8 +56,8 @@ pub fn caching(headers: &mut HeaderMap, private: bool) {
 
 /// A document of one namespace that is reached through the host of another (`/.com.example/…`) must not run as if it
 /// were the other's: it gets an origin of its own.
-pub fn sandbox(headers: &mut HeaderMap, by_absolute_address: bool, content_type: &str) {
-    if by_absolute_address && !media::is_passive(content_type) {
+pub fn sandbox(headers: &mut HeaderMap, content_type: &str, is_foreign: impl FnOnce() -> bool) {
+    if !media::is_passive(content_type) && is_foreign() {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
 }
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn markup_reached_by_an_absolute_address_is_sandboxed_and_nothing_else() {
-        for (absolute, kind, want) in [
+    fn markup_of_another_namespace_is_sandboxed_and_nothing_else() {
+        for (foreign, kind, want) in [
             (true, "text/html; charset=utf-8", true),
             (true, "image/svg+xml", true),
             (true, "application/xml", true),
@@ -130,8 +130,8 @@ mod tests {
             (false, "text/html", false),
         ] {
             let mut headers = HeaderMap::new();
-            sandbox(&mut headers, absolute, kind);
-            assert_eq!(headers.contains_key("content-security-policy"), want, "{absolute} {kind}");
+            sandbox(&mut headers, kind, || foreign);
+            assert_eq!(headers.contains_key("content-security-policy"), want, "{foreign} {kind}");
         }
     }
 }

@@ -34,8 +34,8 @@ pub(crate) fn etag(metadata: &Metadata) -> HeaderValue {
     ascii(format!("\"{}\"", metadata.etag))
 }
 
-/// Headers of every answer that carries an object, or would.
-pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, by_absolute_address: bool) {
+/// Headers of every answer that carries an object, or would. `is_foreign` says whether it is reached through the host of another namespace.
+pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, is_foreign: impl FnOnce() -> bool) {
     headers.insert(CONTENT_TYPE, content_type(metadata));
     headers.insert(ETAG, etag(metadata));
     headers.insert(LAST_MODIFIED, ascii(http_date(metadata.modified_ms)));
@@ -49,7 +49,7 @@ pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, by_absolute
         headers.insert(&X_EXECUTABLE, boolean(true));
     }
     headers::caching(headers, metadata.private);
-    headers::sandbox(headers, by_absolute_address, &metadata.content_type);
+    headers::sandbox(headers, &metadata.content_type, is_foreign);
 }
 
 /// Types are checked when they are stored; what an older node let through is served as bytes.

@@ -39,8 +39,6 @@ pub(crate) struct Asked<'r> {
     pub(crate) parameters: Parameters<'r>,
     host: &'r str,
     beside: Option<&'r Credentials>,
-    /// Whether the path may be the absolute form of an address.
-    by_absolute_address: bool,
 }
 
 impl<'r> Asked<'r> {
@@ -60,7 +58,6 @@ impl<'r> Asked<'r> {
             parameters,
             host,
             beside: parts.extensions.get::<Beside>().map(|Beside(credentials)| credentials),
-            by_absolute_address: has_dotted_segment(parts.uri.path()),
         };
         Ok((asked, target))
     }
@@ -79,15 +76,15 @@ impl<'r> Asked<'r> {
         self.host
     }
 
-    /// Whether the address may belong to another namespace than the host's, as a browser sees it.
-    pub(crate) fn is_by_absolute_address(&self) -> bool {
-        self.by_absolute_address
+    /// Whether an address is in the namespace of this request's host, in whose origin a browser puts it. The address decides, not the
+    /// path that led to it: there are more ways to write a path than anybody thinks of.
+    pub(crate) fn is_at_home(&self, address: &Address) -> bool {
+        Address::of_host(self.host).is_ok_and(|own| own.namespace() == address.namespace())
     }
 
     /// The path of an address at the host of this request, percent-encoded.
     pub(crate) fn path_to(&self, address: &Address) -> String {
-        let here = Address::of_host(self.host).is_ok_and(|own| own.namespace() == address.namespace());
-        if here { address.to_url_path() } else { address.to_absolute_url_path() }
+        if self.is_at_home(address) { address.to_url_path() } else { address.to_absolute_url_path() }
     }
 
     /// A URL of an address, at the host of this request.
@@ -195,15 +192,6 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Whether some segment begins with a dot, however it is written. The absolute form of an address needs one; a name such as
-/// `.well-known` has one too, and then is treated with the same caution.
-fn has_dotted_segment(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let name = segment.replace("%2e", ".").replace("%2E", ".");
-        name.starts_with('.') && name != "." && name != ".."
-    })
-}
-
 /// Whether the answer may leave its representation out (RFC 7240).
 pub(crate) fn prefers_minimal(headers: &HeaderMap) -> bool {
     headers
@@ -225,7 +213,7 @@ pub(crate) fn time_s(value: &serde_json::Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Target, has_dotted_segment, prefers_minimal};
+    use super::{Asked, Target, prefers_minimal};
     use hyper::http::request::Parts;
     use hyper::{Method, Request, Version};
 
@@ -318,14 +306,25 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_address_is_noticed_however_it_is_written() {
-        for path in
-            ["/.com.evil/x", "/%2ecom.evil/x", "/a/../.com.evil/x", "//.com.evil/x", "/./%2Ecom.evil/x"]
-        {
-            assert!(has_dotted_segment(path), "{path}");
+    fn an_address_of_another_namespace_is_noticed_however_its_path_is_written() {
+        let at_home = |path: &str| {
+            let parts = parts(Method::GET, path, Version::HTTP_11, &[("host", "victim.com:7302")]);
+            let Ok((asked, Target::Address(address))) = Asked::parse(&parts) else { panic!("{path}") };
+            asked.is_at_home(&address)
+        };
+        for path in [
+            "/.com.evil/x",
+            "/%2ecom.evil/x",
+            "/a/../.com.evil/x",
+            "//.com.evil/x",
+            "/%2f.com.evil/x",
+            "/a%2f..%2f.com.evil/x",
+            "/.com.victim.evil/x",
+        ] {
+            assert!(!at_home(path), "{path}");
         }
-        for path in ["/", "/a.b/c.d", "/./a", "/../a", "/%2e%2e/a"] {
-            assert!(!has_dotted_segment(path), "{path}");
+        for path in ["/", "/a.b/c.d", "/a/.b/c", "/%2e%2e/a", "/.com.victim/.b/x", "/%2F.COM.victim%2Fx"] {
+            assert!(at_home(path), "{path}");
         }
     }
 
