@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, VARY};
+use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadError, Refusal};
@@ -86,12 +86,18 @@ async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, 
 }
 
 fn not_modified(object: &Object, tag_held: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    let mut response = unchanged();
     if let Ok(tag) = HeaderValue::try_from(format!("\"{tag_held}\"")) {
         response.headers_mut().insert(ETAG, tag);
     }
-    headers::caching(response.headers_mut(), object.metadata.private);
+    metadata::choice(response.headers_mut(), &object.metadata);
+    response
+}
+
+/// 304.
+fn unchanged() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 
@@ -238,7 +244,9 @@ async fn directory(
         && (html || accepts_anything(asked))
         && let Some(index) = index(objects, &credentials, address).await?
     {
-        return represent(asked, index).await;
+        let mut response = represent(asked, index).await?;
+        headers::vary(response.headers_mut(), "Accept");
+        return Ok(response);
     }
     let grant = objects.authorize::<List>(&credentials, address).await?;
     let limit = usize::try_from(limit.min(listing::LIMIT_MAX)).unwrap_or(usize::MAX);
@@ -252,7 +260,8 @@ async fn directory(
         if html { page_as_html(asked, address, &page, recursive) } else { json(StatusCode::OK, &page)? };
     let headers = response.headers_mut();
     headers::caching(headers, !credentials.is_empty());
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers::vary(headers, "Accept");
+    headers::vary(headers, "Accept-Encoding");
     Ok(response)
 }
 

@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::media;
@@ -54,6 +54,17 @@ pub fn caching(headers: &mut HeaderMap, private: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
 }
 
+/// Adds to `Vary` a header of requests that chose this answer: one list, whoever adds to it and in whatever order.
+pub fn vary(headers: &mut HeaderMap, by: &'static str) {
+    let before = headers.get(VARY).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut names: Vec<_> = before.split(", ").filter(|name| !name.is_empty()).chain([by]).collect();
+    names.sort_unstable();
+    names.dedup();
+    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(VARY, value);
+    }
+}
+
 /// A document of one namespace that is reached through the host of another (`/.com.example/…`) must not run as if it
 /// were the other's: it gets an origin of its own.
 pub fn sandbox(headers: &mut HeaderMap, content_type: &str, is_foreign: impl FnOnce() -> bool) {
@@ -81,7 +92,7 @@ pub fn as_text() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALLOWED, EXPOSED, METHODS, as_text, finish, preflight, sandbox};
+    use super::{ALLOWED, EXPOSED, METHODS, as_text, finish, preflight, sandbox, vary};
     use crate::parameters;
     use hyper::HeaderMap;
 
@@ -108,6 +119,17 @@ mod tests {
         let exposed =
             "X-Media-Bitrate,X-Media-Channels,X-Media-Duration,X-Media-Resolution,X-Media-Size,X-Media-Type";
         assert!(exposed.split(',').all(|name| listed(EXPOSED, name)));
+    }
+
+    #[test]
+    fn vary_is_one_list_in_one_order() {
+        for names in [["Accept", "Accept-Encoding"], ["Accept-Encoding", "Accept"]] {
+            let mut headers = HeaderMap::new();
+            for name in [names[0], names[1], names[0]] {
+                vary(&mut headers, name);
+            }
+            assert_eq!(headers["vary"], "Accept, Accept-Encoding");
+        }
     }
 
     #[test]

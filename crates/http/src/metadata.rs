@@ -7,6 +7,7 @@ use jsfs_objects::{BlockInfo, Metadata};
 use serde::Serialize;
 
 use crate::body::Body;
+use crate::coding;
 use crate::conditional::{Validators, http_date};
 use crate::headers;
 use crate::media;
@@ -48,8 +49,16 @@ pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, is_foreign:
     if metadata.executable {
         headers.insert(&X_EXECUTABLE, boolean(true));
     }
-    headers::caching(headers, metadata.private);
+    choice(headers, metadata);
     headers::sandbox(headers, &metadata.content_type, is_foreign);
+}
+
+/// What a cache goes by: the same in a 200, in a 206 and in a 304 (RFC 9110 §15.3.7, §15.4.5).
+pub(crate) fn choice(headers: &mut HeaderMap, metadata: &Metadata) {
+    headers::caching(headers, metadata.private);
+    if coding::gains(&metadata.content_type) {
+        headers::vary(headers, "Accept-Encoding");
+    }
 }
 
 /// Types are checked when they are stored; what an older node let through is served as bytes.

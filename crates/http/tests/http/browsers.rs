@@ -242,3 +242,41 @@ fn what_does_not_gain_is_sent_as_it_is() {
     let json: serde_json::Value = serde_json::from_slice(&decoded("br", &listing.body)).unwrap();
     assert_eq!(json["entries"].as_array().unwrap().len(), 40);
 }
+
+#[test]
+fn an_answer_names_every_header_that_chose_it() {
+    let node = Node::start();
+    node.put("/n.txt", &[b'x'; 2_000]);
+    node.put("/n.png", b"x");
+    node.put("/plain/a", b"x");
+    node.put("/web/index.html", b"<h1>index</h1>");
+    fn all<'a>(answer: &'a jsfs_testkit::http::Answer, name: &str) -> Vec<&'a str> {
+        answer.headers.iter().filter(|(have, _)| have == name).map(|(_, value)| value.as_str()).collect()
+    }
+    for (target, accept, vary) in [
+        ("/plain/", "application/json", &["Accept, Accept-Encoding"][..]),
+        ("/plain/", "text/html", &["Accept, Accept-Encoding"]),
+        ("/web/", "text/html", &["Accept, Accept-Encoding"]),
+        ("/web/", "*/*", &["Accept, Accept-Encoding"]),
+        ("/web/", "application/json", &["Accept, Accept-Encoding"]),
+        ("/n.txt", "*/*", &["Accept-Encoding"]),
+        ("/n.png", "*/*", &[]),
+    ] {
+        for coding in ["identity", "gzip"] {
+            let ask = |method| {
+                Request::new(method, target).header("Accept", accept).header("Accept-Encoding", coding)
+            };
+            let answer = node.ask(&ask("GET"));
+            assert_eq!((answer.status, &all(&answer, "vary")[..]), (200, vary), "{target} {accept}");
+            let Some(etag) = answer.header("etag") else { continue };
+            // RFC 9110 §15.4.5: what a cache keeps must not change with a 304.
+            for held in [etag, "*"] {
+                let same = node.ask(&ask("GET").header("If-None-Match", held));
+                assert_eq!(same.status, 304, "{target} {accept}");
+                for name in ["vary", "cache-control"] {
+                    assert_eq!(all(&same, name), all(&answer, name), "{target} {accept} {name}");
+                }
+            }
+        }
+    }
+}

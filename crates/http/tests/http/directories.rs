@@ -35,7 +35,7 @@ fn a_listing_shows_what_the_caller_may_know() {
     let owner = node.ask(&node.own("GET", "/l/"));
     assert_eq!(names(&owner.json()), ["hidden/", "public.txt", "secret.txt", "sub/"]);
     assert_eq!(owner.header("cache-control"), Some("private, no-cache"));
-    assert_eq!(owner.header("vary"), Some("Accept"));
+    assert_eq!(owner.header("vary"), Some("Accept, Accept-Encoding"));
     let all = node.ask(&node.own("GET", "/l/?recursive=true")).json();
     assert_eq!(names(&all), ["hidden/deep.txt", "public.txt", "secret.txt", "sub/deep.txt"]);
 }
