@@ -14,7 +14,7 @@ use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadEr
 use serde::Serialize;
 
 use crate::body::{Body, BrokenOff};
-use crate::conditional::{Conditions, Verdict, range_applies};
+use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
 use crate::metadata::{self, json};
@@ -256,8 +256,12 @@ async fn directory(
         entries: listing.entries.into_iter().map(entry).collect(),
         next: listing.next,
     };
-    let mut response =
-        if html { page_as_html(asked, address, &page, recursive) } else { json(StatusCode::OK, &page)? };
+    let mut response = match Conditions::parse(asked.headers)?.for_directory() {
+        Verdict::Proceed if html => page_as_html(asked, address, &page, recursive),
+        Verdict::Proceed => json(StatusCode::OK, &page)?,
+        Verdict::NotModified => unchanged(),
+        Verdict::Failed => return Err(no_tag(address)),
+    };
     let headers = response.headers_mut();
     headers::caching(headers, !credentials.is_empty());
     headers::vary(headers, "Accept");

@@ -53,7 +53,7 @@ mod write;
 
 pub use cbor::FormatError;
 pub use change::PropertyChange;
-pub use copy::Moved;
+pub use copy::{Expected, Moved};
 pub use credentials::Credentials;
 pub use crypto::{WRAPPED_BYTES, Wrapped};
 pub use error::{ReadError, Refusal, StorageError, WriteError};

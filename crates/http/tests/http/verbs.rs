@@ -282,3 +282,60 @@ fn bad_parameters_change_nothing() {
     );
     assert_eq!(node.get("/b").text(), "before");
 }
+
+/// A directory has no entity tag and no date: a list of tags names another state for sure, `*` asks whether it is there.
+#[test]
+fn conditions_of_directories_hold_or_refuse() {
+    let node = Node::start();
+    node.put("/tree/a", b"a");
+    node.put("/tree/b/c", b"c");
+    let old = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let refused: &[(&str, &str)] =
+        &[("If-Match", "\"x\""), ("If-Match", "\"x\", W/\"y\""), ("If-None-Match", "*")];
+    for (name, value) in refused {
+        for method in ["DELETE", "COPY", "MOVE", "PATCH"] {
+            let request = node.own(method, "/tree/").header("Destination", "/other/").header(name, value);
+            let answer = node.ask(&request.body(br#"{"private":false}"#));
+            assert_eq!(answer.status, 412, "{method} {name}: {value}: {}", answer.text());
+        }
+        let by_post = node.own("POST", "/tree/?move_to=/other/").header(name, value);
+        assert_eq!(node.ask(&by_post).status, 412, "{name}: {value}");
+        let by_purge = node.own("DELETE", "/tree/?purge=true").header(name, value);
+        assert_eq!(node.ask(&by_purge).status, 400, "{name}: {value}");
+    }
+    for method in ["DELETE", "PATCH"] {
+        let garbled = node.own(method, "/tree/").header("If-Match", "x").body(br#"{"private":false}"#);
+        assert_eq!(node.ask(&garbled).status, 400, "{method}");
+    }
+    assert_eq!(node.get("/tree/b/c").text(), "c", "all of it is there");
+    assert_eq!(node.ask(&node.own("GET", "/other/")).json()["entries"], serde_json::json!([]));
+    // What is not there is 404 whatever the condition, and to a stranger 401.
+    let absent = node.own("DELETE", "/nothing/").header("If-Match", "\"x\"");
+    assert_eq!(node.ask(&absent).status, 404);
+    let absent = node.own("MOVE", "/nothing/").header("Destination", "/x/").header("If-None-Match", "*");
+    assert_eq!(node.ask(&absent).status, 404);
+    assert_eq!(node.ask(&Request::new("DELETE", "/tree/").header("If-Match", "\"x\"")).status, 401);
+    // Reading follows the same rules.
+    let read = |name, value| node.ask(&Request::new("GET", "/tree/").header(name, value)).status;
+    assert_eq!(
+        (read("If-Match", "\"x\""), read("If-None-Match", "*"), read("If-Match", "x")),
+        (412, 304, 400)
+    );
+    assert_eq!(
+        (read("If-Match", "*"), read("If-None-Match", "\"x\""), read("If-Unmodified-Since", old)),
+        (200, 200, 200)
+    );
+    for (method, name, value, status) in [
+        ("PATCH", "If-Match", "*", 204),
+        ("PATCH", "If-None-Match", "\"x\"", 204),
+        ("PATCH", "If-Unmodified-Since", old, 204),
+        ("COPY", "If-Match", "*", 201),
+        ("COPY", "If-None-Match", "\"x\"", 204),
+        ("DELETE", "If-Unmodified-Since", old, 204),
+    ] {
+        let request = node.own(method, "/tree/").header("Destination", "/copy/").header(name, value);
+        assert_eq!(node.ask(&request.body(br#"{"private":false}"#)).status, status, "{method} {name}");
+    }
+    assert_eq!(node.ask(&node.own("DELETE", "/copy/").header("If-Match", "*")).status, 204);
+    assert_eq!(node.get("/copy/a").status, 404);
+}
