@@ -3,7 +3,7 @@
 //! Invariants: the host that counts is the one RFC 9112 §3.2 names (the target's where it is absolute, else `Host`); it decides
 //! which address is meant and nothing about authority. What cannot be understood is a 400 before anything is looked up.
 
-use hyper::header::{EXPECT, HOST};
+use hyper::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Uri, Version};
 use jsfs_objects::Credentials;
@@ -45,10 +45,11 @@ impl<'r> Asked<'r> {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// 400 where it is malformed, 414 where the address is too long, 417 and 421 as RFC 9110 has them.
+    /// 400 where it is malformed, 414 where the address is too long, 417 and 421 as RFC 9110 has them, 501 for a transfer coding.
     pub(crate) fn parse(parts: &'r Parts) -> Result<(Self, Target<'r>), Problem> {
         let host = host(parts)?;
         check_expectation(&parts.headers)?;
+        check_transfer_coding(&parts.headers)?;
         let parameters = Parameters::parse(parts.uri.query(), &parts.headers)?;
         let target = target(&parts.method, &parts.uri, host)?;
         let asked = Self {
@@ -190,6 +191,28 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Problem> {
         Kind::ExpectationFailed,
         "only the expectation 100-continue is known; leave out the others",
     ))
+}
+
+/// RFC 9112 §6.1: only `chunked` is undone here. What came under another coding would be stored as if it were the bytes themselves.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut chunked = false;
+    for value in headers.get_all(TRANSFER_ENCODING) {
+        let codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        for coding in codings.filter(|coding| !coding.is_empty()) {
+            if !coding.eq_ignore_ascii_case(b"chunked") {
+                let detail =
+                    "of transfer codings only chunked is known; send the bytes themselves, whole or chunked";
+                return Err(Problem::new(Kind::NotImplemented, detail).closing());
+            }
+            if chunked {
+                return Err(
+                    Problem::malformed("the transfer coding chunked is given twice; send it once").closing()
+                );
+            }
+            chunked = true;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the answer may leave its representation out (RFC 7240).
