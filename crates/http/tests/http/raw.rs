@@ -60,6 +60,8 @@ fn malformed_requests_get_a_problem_and_the_node_lives_on() {
         (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         (b"GET /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:99999\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a.com:65536\r\n\r\n", 400),
         (b"PUT /x HTTP/1.0\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a.com\r\nExpect: a-pony\r\n\r\n", 417),
         (long_line.as_bytes(), 414),
