@@ -112,6 +112,7 @@ async fn verb(
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
     let objects = &front.objects;
+    asked.parameters.check_method(asked.method)?;
     // The rare ones are boxed so that the common one stays small.
     match asked.method.as_str() {
         "GET" if live::asks_for_events(asked.headers) => Box::pin(live::follow(front, asked, address)).await,

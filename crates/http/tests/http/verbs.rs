@@ -339,3 +339,79 @@ fn conditions_of_directories_hold_or_refuse() {
     assert_eq!(node.ask(&node.own("DELETE", "/copy/").header("If-Match", "*")).status, 204);
     assert_eq!(node.get("/copy/a").status, 404);
 }
+
+#[test]
+fn a_parameter_that_contradicts_the_verb_changes_nothing() {
+    let node = Node::start();
+    node.put("/x", b"one");
+    node.put("/x", b"two");
+    node.put("/d/x", b"x");
+    for (method, target) in [
+        ("DELETE", "/x?version=1"),
+        ("DELETE", "/x?versions"),
+        ("DELETE", "/x?restore=1"),
+        ("DELETE", "/x?copy_to=/y"),
+        ("DELETE", "/x?move_to=/y"),
+        ("DELETE", "/x?append=true"),
+        ("DELETE", "/d/?properties"),
+        ("DELETE", "/d/?limit=1"),
+        ("DELETE", "/d/?after=a"),
+        ("DELETE", "/d/?recursive=false"),
+        ("PUT", "/x?version=1"),
+        ("PUT", "/x?versions"),
+        ("PUT", "/x?restore=1"),
+        ("PUT", "/x?copy_to=/y"),
+        ("PUT", "/x?move_to=/y"),
+        ("PUT", "/x?purge=true"),
+        ("POST", "/x?version=1"),
+        ("POST", "/x?purge=true"),
+        ("POST", "/x?copy_to=/y&move_to=/z"),
+        ("POST", "/x?copy_to=/y&restore=1"),
+        ("POST", "/x?copy_to=/y&append=true"),
+        ("POST", "/x?restore=1&append=1"),
+        ("PATCH", "/x?version=1&private=true"),
+        ("PATCH", "/x?restore=1&private=true"),
+        ("COPY", "/x?version=1"),
+        ("MOVE", "/x?copy_to=/z"),
+        ("GET", "/x?restore=1"),
+        ("GET", "/x?purge=true"),
+        ("GET", "/x?copy_to=/y"),
+        ("HEAD", "/x?move_to=/y"),
+    ] {
+        let request = node.own(method, target).header("Destination", "/y").body(b"three");
+        let answer = node.ask(&request);
+        assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text());
+    }
+    let by_header = node.own("DELETE", "/x").header("X-Version", "1");
+    assert_eq!(node.ask(&by_header).status, 400);
+    let detail = node.ask(&node.own("DELETE", "/x?version=1")).json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("version") && detail.contains("GET") && detail.contains("DELETE"), "{detail}");
+    let read = node.get("/x");
+    assert_eq!((read.text().as_str(), read.header("x-version")), ("two", Some("2")));
+    assert_eq!((node.get("/y").status, node.get("/d/x").status), (404, 200));
+}
+
+#[test]
+fn what_asks_for_nothing_else_is_no_contradiction() {
+    let node = Node::start();
+    for (method, target, status) in [
+        (
+            "PUT",
+            "/x?private=false&content_type=text/css&append=false&purge=0&expires=9&unknown=1&encrypted=true",
+            201,
+        ),
+        (
+            "GET",
+            "/x?private=true&content_type=text/html&append=false&executable=0&node=a&cache=1&parallel=1",
+            200,
+        ),
+        ("HEAD", "/x?replacement_access_key=a", 200),
+        ("OPTIONS", "/x?version=1&restore=1", 204),
+        ("POST", "/x?copy_to=/d/x&append=false", 201),
+        ("DELETE", "/d/?recursive=true&private=false", 204),
+        ("DELETE", "/x?purge=false", 204),
+    ] {
+        let answer = node.ask(&node.own(method, target).body(b"x"));
+        assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
+    }
+}
