@@ -415,3 +415,22 @@ fn what_asks_for_nothing_else_is_no_contradiction() {
         assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
     }
 }
+
+#[test]
+fn a_field_that_is_given_twice_is_refused() {
+    let node = Node::start();
+    node.put("/x", b"x");
+    for (method, target, body) in [
+        ("PATCH", "/x", r#"{"private":true,"private":false}"#),
+        ("PATCH", "/d/", r#"{"private":true,"private":true}"#),
+        ("PATCH", "/d/", r#"{"retention":{"days":1,"versions":1,"days":2}}"#),
+        ("POST", "/.jsfs/tokens", r#"{"address":"/localhost/a","address":"/localhost/"}"#),
+        ("PUT", "/.jsfs/namespaces/twice", r#"{"private":true,"private":false}"#),
+    ] {
+        let answer = node.ask(&node.own(method, target).body(body.as_bytes()));
+        assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text());
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("twice"), "{detail}");
+    }
+    assert_eq!(node.get("/x").status, 200, "still public");
+}
