@@ -201,7 +201,7 @@ struct Version {
     file_size: Option<u64>,
     etag: Option<String>,
     content_type: Option<String>,
-    private: bool,
+    private: Option<bool>,
     deleted: bool,
 }
 

@@ -434,3 +434,14 @@ fn a_field_that_is_given_twice_is_refused() {
     }
     assert_eq!(node.get("/x").status, 200, "still public");
 }
+
+#[test]
+fn a_deletion_says_nothing_of_privacy() {
+    let node = Node::start();
+    node.put_private("/secret", b"x");
+    assert_eq!(node.ask(&node.own("DELETE", "/secret")).status, 204);
+    let versions = node.ask(&node.own("GET", "/secret?versions")).json();
+    let (deletion, before) = (&versions["versions"][0], &versions["versions"][1]);
+    assert_eq!((&deletion["deleted"], &deletion["private"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!((&before["deleted"], &before["private"]), (&false.into(), &true.into()));
+}
