@@ -305,6 +305,7 @@ fn page_as_html(asked: &Asked<'_>, address: &Address, page: &Page, recursive: bo
             .get(Parameter::AccessToken)
             .filter(|_| asked.parameters.is_in_query(Parameter::AccessToken)),
         recursive,
+        limit: asked.parameters.count(Parameter::Limit).ok().flatten(),
     };
     let mut response = Response::new(Body::full(Bytes::from(listing::html(page, setting))));
     headers::page(response.headers_mut());

@@ -269,6 +269,8 @@ fn an_answer_names_every_header_that_chose_it() {
             let answer = node.ask(&ask("GET"));
             assert_eq!((answer.status, &all(&answer, "vary")[..]), (200, vary), "{target} {accept}");
             let Some(etag) = answer.header("etag") else { continue };
+            let part = node.ask(&ask("GET").header("Range", "bytes=0-0"));
+            assert_eq!((part.status, all(&part, "vary")), (206, all(&answer, "vary")), "{target} {accept}");
             // RFC 9110 §15.4.5: what a cache keeps must not change with a 304.
             for held in [etag, "*"] {
                 let same = node.ask(&ask("GET").header("If-None-Match", held));

@@ -126,6 +126,16 @@ fn policies_of_directories_change_and_are_told_to_their_owner() {
 }
 
 #[test]
+fn the_next_page_is_as_long_as_this_one() {
+    let node = Node::start();
+    for name in ["a", "b", "c"] {
+        node.put(&format!("/long/{name}"), b"x");
+    }
+    let page = node.ask(&Request::new("GET", "/long/?limit=2&recursive=true").header("Accept", "text/html"));
+    assert!(page.text().contains("href=\"./?after=b&amp;limit=2&amp;recursive=true\""), "{}", page.text());
+}
+
+#[test]
 fn a_policy_that_nobody_can_mean_is_refused_with_its_bounds() {
     let node = Node::start();
     let many: Vec<_> = (0..257).map(|at| format!("h{at}.example")).collect();

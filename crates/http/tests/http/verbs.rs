@@ -417,6 +417,17 @@ fn what_asks_for_nothing_else_is_no_contradiction() {
 }
 
 #[test]
+fn a_deletion_says_nothing_of_privacy() {
+    let node = Node::start();
+    node.put_private("/secret", b"x");
+    assert_eq!(node.ask(&node.own("DELETE", "/secret")).status, 204);
+    let versions = node.ask(&node.own("GET", "/secret?versions")).json();
+    let (deletion, before) = (&versions["versions"][0], &versions["versions"][1]);
+    assert_eq!((&deletion["deleted"], &deletion["private"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!((&before["deleted"], &before["private"]), (&false.into(), &true.into()));
+}
+
+#[test]
 fn a_field_that_is_given_twice_is_refused() {
     let node = Node::start();
     node.put("/x", b"x");
@@ -433,15 +444,4 @@ fn a_field_that_is_given_twice_is_refused() {
         assert!(detail.contains("twice"), "{detail}");
     }
     assert_eq!(node.get("/x").status, 200, "still public");
-}
-
-#[test]
-fn a_deletion_says_nothing_of_privacy() {
-    let node = Node::start();
-    node.put_private("/secret", b"x");
-    assert_eq!(node.ask(&node.own("DELETE", "/secret")).status, 204);
-    let versions = node.ask(&node.own("GET", "/secret?versions")).json();
-    let (deletion, before) = (&versions["versions"][0], &versions["versions"][1]);
-    assert_eq!((&deletion["deleted"], &deletion["private"]), (&true.into(), &serde_json::Value::Null));
-    assert_eq!((&before["deleted"], &before["private"]), (&false.into(), &true.into()));
 }
