@@ -11,8 +11,8 @@ mod welcome;
 
 use crate::cli::{Connection, Serve};
 use crate::commands::config::flags;
-use crate::config::{self, Limits, Settings};
-use crate::exit::{CouldNotRun, Exit};
+use crate::config::{self, Settings};
+use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
 use jsfs_objects::Objects;
@@ -64,7 +64,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
 
 /// Nothing that happens before the node is ready is its failure: it could not run.
 fn cannot_run(error: anyhow::Error) -> anyhow::Error {
-    CouldNotRun(format!("{error:#}")).into()
+    CouldNotRun(told(&error)).into()
 }
 
 fn settings(flags: &config::Flags) -> anyhow::Result<(config::Merged, Settings)> {

@@ -197,7 +197,7 @@ impl Summary {
         if is_fatal(&error) {
             return Err(error);
         }
-        let reason = format!("{error:#}");
+        let reason = crate::exit::told(&error);
         job.progress.suspend(|| job.output.warn(&format!("{}: {reason}", one_line(&name))));
         // A name that cannot be an address is one file's failure, not a usage error of the whole.
         let exit =
