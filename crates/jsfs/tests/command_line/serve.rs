@@ -157,3 +157,29 @@ fn check_needs_a_stopped_store_and_names_damage() {
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().any(|finding| finding["pack"].as_u64().unwrap() > 0), "{report}");
 }
+
+#[test]
+fn a_configuration_that_serve_refuses_does_not_pass_the_check() {
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &home.path().join("data"));
+    for settings in [
+        &["limits.requests=5"][..],
+        &["limits.uploads=2000"],
+        &["limits.header_timeout=600s", "limits.request_timeout=60s"],
+        &["limits.request_timeout=15s"],
+    ] {
+        let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let said = refusal(&setup, &[&flags[..], &["--listen", "127.0.0.1:0"]].concat());
+        let checked = ran(setup.command().args(["config", "check"]).args(&flags));
+        assert_eq!(checked.code, 1, "{settings:?}: {}{}", checked.out, checked.err);
+        let reason = checked.err.trim().rsplit(": ").next().unwrap();
+        assert!(said.contains(reason), "{said} {reason}");
+        let json = ran(setup.command().args(["config", "check", "--json"]).args(&flags));
+        let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["problems"].as_array().unwrap().len(), 1, "{json}");
+        let shown = ran(setup.command().args(["config", "show"]).args(&flags));
+        assert_eq!(shown.code, 1, "{settings:?}");
+    }
+    let together = ["config", "check", "--set", "limits.requests=5", "--set", "limits.uploads=5"];
+    assert_eq!(ran(setup.command().args(together)).code, 0);
+}
