@@ -271,8 +271,9 @@ pub(crate) struct RestoreVersion {
 /// `sync`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Which of the two is local: the first, if it is a directory here; else it must be an address with a namespace\n\
-    (/com.example/a/, http://…, example.com:a/). Files are compared by size and SHA-256."
+    after_help = "The first is local if it is a directory here, and then the second must be none; else it must be\n\
+    an address with a namespace (/com.example/a/, http://…, example.com:a/).\n\
+    Files are compared by size and SHA-256."
 )]
 pub(crate) struct Sync {
     /// What to take it from: a local directory or an address
