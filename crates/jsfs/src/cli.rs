@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Cat(Cat),
     /// List a directory
     Ls(Ls),
-    /// Show what the node knows about an object
+    /// Show what the node knows about an object, or what holds in a directory
     Stat(Stat),
     /// Delete objects, or with -r directories; earlier versions are kept for a while
     Rm(Rm),
@@ -220,7 +220,7 @@ pub(crate) struct Ls {
 #[derive(Debug, Args)]
 #[command(after_help = ADDRESSES)]
 pub(crate) struct Stat {
-    /// The object
+    /// The object, or the directory, of which it shows the policy
     pub(crate) address: String,
     /// This version instead of the current one
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]

@@ -301,3 +301,24 @@ fn what_the_system_said_is_told_once() {
         std::fs::rename(data.join("aside"), &path).unwrap();
     }
 }
+
+#[test]
+fn a_directory_shows_the_policy_that_holds_in_it() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    home.ok(&["namespace", "set", "localhost", "--keep-days", "3", "--quota", "1GiB"]);
+    let shown = home.ok(&["stat", "x/"]);
+    for part in
+        ["address       /localhost/x/", "private       yes", "create        owner", "3 days", "did:key:"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("application/json") && !shown.contains("etag"), "{shown}");
+    assert!(home.ok(&["stat", "localhost:"]).contains("1.00 GiB"), "the quota of its own");
+    let json = home.json(&["stat", "x/"]);
+    assert_eq!((&json["address"], &json["type"]), (&"/localhost/x/".into(), &"directory".into()));
+    assert_eq!((&json["private"], &json["retention"]["days"]), (&true.into(), &3.into()));
+    assert_eq!(home.stranger(&["stat", "x/"]).code, 4);
+    assert!(home.fails(2, &["stat", "x/", "--version", "1"]).contains("version"));
+}
