@@ -161,6 +161,9 @@ pub(crate) struct Put {
     /// Content type [default: what the name suggests]
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
+    /// With --json: the hashes of its blocks too
+    #[arg(long)]
+    pub(crate) blocks: bool,
 }
 
 /// What part of which version.

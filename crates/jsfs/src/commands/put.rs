@@ -75,7 +75,10 @@ async fn put_one(
         private: arguments.visibility.private(),
         counter: Some(progress.counter()),
     };
-    let metadata = client.put(address, source, write).await?;
+    let mut metadata = client.put(address, source, write).await?;
+    if !arguments.blocks {
+        metadata.other.remove("blocks");
+    }
     drop(progress);
     let visibility = if metadata.private { "private" } else { "public" };
     let size = human_bytes(metadata.file_size);

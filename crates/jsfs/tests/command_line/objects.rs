@@ -322,3 +322,16 @@ fn a_directory_shows_the_policy_that_holds_in_it() {
     assert_eq!(home.stranger(&["stat", "x/"]).code, 4);
     assert!(home.fails(2, &["stat", "x/", "--version", "1"]).contains("version"));
 }
+
+#[test]
+fn json_of_a_put_has_its_blocks_only_where_they_are_asked_for() {
+    let home = Home::new();
+    home.write("a", vec![7; 300_000]);
+    let plain = home.json(&["put", "a", "x/a"]);
+    assert_eq!((&plain["version"], plain.get("blocks")), (&1.into(), None), "{plain}");
+    let many = home.json(&["put", "a", "a", "x/"]);
+    assert!(many.as_array().unwrap().iter().all(|one| one.get("blocks").is_none()), "{many}");
+    let asked = home.json(&["put", "a", "x/a", "--blocks"]);
+    assert!(!asked["blocks"].as_array().unwrap().is_empty(), "{asked}");
+    assert_eq!(home.json(&["restore-version", "x/a", "1"]).get("blocks"), None);
+}
