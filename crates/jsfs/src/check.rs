@@ -32,7 +32,7 @@ fn report(connection: &Connection, arguments: &Check, output: Output) -> anyhow:
         );
     }
     let options = OpenOptions::directory(&settings.data, &settings.storage_locations)?;
-    output.note(&format!("reading every byte below {}", settings.data.display()));
+    output.say(&format!("reading every byte below {}", settings.data.display()));
     Ok(jsfs_store::check(&options)?)
 }
 

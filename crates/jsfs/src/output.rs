@@ -32,6 +32,13 @@ impl Output {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
 
+    /// What goes on or was done, for people, on standard error: not with `--json` or `--quiet`.
+    pub(crate) fn say(self, text: &str) {
+        if !self.json {
+            self.note(text);
+        }
+    }
+
     /// Something to know besides the result, on standard error.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {

@@ -105,3 +105,30 @@ fn a_mistyped_key_is_noticed_before_it_is_sent() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("mistyped") && !ran.err.contains(&wrong), "{}", ran.err);
 }
+
+#[test]
+fn json_of_a_new_namespace_is_one_result_and_success_is_no_warning() {
+    let home = Home::new();
+    let ran = home.run(&["namespace", "add", "example.com", "--new-key", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let made: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&made["name"], &made["host"]), (&"com.example".into(), &"example.com".into()));
+    assert!(made["owner"].as_str().unwrap().starts_with("did:key:"), "{made}");
+    let key = made["access_key"].as_str().unwrap();
+    home.write("a", "1");
+    home.write("k", key);
+    home.ok(&["put", "a", "example.com:a", "--key-file", "k"]);
+    let plain = home.run(&["namespace", "add", "example.org", "--new-key"]);
+    assert!(plain.out.starts_with("jsfs_") && plain.out.lines().count() == 1, "{}", plain.out);
+    assert!(plain.err.contains("made /org.example/"), "{}", plain.err);
+    home.node.signal(rustix::process::Signal::TERM);
+    let checked = loop {
+        let ran = home.run(&["check", "--json"]);
+        if ran.code != 2 {
+            break ran;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&checked.out).unwrap()["clean"], true);
+}
