@@ -143,6 +143,13 @@ async fn set(
         session.client.patch(root, &serde_json::to_value(&policy)?).await?;
     }
     session.output.done(&format!("changed {root}"))?;
+    if let Some(private) = change.private {
+        let word = if private { "private" } else { "public" };
+        session.output.note(&format!(
+            "this is for new objects: what is there already stays as it is; `jsfs put` and `jsfs sync DIR {root}` with --{word} \
+             change what they store, PATCH with {{\"private\":{private}}} any object"
+        ));
+    }
     session.output.json(&json!({ "name": root.namespace(), "host": root.host() }))?;
     Ok(())
 }

@@ -132,3 +132,19 @@ fn json_of_a_new_namespace_is_one_result_and_success_is_no_warning() {
     assert_eq!((checked.code, checked.err.as_str()), (0, ""));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&checked.out).unwrap()["clean"], true);
 }
+
+#[test]
+fn a_namespace_that_is_made_private_says_what_stays_public() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["namespace", "add", "photos", "--public"]);
+    home.ok(&["put", "a", "/photos/a"]);
+    let ran = home.run(&["namespace", "set", "photos", "--private"]);
+    assert!(ran.err.contains("stays as it is") && ran.err.contains("/photos/"), "{}", ran.err);
+    assert_eq!(home.stranger(&["cat", "/photos/a"]).code, 0, "it does stay");
+    let ran = home.run(&["namespace", "set", "photos", "--quota", "1GiB"]);
+    assert_eq!(ran.err, "", "nothing to say where nothing was asked of that");
+    home.write("d/a", "1");
+    home.ok(&["sync", "d", "/photos/", "--private"]);
+    assert_eq!(home.stranger(&["cat", "/photos/a"]).code, 3, "what it says does help");
+}
