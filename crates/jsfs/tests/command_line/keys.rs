@@ -134,6 +134,32 @@ fn json_of_a_new_namespace_is_one_result_and_success_is_no_warning() {
 }
 
 #[test]
+fn whoever_replaces_the_root_key_hears_what_stays_with_the_one_before() {
+    let home = Home::new();
+    for host in ["photos", "example.com"] {
+        home.ok(&["namespace", "add", host]);
+    }
+    home.ok(&["namespace", "add", "own.example", "--new-key"]);
+    let ran = home.run(&["key", "replace", "localhost:"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("2 namespaces") && !ran.err.contains("example.own"), "{}", ran.err);
+    let commands: Vec<&str> =
+        ran.err.lines().filter_map(|line| line.trim().strip_prefix("jsfs key replace ")).collect();
+    assert_eq!(commands.len(), 2, "{}", ran.err);
+    home.write("a", "1");
+    assert_eq!(home.run(&["put", "a", "/photos/a"]).code, 4, "the new key owned it all the same");
+    for command in commands {
+        let arguments: Vec<&str> = ["key", "replace"].into_iter().chain(command.split(' ')).collect();
+        home.ok(&arguments);
+    }
+    home.ok(&["put", "a", "/photos/a"]);
+    home.ok(&["put", "a", "/com.example/a"]);
+    // Nothing is left to be told of.
+    let again = home.run(&["key", "replace", "localhost:", "--quiet"]);
+    assert!(again.err.contains("2 namespaces"), "{}", again.err);
+}
+
+#[test]
 fn a_namespace_that_is_made_private_says_what_stays_public() {
     let home = Home::new();
     home.write("a", "1");
