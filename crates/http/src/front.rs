@@ -6,6 +6,7 @@ use hyper::Response;
 use hyper::http::request::Parts;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;
+use tokio::time::Instant;
 
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
@@ -82,14 +83,27 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
 }
 
 async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
+    let begun = Instant::now();
     let answered = match Asked::parse(&parts) {
         Ok((asked, target)) => route(front, &asked, target, body).await,
         Err(problem) => Err(problem),
     };
     let response = answered.unwrap_or_else(|problem| problem.response());
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
-    tracing::debug!(method = %parts.method, path = parts.uri.path(), status = response.status().as_u16());
+    note(&parts, &response, begun);
     response
+}
+
+/// One line for each request: without the query, which may hold a secret. `bytes` is missing where nobody knows it beforehand, `ms` is the time
+/// until the answer began.
+fn note(parts: &Parts, response: &Response<Body>, begun: Instant) {
+    tracing::debug!(
+        method = %parts.method,
+        path = %parts.uri.path(),
+        status = response.status().as_u16(),
+        bytes = response.body().length(),
+        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
 }
 
 async fn route(

@@ -183,3 +183,22 @@ fn a_configuration_that_serve_refuses_does_not_pass_the_check() {
     let together = ["config", "check", "--set", "limits.requests=5", "--set", "limits.uploads=5"];
     assert_eq!(ran(setup.command().args(together)).code, 0);
 }
+
+#[test]
+fn requests_are_logged_in_one_line_where_the_level_asks_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &directory.path().join("data")).set("log.level=info,jsfs_http=debug");
+    let node = setup.start();
+    let ask = |target: &str| {
+        let mut client = jsfs_testkit::http::Client::new(node.address());
+        client.send(&jsfs_testkit::http::Request::new("GET", target)).unwrap()
+    };
+    let length = ask("/some/where?access_key=secret").body.len();
+    wait(|| node.log_text().contains("/some/where"));
+    let log = node.log_text();
+    let line = log.lines().find(|line| line.contains("/some/where")).unwrap();
+    for part in ["method=GET", "path=/some/where", "status=404", &format!("bytes={length}"), "ms="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.contains("secret"), "{log}");
+}
