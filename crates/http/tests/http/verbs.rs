@@ -445,3 +445,16 @@ fn a_field_that_is_given_twice_is_refused() {
     }
     assert_eq!(node.get("/x").status, 200, "still public");
 }
+
+#[test]
+fn a_handover_holds_its_condition_too() {
+    let node = Node::start();
+    let etag = node.put_private("/h", b"x").header("etag").unwrap().to_owned();
+    let body = br#"{"replacement_access_key":"the key of another"}"#;
+    for (target, tag, status) in [("/h", "\"x\"", 412), ("/h/", "\"x\"", 412), ("/h", &*etag, 204)] {
+        let answer = node.ask(&node.own("PATCH", target).header("If-Match", tag).body(body));
+        assert_eq!(answer.status, status, "{target} {tag}: {}", answer.text());
+        let own = node.ask(&node.own("GET", "/h")).status;
+        assert_eq!(own, if status == 412 { 200 } else { 404 }, "{target} {tag}");
+    }
+}
