@@ -55,7 +55,7 @@ pub enum Error {
         reason: String,
     },
     /// The node answered with an error.
-    #[error("{subject}: {}", describe(.problem))]
+    #[error("{}", refused(.subject, .problem))]
     Refused {
         /// The address concerned.
         subject: String,
@@ -106,6 +106,12 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What was refused, named once: most details name it themselves.
+fn refused(subject: &str, problem: &Problem) -> String {
+    let words = describe(problem);
+    if problem.detail.contains(subject) { words } else { format!("{subject}: {words}") }
 }
 
 /// The problem's detail, or what is known where the node gave none.

@@ -13,12 +13,13 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderName, HeaderValue, VARY,
+    HeaderName, HeaderValue,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::body::{Body, BrokenOff};
 use crate::connections::{Gate, Permit};
+use crate::headers;
 
 /// Encoders at work at the same time; each needs up to a megabyte.
 const ENCODERS_MAX: usize = 64;
@@ -88,7 +89,7 @@ pub fn uncoded_tag(opaque: &str) -> &str {
 }
 
 /// Whether bytes of a type shrink. Sound, pictures, archives and what nobody knows are left alone.
-fn gains(content_type: &str) -> bool {
+pub(crate) fn gains(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.split_once('/') {
         Some(("text", _)) => true,
@@ -109,15 +110,15 @@ fn gains(content_type: &str) -> bool {
 /// Codes an answer where the client asks and the type gains. `gate` counts the encoders at work.
 #[must_use]
 pub(crate) fn apply(asked: &HeaderMap, mut response: Response<Body>, gate: &Arc<Gate>) -> Response<Body> {
-    let headers = response.headers();
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let present = response.headers();
+    let content_type = present.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let whole = response.status() == StatusCode::OK
-        && !headers.contains_key(CONTENT_ENCODING)
-        && !headers.contains_key(CONTENT_RANGE);
+        && !present.contains_key(CONTENT_ENCODING)
+        && !present.contains_key(CONTENT_RANGE);
     if !whole || !gains(content_type) {
         return response;
     }
-    response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers::vary(response.headers_mut(), "Accept-Encoding");
     let Some(coding) = Coding::negotiate(asked) else { return response };
     if response.body().length().is_none_or(|length| length < LENGTH_MIN) {
         return response;

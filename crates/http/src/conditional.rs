@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
 
+use jsfs_objects::address::Address;
+
 use crate::coding::uncoded_tag;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// What a representation is compared by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +112,16 @@ impl Conditions {
         self.unchanged(current) && absent
     }
 
+    /// For a directory that is there. It has no entity tag, so no list of tags can match (§13.1.1), and no date, so dates do not apply.
+    #[must_use]
+    pub fn for_directory(&self) -> Verdict {
+        match (&self.matches, &self.none_match) {
+            (Some(Tags::Some(_)), _) => Verdict::Failed,
+            (_, Some(Tags::Any)) => Verdict::NotModified,
+            _ => Verdict::Proceed,
+        }
+    }
+
     /// Steps 1 and 2 of §13.2.2.
     fn unchanged(&self, current: Option<&Validators>) -> bool {
         match (&self.matches, self.unmodified_since) {
@@ -128,6 +140,13 @@ impl Tags {
             Self::Some(tags) => tags.iter().any(|tag| equal(tag, current)),
         }
     }
+}
+
+/// 412 for a condition that a directory cannot meet.
+pub(crate) fn no_tag(directory: &Address) -> Problem {
+    let detail =
+        format!("{directory} is a directory, which has no entity tag; send If-Match: * or no condition");
+    Problem::new(Kind::PreconditionFailed, detail)
 }
 
 /// Ours are strong, so only the client's can be weak. A tag that came with a content coding names the same version.
@@ -302,6 +321,27 @@ mod tests {
             let conditions = Conditions::parse(&headers(pairs)).expect("readable");
             assert_eq!(conditions.for_write(Some(&current())), *present, "{pairs:?} present");
             assert_eq!(conditions.for_write(None), *absent, "{pairs:?} absent");
+        }
+    }
+
+    #[test]
+    fn a_directory_has_no_tag_and_no_date() {
+        use Verdict::{Failed, NotModified, Proceed};
+        let table: &[(Pairs<'_>, Verdict)] = &[
+            (&[], Proceed),
+            (&[("if-match", "*")], Proceed),
+            (&[("if-match", "\"x\"")], Failed),
+            (&[("if-match", "W/\"x\", \"y\"")], Failed),
+            (&[("if-none-match", "*")], NotModified),
+            (&[("if-none-match", "\"x\"")], Proceed),
+            (&[("if-match", "\"x\""), ("if-none-match", "*")], Failed),
+            (&[("if-match", "*"), ("if-none-match", "*")], NotModified),
+            (&[("if-modified-since", EXACTLY)], Proceed),
+            (&[("if-unmodified-since", BEFORE)], Proceed),
+        ];
+        for (pairs, want) in table {
+            let conditions = Conditions::parse(&headers(pairs)).expect("readable");
+            assert_eq!(conditions.for_directory(), *want, "{pairs:?}");
         }
     }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use jsfs_objects::address::Address;
-use jsfs_objects::{Delete, Moved, Objects, Precondition, Read, Write};
+use jsfs_objects::{Delete, Expected, Moved, Objects, Precondition, Read, Write};
 use serde::Serialize;
 
 use crate::body::Body;
-use crate::conditional::Conditions;
 use crate::metadata::{self, Made, json, no_content};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::put::precondition;
 use crate::request::Asked;
 
 static DESTINATION: HeaderName = HeaderName::from_static("destination");
@@ -63,7 +63,7 @@ pub(crate) async fn carry(
 ) -> Result<Response<Body>, Problem> {
     let target = asked.destination(destination)?;
     let overwrite = overwrite(asked)?;
-    let conditions = Conditions::parse(asked.headers)?;
+    let source = precondition(asked, address)?;
     let credentials = asked.credentials()?;
     let read = objects.authorize::<Read>(&credentials, address).await?;
     let delete = match carrying {
@@ -71,16 +71,10 @@ pub(crate) async fn carry(
         Carrying::Move => Some(objects.authorize::<Delete>(&credentials, address).await?),
     };
     let write = objects.authorize::<Write>(&credentials, &target).await?;
-    if !conditions.is_empty() && !address.is_directory() {
-        let source = objects.read(&read, None).await?;
-        if !conditions.for_write(Some(&metadata::validators(&source.metadata))) {
-            let detail = format!("{address} is not what the condition of the request names");
-            return Err(Problem::new(Kind::PreconditionFailed, detail));
-        }
-    }
+    let expected = Expected { source, target: overwrite };
     let moved = match delete {
-        None => objects.copy(read, write, overwrite).await?,
-        Some(delete) => objects.relocate(read, delete, write, overwrite).await?,
+        None => objects.copy(read, write, expected).await?,
+        Some(delete) => objects.relocate(read, delete, write, expected).await?,
     };
     answer(asked, &target, &moved)
 }

@@ -18,7 +18,7 @@ pub(crate) async fn delete(
     address: &Address,
 ) -> Result<Response<Body>, Problem> {
     let purge = asked.parameters.boolean(Parameter::Purge)?.unwrap_or(false);
-    let precondition = precondition(asked)?;
+    let precondition = precondition(asked, address)?;
     let credentials = asked.credentials()?;
     if purge {
         if precondition.is_some() {

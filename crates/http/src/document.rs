@@ -1,10 +1,13 @@
 //! JSON documents in requests: read whole, within bounds, field by field.
 //!
-//! Invariant: a field that is not known is a 400, so that a misspelt one never passes for done.
+//! Invariants: a field that is not known is a 400, so that a misspelt one never passes for done; so is a field that is given twice,
+//! because two readers of such a document can take it to say different things (RFC 8259 §4).
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 use crate::body::Arriving;
 use crate::problem::{Kind, Problem};
@@ -25,9 +28,10 @@ impl Document {
         if text.is_empty() {
             return Ok(Self { fields: Map::new() });
         }
-        match serde_json::from_slice(&text) {
+        match parse(&text) {
             Ok(Value::Object(fields)) => Ok(Self { fields }),
             Ok(_) => Err(Problem::malformed("the body is JSON but not an object; send {…}")),
+            Err(error) if error.is_data() => Err(Problem::malformed(error.to_string())),
             Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
         }
     }
@@ -94,6 +98,80 @@ pub(crate) fn wrong(name: &str, kind: &str) -> Problem {
     Problem::malformed(format!("the field {name} must be {kind}"))
 }
 
+/// Any JSON, in which no object names a field twice.
+///
+/// # Errors
+/// Says where it is none; [`serde_json::Error::is_data`] where a field is named twice.
+pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(text).map(|Strict(value)| value)
+}
+
+/// A value read by [`parse`].
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = input.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(name) = input.next_key::<String>()? {
+            if fields.contains_key(&name) {
+                let name: String = name.chars().take(64).collect();
+                return Err(A::Error::custom(format_args!(
+                    "the field {name:?} is given twice; send it once"
+                )));
+            }
+            let Strict(value) = input.next_value()?;
+            fields.insert(name, value);
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -103,4 +181,34 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "this resource reads JSON only; send content-type: application/json";
     Err(Problem::new(Kind::UnsupportedType, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use serde_json::Value;
+
+    #[test]
+    fn json_is_read_as_ever_but_for_fields_that_are_given_twice() {
+        for text in [
+            "null",
+            "true",
+            "-7",
+            "18446744073709551615",
+            "1.5e3",
+            r#""\u00fc\n""#,
+            "[]",
+            r#"{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}"#,
+            r#"  {"": null}  "#,
+        ] {
+            assert_eq!(parse(text.as_bytes()).ok(), serde_json::from_str::<Value>(text).ok(), "{text}");
+        }
+        for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"c":2,"a":3}}]"#, r#"{"a":1,"\u0061":2}"#] {
+            let error = parse(text.as_bytes()).expect_err(text);
+            assert!(error.is_data() && error.to_string().contains("\"a\" is given twice"), "{error}");
+        }
+        for text in ["", "{", "{}x", "[1,]", "nul", &"[".repeat(5_000)] {
+            assert!(!parse(text.as_bytes()).expect_err(text).is_data());
+        }
+    }
 }

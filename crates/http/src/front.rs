@@ -6,6 +6,7 @@ use hyper::Response;
 use hyper::http::request::Parts;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;
+use tokio::time::Instant;
 
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
@@ -86,14 +87,27 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
 }
 
 async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
+    let begun = Instant::now();
     let answered = match Asked::parse(&parts) {
         Ok((asked, target)) => route(front, &asked, target, body).await,
         Err(problem) => Err(problem),
     };
     let response = answered.unwrap_or_else(|problem| problem.response());
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
-    tracing::debug!(method = %parts.method, path = parts.uri.path(), status = response.status().as_u16());
+    note(&parts, &response, begun);
     response
+}
+
+/// One line for each request: without the query, which may hold a secret. `bytes` is missing where nobody knows it beforehand, `ms` is the time
+/// until the answer began.
+fn note(parts: &Parts, response: &Response<Body>, begun: Instant) {
+    tracing::debug!(
+        method = %parts.method,
+        path = %parts.uri.path(),
+        status = response.status().as_u16(),
+        bytes = response.body().length(),
+        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
 }
 
 async fn route(
@@ -116,6 +130,7 @@ async fn verb(
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
     let objects = &front.objects;
+    asked.parameters.check_method(asked.method)?;
     // The rare ones are boxed so that the common one stays small.
     match asked.method.as_str() {
         "GET" if live::asks_for_events(asked.headers) => Box::pin(live::follow(front, asked, address)).await,

@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, VARY};
+use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadError, Refusal};
 use serde::Serialize;
 
 use crate::body::{Body, BrokenOff};
-use crate::conditional::{Conditions, Verdict, range_applies};
+use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
 use crate::metadata::{self, json};
@@ -80,17 +80,24 @@ async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, 
         Selection::Parts(parts) if parts.len() == 1 => part(&object, parts[0].clone(), size).await?,
         Selection::Parts(parts) => return multipart(asked, object, parts),
     };
-    metadata::describe(response.headers_mut(), &object.metadata, asked.is_by_absolute_address());
+    let metadata = &object.metadata;
+    metadata::describe(response.headers_mut(), metadata, || !asked.is_at_home(&metadata.address));
     Ok(response)
 }
 
 fn not_modified(object: &Object, tag_held: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    let mut response = unchanged();
     if let Ok(tag) = HeaderValue::try_from(format!("\"{tag_held}\"")) {
         response.headers_mut().insert(ETAG, tag);
     }
-    headers::caching(response.headers_mut(), object.metadata.private);
+    metadata::choice(response.headers_mut(), &object.metadata);
+    response
+}
+
+/// 304.
+fn unchanged() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 
@@ -129,7 +136,6 @@ fn pieces_of(body: jsfs_objects::Body) -> impl Stream<Item = Result<Bytes, Broke
 }
 
 fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Result<Response<Body>, Problem> {
-    let by_absolute_address = asked.is_by_absolute_address();
     let part_type = metadata::content_type(&object.metadata);
     let part_type = part_type.to_str().unwrap_or(crate::media::DEFAULT);
     let frame = Frame::new(&parts, object.metadata.size, part_type, random());
@@ -144,7 +150,7 @@ fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Resul
     let pieces = parts.chain(stream::once(std::future::ready(Ok(tail))));
     let mut response = Response::new(Body::pieces(Box::pin(pieces), length));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    metadata::describe(response.headers_mut(), &properties, by_absolute_address);
+    metadata::describe(response.headers_mut(), &properties, || !asked.is_at_home(&properties.address));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
 }
@@ -195,7 +201,7 @@ struct Version {
     file_size: Option<u64>,
     etag: Option<String>,
     content_type: Option<String>,
-    private: bool,
+    private: Option<bool>,
     deleted: bool,
 }
 
@@ -238,7 +244,9 @@ async fn directory(
         && (html || accepts_anything(asked))
         && let Some(index) = index(objects, &credentials, address).await?
     {
-        return represent(asked, index).await;
+        let mut response = represent(asked, index).await?;
+        headers::vary(response.headers_mut(), "Accept");
+        return Ok(response);
     }
     let grant = objects.authorize::<List>(&credentials, address).await?;
     let limit = usize::try_from(limit.min(listing::LIMIT_MAX)).unwrap_or(usize::MAX);
@@ -248,11 +256,16 @@ async fn directory(
         entries: listing.entries.into_iter().map(entry).collect(),
         next: listing.next,
     };
-    let mut response =
-        if html { page_as_html(asked, address, &page, recursive) } else { json(StatusCode::OK, &page)? };
+    let mut response = match Conditions::parse(asked.headers)?.for_directory() {
+        Verdict::Proceed if html => page_as_html(asked, address, &page, recursive),
+        Verdict::Proceed => json(StatusCode::OK, &page)?,
+        Verdict::NotModified => unchanged(),
+        Verdict::Failed => return Err(no_tag(address)),
+    };
     let headers = response.headers_mut();
     headers::caching(headers, !credentials.is_empty());
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers::vary(headers, "Accept");
+    headers::vary(headers, "Accept-Encoding");
     Ok(response)
 }
 
@@ -292,6 +305,7 @@ fn page_as_html(asked: &Asked<'_>, address: &Address, page: &Page, recursive: bo
             .get(Parameter::AccessToken)
             .filter(|_| asked.parameters.is_in_query(Parameter::AccessToken)),
         recursive,
+        limit: asked.parameters.count(Parameter::Limit).ok().flatten(),
     };
     let mut response = Response::new(Body::full(Bytes::from(listing::html(page, setting))));
     headers::page(response.headers_mut());

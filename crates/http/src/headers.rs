@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::media;
@@ -56,10 +56,21 @@ pub fn caching(headers: &mut HeaderMap, private: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
 }
 
+/// Adds to `Vary` a header of requests that chose this answer: one list, whoever adds to it and in whatever order.
+pub fn vary(headers: &mut HeaderMap, by: &'static str) {
+    let before = headers.get(VARY).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut names: Vec<_> = before.split(", ").filter(|name| !name.is_empty()).chain([by]).collect();
+    names.sort_unstable();
+    names.dedup();
+    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(VARY, value);
+    }
+}
+
 /// A document of one namespace that is reached through the host of another (`/.com.example/…`) must not run as if it
 /// were the other's: it gets an origin of its own.
-pub fn sandbox(headers: &mut HeaderMap, by_absolute_address: bool, content_type: &str) {
-    if by_absolute_address && !media::is_passive(content_type) {
+pub fn sandbox(headers: &mut HeaderMap, content_type: &str, is_foreign: impl FnOnce() -> bool) {
+    if !media::is_passive(content_type) && is_foreign() {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
 }
@@ -83,7 +94,7 @@ pub fn as_text() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALLOWED, EXPOSED, METHODS, as_text, finish, preflight, sandbox};
+    use super::{ALLOWED, EXPOSED, METHODS, as_text, finish, preflight, sandbox, vary};
     use crate::parameters;
     use hyper::HeaderMap;
 
@@ -113,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn vary_is_one_list_in_one_order() {
+        for names in [["Accept", "Accept-Encoding"], ["Accept-Encoding", "Accept"]] {
+            let mut headers = HeaderMap::new();
+            for name in [names[0], names[1], names[0]] {
+                vary(&mut headers, name);
+            }
+            assert_eq!(headers["vary"], "Accept, Accept-Encoding");
+        }
+    }
+
+    #[test]
     fn no_answer_allows_credentials() {
         let mut headers = HeaderMap::new();
         finish(&mut headers);
@@ -123,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn markup_reached_by_an_absolute_address_is_sandboxed_and_nothing_else() {
-        for (absolute, kind, want) in [
+    fn markup_of_another_namespace_is_sandboxed_and_nothing_else() {
+        for (foreign, kind, want) in [
             (true, "text/html; charset=utf-8", true),
             (true, "image/svg+xml", true),
             (true, "application/xml", true),
@@ -132,8 +154,8 @@ mod tests {
             (false, "text/html", false),
         ] {
             let mut headers = HeaderMap::new();
-            sandbox(&mut headers, absolute, kind);
-            assert_eq!(headers.contains_key("content-security-policy"), want, "{absolute} {kind}");
+            sandbox(&mut headers, kind, || foreign);
+            assert_eq!(headers.contains_key("content-security-policy"), want, "{foreign} {kind}");
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Setting<'s> {
     pub token: Option<&'s str>,
     /// Whether the whole tree is shown.
     pub recursive: bool,
+    /// How long pages are, where the visitor said so.
+    pub limit: Option<u64>,
 }
 
 /// The page for a browser.
@@ -186,6 +188,9 @@ fn query(setting: Setting<'_>, after: Option<&str>) -> String {
     let mut pairs = Vec::new();
     if let Some(after) = after {
         pairs.push(format!("after={}", encode(after)));
+        if let Some(limit) = setting.limit {
+            pairs.push(format!("limit={limit}"));
+        }
         if setting.recursive {
             pairs.push("recursive=true".to_owned());
         }
@@ -278,7 +283,8 @@ mod tests {
 
     #[test]
     fn the_page_escapes_everything_that_has_a_name() {
-        let text = html(&page(), Setting { path: "/docs & <x>/", token: None, recursive: false });
+        let text =
+            html(&page(), Setting { path: "/docs & <x>/", token: None, recursive: false, limit: None });
         assert!(!text.contains("<b>") && !text.contains("<x>") && !text.contains("<script"));
         assert!(!text.contains('\u{202e}'));
         assert!(text.contains("href=\"./sub%20dir/\""), "{text}");
@@ -288,10 +294,13 @@ mod tests {
 
     #[test]
     fn links_carry_a_token_that_came_in_the_query() {
-        let text = html(&page(), Setting { path: "/docs/", token: Some("eyJ.a.b"), recursive: true });
+        let setting = Setting { path: "/docs/", token: Some("eyJ.a.b"), recursive: true, limit: Some(5) };
+        let text = html(&page(), setting);
         let links = text.matches("<a ").count();
         assert_eq!(text.matches("access_token=eyJ.a.b").count(), links);
-        assert!(text.contains("?after=100%25%3F%23%C3%A9.txt&amp;recursive=true&amp;access_token=eyJ.a.b"));
+        assert!(text.contains(
+            "?after=100%25%3F%23%C3%A9.txt&amp;limit=5&amp;recursive=true&amp;access_token=eyJ.a.b"
+        ));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jsfs_objects::{BlockInfo, Metadata};
 use serde::Serialize;
 
 use crate::body::Body;
+use crate::coding;
 use crate::conditional::{Validators, http_date};
 use crate::headers;
 use crate::media;
@@ -34,8 +35,8 @@ pub(crate) fn etag(metadata: &Metadata) -> HeaderValue {
     ascii(format!("\"{}\"", metadata.etag))
 }
 
-/// Headers of every answer that carries an object, or would.
-pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, by_absolute_address: bool) {
+/// Headers of every answer that carries an object, or would. `is_foreign` says whether it is reached through the host of another namespace.
+pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, is_foreign: impl FnOnce() -> bool) {
     headers.insert(CONTENT_TYPE, content_type(metadata));
     headers.insert(ETAG, etag(metadata));
     headers.insert(LAST_MODIFIED, ascii(http_date(metadata.modified_ms)));
@@ -48,8 +49,16 @@ pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, by_absolute
     if metadata.executable {
         headers.insert(&X_EXECUTABLE, boolean(true));
     }
+    choice(headers, metadata);
+    headers::sandbox(headers, &metadata.content_type, is_foreign);
+}
+
+/// What a cache goes by: the same in a 200, in a 206 and in a 304 (RFC 9110 §15.3.7, §15.4.5).
+pub(crate) fn choice(headers: &mut HeaderMap, metadata: &Metadata) {
     headers::caching(headers, metadata.private);
-    headers::sandbox(headers, by_absolute_address, &metadata.content_type);
+    if coding::gains(&metadata.content_type) {
+        headers::vary(headers, "Accept-Encoding");
+    }
 }
 
 /// Types are checked when they are stored; what an older node let through is served as bytes.

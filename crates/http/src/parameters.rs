@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode;
 use zeroize::Zeroize;
 
@@ -99,6 +99,33 @@ impl Parameter {
     }
 }
 
+/// Parameters that ask for an operation, the methods that know it, and the values that ask for nothing: with any other method such a parameter
+/// says one thing and the verb another. What merely describes (credentials, privacy, type, JSFS 4's own) goes with every verb.
+const OPERATIONS: [(Parameter, &[&str], &[&str]); 11] = {
+    use Parameter::{
+        After, Append, CopyTo, Limit, MoveTo, Properties, Purge, Recursive, Restore, Version, Versions,
+    };
+    const READ: &[&str] = &["GET", "HEAD"];
+    const NO: &[&str] = &["false", "0"];
+    [
+        (Version, READ, &[]),
+        (Versions, READ, &[]),
+        (Limit, READ, &[]),
+        (After, READ, &[]),
+        // The other verbs act on whole trees anyway.
+        (Recursive, READ, &["true", "1"]),
+        (Properties, &["GET", "HEAD", "PATCH"], &[]),
+        (Append, &["PUT", "POST", "GET", "HEAD"], NO),
+        (Restore, &["POST"], &[]),
+        (CopyTo, &["POST"], &[]),
+        (MoveTo, &["POST"], &[]),
+        (Purge, &["DELETE"], NO),
+    ]
+};
+
+/// Methods that can be contradicted: the others do nothing, or are not known.
+const CONTRADICTABLE: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "COPY", "MOVE"];
+
 /// All header names of parameters, for CORS.
 pub fn header_names() -> impl Iterator<Item = &'static str> {
     NAMES.iter().map(|(_, header, _)| *header)
@@ -174,6 +201,36 @@ impl<'r> Parameters<'r> {
     #[must_use]
     pub fn is_in_query(&self, parameter: Parameter) -> bool {
         self.in_query[parameter as usize]
+    }
+
+    /// Refuses parameters that say something else than the verb does, and two operations at a time.
+    ///
+    /// # Errors
+    /// 400 naming the parameter and the methods that know it.
+    pub fn check_method(&self, method: &Method) -> Result<(), Problem> {
+        if !CONTRADICTABLE.contains(&method.as_str()) {
+            return Ok(());
+        }
+        let asked =
+            |parameter, idle: &[&str]| self.get(parameter).is_some_and(|value| !idle.contains(&value));
+        let mut operation = None;
+        for (parameter, methods, _) in OPERATIONS.into_iter().filter(|(name, _, idle)| asked(*name, idle)) {
+            let name = parameter.name();
+            if !methods.contains(&method.as_str()) {
+                let detail = format!(
+                    "the parameter {name} goes with {}, not with {method}, and nothing was done; leave one of the two out",
+                    methods.join(" and ")
+                );
+                return Err(Problem::malformed(detail));
+            }
+            if method == Method::POST
+                && let Some(before) = operation.replace(name)
+            {
+                let detail = format!("{before} and {name} are two operations; send one of them");
+                return Err(Problem::malformed(detail));
+            }
+        }
+        Ok(())
     }
 
     /// A boolean parameter.

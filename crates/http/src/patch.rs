@@ -7,7 +7,9 @@ use hyper::header::ETAG;
 use hyper::{Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::record::Create;
-use jsfs_objects::{Credentials, DirectoryInfo, Manage, Objects, PolicyChange, PropertyChange, Write};
+use jsfs_objects::{
+    Credentials, DirectoryInfo, Manage, Objects, PolicyChange, PropertyChange, Read, Write, WriteError,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,9 +50,16 @@ pub(crate) async fn patch(
             "nothing to change; send content_type, private or a replacement access key",
         ));
     }
+    let conditions = precondition(asked, address)?;
+    if let (false, Some(holds)) = (changes, &conditions) {
+        let read = objects.authorize::<Read>(&credentials, address).await?;
+        if !holds(Some(&objects.read(&read, None).await?.metadata)) {
+            return Err(WriteError::Precondition { address: address.clone() }.into());
+        }
+    }
     let mut response = no_content();
     if changes {
-        let metadata = objects.change(grant, change, precondition(asked)?).await?;
+        let metadata = objects.change(grant, change, conditions).await?;
         response.headers_mut().insert(ETAG, metadata::etag(&metadata));
         response.headers_mut().insert("x-version", metadata.version.into());
     }
@@ -103,6 +112,10 @@ async fn directory(
     let replacement = replacement(asked, &mut document)?;
     let (change, changes) = policy_change(&mut document)?;
     document.finish("private, create, quota, retention, hosts and replacement_access_key")?;
+    // To its owner a directory is always there.
+    if precondition(asked, address)?.is_some_and(|holds| !holds(None)) {
+        return Err(WriteError::Precondition { address: address.clone() }.into());
+    }
     if !changes && replacement.is_none() {
         return Err(Problem::malformed("nothing to change; send a policy or a replacement access key"));
     }

@@ -10,7 +10,7 @@ use jsfs_objects::{Objects, Precondition, Read, Write, WriteOptions};
 use std::sync::Arc;
 
 use crate::body::{Arriving, Body};
-use crate::conditional::Conditions;
+use crate::conditional::{Conditions, Verdict};
 use crate::copy_move::{self, Carrying};
 use crate::media;
 use crate::metadata::{self, Made};
@@ -77,7 +77,7 @@ fn options(asked: &Asked<'_>, address: &Address, body: &Arriving) -> Result<Writ
         executable: None,
         append: asked.parameters.boolean(Parameter::Append)?.unwrap_or(false),
         replacement_key: asked.parameters.get(Parameter::ReplacementAccessKey).map(str::to_owned),
-        precondition: precondition(asked)?,
+        precondition: precondition(asked, address)?,
         size_hint: body.announced(),
     })
 }
@@ -124,13 +124,20 @@ pub(crate) fn refuse_programs(executable: Option<bool>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The conditions of a request, as the object layer tries them.
-pub(crate) fn precondition(asked: &Asked<'_>) -> Result<Option<Precondition>, Problem> {
-    precondition_of(asked.headers)
+/// The conditions of a request on what it names, as the object layer tries them.
+pub(crate) fn precondition(asked: &Asked<'_>, address: &Address) -> Result<Option<Precondition>, Problem> {
+    if !address.is_directory() {
+        return precondition_of_object(asked.headers);
+    }
+    let conditions = Conditions::parse(asked.headers)?;
+    if conditions.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(move |_| conditions.for_directory() == Verdict::Proceed)))
 }
 
-/// The conditions in these headers.
-pub(crate) fn precondition_of(headers: &HeaderMap) -> Result<Option<Precondition>, Problem> {
+/// The conditions in these headers, on an object.
+pub(crate) fn precondition_of_object(headers: &HeaderMap) -> Result<Option<Precondition>, Problem> {
     let conditions = Conditions::parse(headers)?;
     if conditions.is_empty() {
         return Ok(None);

@@ -3,7 +3,7 @@
 //! Invariants: the host that counts is the one RFC 9112 §3.2 names (the target's where it is absolute, else `Host`); it decides
 //! which address is meant and nothing about authority. What cannot be understood is a 400 before anything is looked up.
 
-use hyper::header::{EXPECT, HOST};
+use hyper::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Uri, Version};
 use jsfs_objects::Credentials;
@@ -39,18 +39,17 @@ pub(crate) struct Asked<'r> {
     pub(crate) parameters: Parameters<'r>,
     host: &'r str,
     beside: Option<&'r Credentials>,
-    /// Whether the path may be the absolute form of an address.
-    by_absolute_address: bool,
 }
 
 impl<'r> Asked<'r> {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// 400 where it is malformed, 414 where the address is too long, 417 and 421 as RFC 9110 has them.
+    /// 400 where it is malformed, 414 where the address is too long, 417 and 421 as RFC 9110 has them, 501 for a transfer coding.
     pub(crate) fn parse(parts: &'r Parts) -> Result<(Self, Target<'r>), Problem> {
         let host = host(parts)?;
         check_expectation(&parts.headers)?;
+        check_transfer_coding(&parts.headers)?;
         let parameters = Parameters::parse(parts.uri.query(), &parts.headers)?;
         let target = target(&parts.method, &parts.uri, host)?;
         let asked = Self {
@@ -60,7 +59,6 @@ impl<'r> Asked<'r> {
             parameters,
             host,
             beside: parts.extensions.get::<Beside>().map(|Beside(credentials)| credentials),
-            by_absolute_address: has_dotted_segment(parts.uri.path()),
         };
         Ok((asked, target))
     }
@@ -79,15 +77,15 @@ impl<'r> Asked<'r> {
         self.host
     }
 
-    /// Whether the address may belong to another namespace than the host's, as a browser sees it.
-    pub(crate) fn is_by_absolute_address(&self) -> bool {
-        self.by_absolute_address
+    /// Whether an address is in the namespace of this request's host, in whose origin a browser puts it. The address decides, not the
+    /// path that led to it: there are more ways to write a path than anybody thinks of.
+    pub(crate) fn is_at_home(&self, address: &Address) -> bool {
+        Address::of_host(self.host).is_ok_and(|own| own.namespace() == address.namespace())
     }
 
     /// The path of an address at the host of this request, percent-encoded.
     pub(crate) fn path_to(&self, address: &Address) -> String {
-        let here = Address::of_host(self.host).is_ok_and(|own| own.namespace() == address.namespace());
-        if here { address.to_url_path() } else { address.to_absolute_url_path() }
+        if self.is_at_home(address) { address.to_url_path() } else { address.to_absolute_url_path() }
     }
 
     /// A URL of an address, at the host of this request.
@@ -195,13 +193,26 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Whether some segment begins with a dot, however it is written. The absolute form of an address needs one; a name such as
-/// `.well-known` has one too, and then is treated with the same caution.
-fn has_dotted_segment(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let name = segment.replace("%2e", ".").replace("%2E", ".");
-        name.starts_with('.') && name != "." && name != ".."
-    })
+/// RFC 9112 §6.1: only `chunked` is undone here. What came under another coding would be stored as if it were the bytes themselves.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut chunked = false;
+    for value in headers.get_all(TRANSFER_ENCODING) {
+        let codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        for coding in codings.filter(|coding| !coding.is_empty()) {
+            if !coding.eq_ignore_ascii_case(b"chunked") {
+                let detail =
+                    "of transfer codings only chunked is known; send the bytes themselves, whole or chunked";
+                return Err(Problem::new(Kind::NotImplemented, detail).closing());
+            }
+            if chunked {
+                return Err(
+                    Problem::malformed("the transfer coding chunked is given twice; send it once").closing()
+                );
+            }
+            chunked = true;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the answer may leave its representation out (RFC 7240).
@@ -230,7 +241,7 @@ pub(crate) fn time_s(value: &serde_json::Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Target, has_dotted_segment, prefers_minimal};
+    use super::{Asked, Target, prefers_minimal};
     use hyper::http::request::Parts;
     use hyper::{Method, Request, Version};
 
@@ -323,14 +334,25 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_address_is_noticed_however_it_is_written() {
-        for path in
-            ["/.com.evil/x", "/%2ecom.evil/x", "/a/../.com.evil/x", "//.com.evil/x", "/./%2Ecom.evil/x"]
-        {
-            assert!(has_dotted_segment(path), "{path}");
+    fn an_address_of_another_namespace_is_noticed_however_its_path_is_written() {
+        let at_home = |path: &str| {
+            let parts = parts(Method::GET, path, Version::HTTP_11, &[("host", "victim.com:7302")]);
+            let Ok((asked, Target::Address(address))) = Asked::parse(&parts) else { panic!("{path}") };
+            asked.is_at_home(&address)
+        };
+        for path in [
+            "/.com.evil/x",
+            "/%2ecom.evil/x",
+            "/a/../.com.evil/x",
+            "//.com.evil/x",
+            "/%2f.com.evil/x",
+            "/a%2f..%2f.com.evil/x",
+            "/.com.victim.evil/x",
+        ] {
+            assert!(!at_home(path), "{path}");
         }
-        for path in ["/", "/a.b/c.d", "/./a", "/../a", "/%2e%2e/a"] {
-            assert!(!has_dotted_segment(path), "{path}");
+        for path in ["/", "/a.b/c.d", "/a/.b/c", "/%2e%2e/a", "/.com.victim/.b/x", "/%2F.COM.victim%2Fx"] {
+            assert!(at_home(path), "{path}");
         }
     }
 

@@ -358,7 +358,7 @@ fn options(asked: &Asked<'_>, address: &Address) -> Result<WriteOptions, Problem
         private: asked.parameters.boolean(Parameter::Private)?,
         append: asked.parameters.boolean(Parameter::Append)?.unwrap_or(false),
         replacement_key: asked.parameters.get(Parameter::ReplacementAccessKey).map(str::to_owned),
-        precondition: put::precondition(asked)?,
+        precondition: put::precondition(asked, address)?,
         ..WriteOptions::default()
     })
 }
@@ -416,7 +416,7 @@ fn precondition(text: &str) -> Result<Option<Precondition>, Problem> {
     for (name, value) in fields {
         headers.append(name, value);
     }
-    put::precondition_of(&headers)
+    put::precondition_of_object(&headers)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use crate::cli::{Check, Connection};
 use crate::commands::config::flags;
 use crate::config::{self, Settings};
-use crate::exit::{CouldNotRun, Exit};
+use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::{Output, human_bytes, one_line};
 use jsfs_store::{OpenOptions, Report};
 use serde_json::json;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Checks the store of the data directory.
 pub(crate) fn run(connection: &Connection, arguments: &Check, output: Output) -> anyhow::Result<Exit> {
-    let report = report(connection, arguments, output).map_err(|error| CouldNotRun(format!("{error:#}")))?;
+    let report = report(connection, arguments, output).map_err(|error| CouldNotRun(told(&error)))?;
     show(&report, output)?;
     Ok(if report.is_clean() { Exit::Done } else { Exit::Failed })
 }
@@ -32,7 +32,7 @@ fn report(connection: &Connection, arguments: &Check, output: Output) -> anyhow:
         );
     }
     let options = OpenOptions::directory(&settings.data, &settings.storage_locations)?;
-    output.note(&format!("reading every byte below {}", settings.data.display()));
+    output.say(&format!("reading every byte below {}", settings.data.display()));
     Ok(jsfs_store::check(&options)?)
 }
 

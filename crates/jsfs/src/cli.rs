@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Cat(Cat),
     /// List a directory
     Ls(Ls),
-    /// Show what the node knows about an object
+    /// Show what the node knows about an object, or what holds in a directory
     Stat(Stat),
     /// Delete objects, or with -r directories; earlier versions are kept for a while
     Rm(Rm),
@@ -163,6 +163,9 @@ pub(crate) struct Put {
     /// Content type [default: what the name suggests]
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
+    /// With --json: the hashes of its blocks too
+    #[arg(long)]
+    pub(crate) blocks: bool,
 }
 
 /// What part of which version.
@@ -222,7 +225,7 @@ pub(crate) struct Ls {
 #[derive(Debug, Args)]
 #[command(after_help = ADDRESSES)]
 pub(crate) struct Stat {
-    /// The object
+    /// The object, or the directory, of which it shows the policy
     pub(crate) address: String,
     /// This version instead of the current one
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -273,8 +276,9 @@ pub(crate) struct RestoreVersion {
 /// `sync`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Which of the two is local: the first, if it is a directory here; else it must be an address with a namespace\n\
-    (/com.example/a/, http://…, example.com:a/). Files are compared by size and SHA-256."
+    after_help = "The first is local if it is a directory here, and then the second must be none; else it must be\n\
+    an address with a namespace (/com.example/a/, http://…, example.com:a/).\n\
+    Files are compared by size and SHA-256."
 )]
 pub(crate) struct Sync {
     /// What to take it from: a local directory or an address

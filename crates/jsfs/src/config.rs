@@ -12,7 +12,7 @@ mod table;
 mod units;
 
 pub(crate) use merge::{Fault, Flags, Merged, merge};
-pub(crate) use settings::{Limits, Settings};
+pub(crate) use settings::Settings;
 pub(crate) use table::{Reload, Setting};
 pub(crate) use units::{parse_bytes, parse_duration, show_duration};
 

@@ -66,6 +66,19 @@ pub(crate) struct SomeFailed {
 #[error("{0}")]
 pub(crate) struct CouldNotRun(pub(crate) String);
 
+/// An error with its causes, each told once: many say what their own cause said.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
+    }
+    text
+}
+
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
@@ -134,6 +147,15 @@ mod tests {
         for (status, exit) in expected {
             assert_eq!(refused(status), exit, "{status}");
         }
+    }
+
+    #[test]
+    fn a_cause_that_was_told_already_is_not_told_again() {
+        let error = std::io::Error::other("the disk is tired");
+        let error =
+            anyhow::Error::from(error).context("cannot write x: the disk is tired").context("no luck");
+        assert_eq!(told(&error), "no luck: cannot write x: the disk is tired");
+        assert_eq!(told(&anyhow::anyhow!("inner").context("outer")), "outer: inner");
     }
 
     #[test]

@@ -37,6 +37,13 @@ impl Output {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
 
+    /// What goes on or was done, for people, on standard error: not with `--json` or `--quiet`.
+    pub(crate) fn say(self, text: &str) {
+        if !self.json {
+            self.note(text);
+        }
+    }
+
     /// Something to know besides the result, on standard error.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
@@ -122,6 +129,15 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A word of a command line that a shell takes as it is.
+pub(crate) fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
 /// Whether an error is a reader that closed the pipe.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
@@ -136,6 +152,14 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_printed_command_says_to_a_shell_what_it_says_to_people() {
+        assert_eq!(shell_word("/home/x/data-1"), "/home/x/data-1");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn no_name_can_drive_a_terminal() {

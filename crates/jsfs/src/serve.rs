@@ -11,8 +11,8 @@ mod welcome;
 
 use crate::cli::{Connection, Serve};
 use crate::commands::config::flags;
-use crate::config::{self, Limits, Settings};
-use crate::exit::{CouldNotRun, Exit};
+use crate::config::{self, Settings};
+use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
 use jsfs_objects::Objects;
@@ -44,9 +44,8 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
     let (store, objects) = open(&settings).await.map_err(cannot_run)?;
-    let server =
-        jsfs_http::Server::new(objects.clone(), env!("CARGO_PKG_VERSION"), front_limits(&settings.limits))
-            .map_err(|error| cannot_run(error.into()))?;
+    let server = jsfs_http::Server::new(objects.clone(), env!("CARGO_PKG_VERSION"), settings.limits.front())
+        .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
     let url_file = UrlFile::write(&settings.data, address).map_err(cannot_run)?;
     welcome::say(address, &settings, output);
@@ -64,7 +63,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
 
 /// Nothing that happens before the node is ready is its failure: it could not run.
 fn cannot_run(error: anyhow::Error) -> anyhow::Error {
-    CouldNotRun(format!("{error:#}")).into()
+    CouldNotRun(told(&error)).into()
 }
 
 fn settings(flags: &config::Flags) -> anyhow::Result<(config::Merged, Settings)> {
@@ -174,29 +173,6 @@ fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
         versions_bytes_min: settings.versions_bytes,
         events_days: settings.events_days,
         uploads_hours: settings.uploads_hours,
-    }
-}
-
-/// The front door's limits. Relations between them were checked with the settings.
-fn front_limits(limits: &Limits) -> jsfs_http::Limits {
-    jsfs_http::Limits {
-        connections_max: limits.connections,
-        connections_per_address_max: limits.connections_per_address,
-        requests_max: limits.requests,
-        uploads_max: limits.uploads,
-        socket_calls_max: limits.socket_calls,
-        socket_watches_max: limits.socket_watches,
-        watches_max: limits.watches,
-        head_bytes_max: limits.header_bytes,
-        header_fields_max: limits.header_fields,
-        body_bytes_max: limits.body_bytes,
-        json_bytes_max: limits.json_bytes,
-        head_time_max: limits.header_timeout,
-        idle_time_max: limits.idle_timeout,
-        request_time_max: limits.request_timeout,
-        progress_time: limits.progress_timeout,
-        progress_bytes_min: limits.progress_bytes,
-        shutdown_time_max: limits.shutdown_timeout,
     }
 }
 

@@ -122,7 +122,7 @@ impl Session {
 /// How an error is shown where there is no node to speak of.
 pub(crate) fn plain_report(error: &anyhow::Error) -> Report {
     let status = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).and_then(Error::status);
-    Report { message: format!("{error:#}"), hint: None, status, exit: crate::exit::code(error) as u8 }
+    Report { message: crate::exit::told(error), hint: None, status, exit: crate::exit::code(error) as u8 }
 }
 
 fn find_key(

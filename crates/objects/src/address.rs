@@ -361,7 +361,7 @@ fn namespace_of_host(host: &str) -> Result<String, AddressError> {
             digits if is_port(digits) && (port.is_empty() || port.starts_with(':')) => {
                 Ok(LOCALHOST.to_owned())
             }
-            _ => Err(error("the port is not a number")),
+            _ => Err(error("the port is no number up to 65535")),
         };
     }
     if host.parse::<Ipv6Addr>().is_ok() {
@@ -369,7 +369,7 @@ fn namespace_of_host(host: &str) -> Result<String, AddressError> {
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
     if !is_port(port) {
-        return Err(error("the port is not a number"));
+        return Err(error("the port is no number up to 65535"));
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     namespace_of_ascii(&reverse(&to_ascii(name).map_err(error)?)).map_err(error)
@@ -385,9 +385,10 @@ fn namespace_of_reversed(reversed: &str) -> Result<String, AddressError> {
         .map_err(|why| AddressError::Host { host: reversed.chars().take(300).collect(), why })
 }
 
-/// At most five digits, or none.
+/// A number that a port can have, in at most five digits, or nothing.
 fn is_port(text: &str) -> bool {
-    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
+    let digits = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
 /// A host name in lower case and ASCII (UTS 46). Labels are handled one by one, so this works for reversed names too.

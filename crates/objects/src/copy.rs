@@ -29,6 +29,15 @@ pub struct Moved {
     pub metadata: Option<Metadata>,
 }
 
+/// What must hold for a COPY or MOVE, tried at its commit.
+#[derive(Clone, Default)]
+pub struct Expected {
+    /// Of what is carried.
+    pub source: Option<Precondition>,
+    /// Of what is at the destination.
+    pub target: Option<Precondition>,
+}
+
 /// One object on its way: where it lies, what it is, where it goes.
 struct Leg {
     source: Arc<Held>,
@@ -43,9 +52,9 @@ impl Objects {
         &self,
         from: Grant<Read>,
         to: Grant<Write>,
-        precondition: Option<Precondition>,
+        expected: Expected,
     ) -> Result<Moved, WriteError> {
-        self.carry(from, None, to, precondition).await
+        self.carry(from, None, to, expected).await
     }
 
     /// Moves an object, or everything below a directory. Older versions stay where they were made, for as long as retention says.
@@ -54,9 +63,9 @@ impl Objects {
         read: Grant<Read>,
         delete: Grant<Delete>,
         to: Grant<Write>,
-        precondition: Option<Precondition>,
+        expected: Expected,
     ) -> Result<Moved, WriteError> {
-        self.carry(read, Some(delete), to, precondition).await
+        self.carry(read, Some(delete), to, expected).await
     }
 
     async fn carry(
@@ -64,18 +73,19 @@ impl Objects {
         from: Grant<Read>,
         delete: Option<Grant<Delete>>,
         to: Grant<Write>,
-        precondition: Option<Precondition>,
+        expected: Expected,
     ) -> Result<Moved, WriteError> {
         let (source, target) = (from.address().clone(), to.address().clone());
         check_ends(&source, &target)?;
         for _ in 0..ATTEMPTS {
             let legs = self.legs(&from, &to)?;
+            check_source(&source, &legs, expected.source.as_ref())?;
             let mut change = Change::new();
             let mut created = false;
             let mut arrived = None;
             for leg in &legs {
                 let (new, metadata) =
-                    self.arrive(&mut change, leg, precondition.as_ref(), delete.is_some())?;
+                    self.arrive(&mut change, leg, expected.target.as_ref(), delete.is_some())?;
                 created |= new;
                 arrived = Some(metadata);
                 if let Some(delete) = &delete {
@@ -233,6 +243,16 @@ fn leg(source: Arc<Held>, target: Arc<Held>) -> Result<Leg, WriteError> {
     let stored = present(&source.address, &source.chain)?.clone();
     let opened = Opened::of(&source.address, &stored, source.opener().as_ref())?;
     Ok(Leg { source, target, stored, opened })
+}
+
+/// A tree has no version of its own: its condition is tried with none.
+fn check_source(source: &Address, legs: &[Leg], holds: Option<&Precondition>) -> Result<(), WriteError> {
+    let single = legs.first().filter(|_| !source.is_directory());
+    let metadata = single.map(|leg| leg.opened.metadata());
+    match holds.is_none_or(|holds| holds(metadata.as_ref())) {
+        true => Ok(()),
+        false => Err(WriteError::Precondition { address: source.clone() }),
+    }
 }
 
 /// Objects go to objects, directories to directories, and nothing goes into itself.

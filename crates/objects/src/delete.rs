@@ -25,7 +25,7 @@ impl Objects {
         precondition: Option<Precondition>,
     ) -> Result<(), WriteError> {
         if grant.held.address.is_directory() {
-            return self.delete_tree(&grant).await;
+            return self.delete_tree(&grant, precondition.as_ref()).await;
         }
         let mut held = Arc::clone(&grant.held);
         for attempt in 0..ATTEMPTS {
@@ -50,7 +50,11 @@ impl Objects {
         Err(WriteError::Conflict { address: held.address.clone() })
     }
 
-    async fn delete_tree(&self, grant: &Grant<Delete>) -> Result<(), WriteError> {
+    async fn delete_tree(
+        &self,
+        grant: &Grant<Delete>,
+        precondition: Option<&Precondition>,
+    ) -> Result<(), WriteError> {
         let top = &grant.held.address;
         for _ in 0..ATTEMPTS {
             let mut change = Change::new();
@@ -65,6 +69,9 @@ impl Objects {
             }
             if !met {
                 return Err(WriteError::Absent { address: top.clone() });
+            }
+            if precondition.is_some_and(|holds| !holds(None)) {
+                return Err(WriteError::Precondition { address: top.clone() });
             }
             if change.commit(self).await?.is_some() {
                 return Ok(());

@@ -86,7 +86,9 @@ pub enum ReadError {
         address: Address,
     },
     /// The object is there, that version is not.
-    #[error("{address} has no version {version}; `?versions` lists those that are kept")]
+    #[error(
+        "{address} has no version {version}; `jsfs versions {address}`, or GET with ?versions, lists those that are kept"
+    )]
     VersionAbsent {
         /// Where.
         address: Address,
@@ -129,7 +131,9 @@ pub enum WriteError {
         address: Address,
     },
     /// The version asked for is not kept.
-    #[error("{address} has no version {version}; `?versions` lists those that are kept")]
+    #[error(
+        "{address} has no version {version}; `jsfs versions {address}`, or GET with ?versions, lists those that are kept"
+    )]
     VersionAbsent {
         /// Where.
         address: Address,

@@ -54,7 +54,7 @@ mod write;
 
 pub use cbor::FormatError;
 pub use change::PropertyChange;
-pub use copy::Moved;
+pub use copy::{Expected, Moved};
 pub use credentials::Credentials;
 pub use crypto::{WRAPPED_BYTES, Wrapped};
 pub use error::{ReadError, Refusal, StorageError, WriteError};
@@ -64,7 +64,7 @@ pub use grant::{Delete, Execute, Grant, List, Manage, Read, Root, Verb, Watch, W
 pub use list::{ListEntry, ListOptions, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
-pub use policy::{DirectoryInfo, PolicyChange};
+pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
 pub use read::{Body, Object};
 pub use retention::Swept;
 pub use share::MintedToken;

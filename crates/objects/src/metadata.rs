@@ -55,8 +55,8 @@ pub struct VersionInfo {
     pub modified_ms: u64,
     /// Whether it is a deletion.
     pub deleted: bool,
-    /// Whether reading it needs a credential.
-    pub private: bool,
+    /// Whether reading it needs a credential; nothing for a deletion, in which there is nothing to read.
+    pub private: Option<bool>,
     /// Its properties; absent for a deletion.
     pub metadata: Option<Metadata>,
 }

@@ -17,6 +17,9 @@ use crate::{
 use jsfs_store::Op;
 use std::sync::Arc;
 
+/// The one name that has no absolute address.
+const UNREACHABLE: &str = "jsfs";
+
 /// What the holder of the root key sees of a namespace.
 #[derive(Clone, Debug)]
 pub struct NamespaceInfo {
@@ -203,5 +206,9 @@ fn directory_of(name: &str) -> Result<Address, WriteError> {
     let invalid = |what: String| WriteError::Invalid { what };
     let directory = Address::parse(&format!("/{name}/"))
         .map_err(|error| invalid(format!("the namespace {name:?}: {error}")))?;
+    if directory.namespace() == UNREACHABLE {
+        let what = "the namespace jsfs cannot be: its addresses at other hosts would be /.jsfs/…, the node's own interface; choose another name";
+        return Err(invalid(what.to_owned()));
+    }
     if directory.is_namespace() { Ok(directory) } else { Err(invalid(format!("{name:?} is no namespace"))) }
 }

@@ -10,12 +10,18 @@ use crate::{
     event::{Event, EventKind},
     grant::{Grant, Held, List, Manage},
     key::Owner,
-    record::{Create, Kind, Policy, REVOCATIONS_MAX, Revocation},
+    record::{Create, HOST_BYTES_MAX, HOSTS_MAX, Kind, Policy, REVOCATIONS_MAX, Revocation},
     tables::{self, Stored},
     tree,
 };
 use jsfs_store::Op;
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
+
+/// The most days that a policy keeps old versions: a hundred years.
+pub const RETENTION_DAYS_MAX: u64 = 36_500;
+
+/// The most old versions of an object that a policy keeps.
+pub const RETENTION_VERSIONS_MAX: u64 = 1_000_000;
 
 /// Changes to a directory's policy: `Some(None)` inherits from above again.
 #[derive(Clone, Debug, Default)]
@@ -75,11 +81,7 @@ impl Objects {
             let what = format!("{address} is an object; policies belong to directories ({address}/)");
             return Err(WriteError::Invalid { what });
         }
-        if let Some(Some(hosts)) = &change.hosts
-            && hosts.iter().any(|host| host.is_empty() || host.len() > 253)
-        {
-            return Err(WriteError::Invalid { what: "a host name has 1 to 253 characters".into() });
-        }
+        check(&change)?;
         let chain = self.edit_policy(&grant, &address, |policy| apply(policy, &change)).await?;
         Ok(info(&address, &chain))
     }
@@ -197,6 +199,35 @@ impl Objects {
         change.op(Op::Put { table: tables::USAGE, key: prefix, value, references: Vec::new() });
         Ok(())
     }
+}
+
+/// Refuses what nobody can mean.
+fn check(change: &PolicyChange) -> Result<(), WriteError> {
+    let invalid = |what: String| Err(WriteError::Invalid { what });
+    if let Some(Some((days, versions))) = change.retention
+        && (days > RETENTION_DAYS_MAX || versions > RETENTION_VERSIONS_MAX)
+    {
+        return invalid(format!(
+            "a retention has at most {RETENTION_DAYS_MAX} days and {RETENTION_VERSIONS_MAX} versions, not {days} and {versions}"
+        ));
+    }
+    let hosts = change.hosts.as_ref().and_then(Option::as_ref).map(Vec::as_slice).unwrap_or_default();
+    if hosts.len() > HOSTS_MAX {
+        return invalid(format!("a policy names at most {HOSTS_MAX} hosts, not {}", hosts.len()));
+    }
+    match hosts.iter().find(|host| !is_host(host)) {
+        Some(host) => {
+            let host: String = host.chars().take(64).collect();
+            invalid(format!("{host:?} is no host name; send names such as files.example.com, without a port"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A name that DNS could know, or an IP address.
+fn is_host(text: &str) -> bool {
+    let port = text.contains([':', '[']) && text.parse::<Ipv6Addr>().is_err();
+    text.len() <= HOST_BYTES_MAX && !port && Address::of_host(text).is_ok()
 }
 
 fn apply(policy: &mut Policy, change: &PolicyChange) {

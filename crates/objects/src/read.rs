@@ -193,7 +193,7 @@ fn version_info(
         version: stored.record.version,
         modified_ms: metadata.as_ref().map_or(stored.record.time.ms(), |metadata| metadata.modified_ms),
         deleted,
-        private: stored.is_sealed(),
+        private: (!deleted).then_some(stored.is_sealed()),
         metadata,
     })
 }

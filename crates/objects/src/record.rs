@@ -12,7 +12,7 @@ mod policy;
 pub use content::{CONTENT_TYPE_BYTES_MAX, Content};
 pub use delegation::Delegation;
 pub use envelope::{AHEAD_MS_MAX, ENVELOPE_BYTES_MAX, Envelope, EnvelopeError, SignKey, Signed, Verified};
-pub use policy::{Create, HOSTS_MAX, Policy, REVOCATIONS_MAX, Revocation};
+pub use policy::{Create, HOST_BYTES_MAX, HOSTS_MAX, Policy, REVOCATIONS_MAX, Revocation};
 
 use crate::cbor::{Cbor, FormatError, Reader, Writer, required};
 use crate::clock::{HybridTime, Random};

@@ -21,7 +21,8 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A condition on the newest version, tried when the write begins and again when it commits.
+/// A condition on the newest version, tried when the write begins and again when it commits. A directory that is there has no version: its
+/// condition is tried with none.
 pub type Precondition = Arc<dyn Fn(Option<&Metadata>) -> bool + Send + Sync>;
 
 /// The longest content type that is kept.

@@ -73,11 +73,12 @@ function namespaceOf(reversed) {
 const namespaceOfReversed = (reversed) => (reversed ? namespaceOf(toAscii(reversed)) : fail('no namespace'));
 
 function namespaceOfHost(host) {
-  const brackets = /^\[([^\]%]*)(%[^\]]*)?\](:[0-9]{0,5})?$/.exec(host);
-  if (brackets) return isIPv6(brackets[1]) ? 'localhost' : fail('host');
+  const isPort = (digits) => Number(digits) <= 65535;
+  const brackets = /^\[([^\]%]*)(?:%[^\]]*)?\](?::([0-9]{0,5}))?$/.exec(host);
+  if (brackets) return isIPv6(brackets[1]) && isPort(brackets[2] ?? '') ? 'localhost' : fail('host');
   if (isIPv6(host)) return 'localhost';
-  const [, name] = /^([^:[\]]*?)\.?(?::[0-9]{0,5})?$/.exec(host) ?? fail('host');
-  return name ? namespaceOf(reverse(toAscii(name))) : fail('host');
+  const [, name, port = ''] = /^([^:[\]]*?)\.?(?::([0-9]{0,5}))?$/.exec(host) ?? fail('host');
+  return name && isPort(port) ? namespaceOf(reverse(toAscii(name))) : fail('host');
 }
 
 function assemble(namespace, { segments, directory }) {

@@ -175,8 +175,10 @@ struct Message {
 /// Says what is wrong, in the terms of JSON-RPC.
 pub fn parse(text: &str, base: &Base) -> Result<Call, Fault> {
     let fault = |id, code, detail: &str| Fault { id, code, problem: Problem::malformed(detail.to_owned()) };
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| fault(None, -32_700, &format!("the message is not JSON: {error}")))?;
+    let value = crate::document::parse(text.as_bytes()).map_err(|error| match error.is_data() {
+        true => fault(None, -32_600, &error.to_string()),
+        false => fault(None, -32_700, &format!("the message is not JSON: {error}")),
+    })?;
     if value.is_array() {
         return Err(fault(None, -32_600, "batches are not known; send calls one by one"));
     }
@@ -553,6 +555,7 @@ mod tests {
         assert_eq!(code("{"), -32_700);
         assert_eq!(code("[]"), -32_600);
         assert_eq!(code("7"), -32_600);
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"get"}"#), -32_600);
         assert_eq!(code(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#), -32_600);
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#), -32_600);
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#), -32_600);

@@ -82,6 +82,51 @@ fn one_namespaces_markup_never_runs_in_the_origin_of_another() {
     assert_eq!(node.get("/.com.evil/").header("content-security-policy"), Some("sandbox"));
 }
 
+/// What decides is where the address is, not how the path is written: `%2F` can hide the dot that makes it absolute.
+#[test]
+fn no_spelling_of_a_path_brings_markup_of_another_namespace_into_this_one() {
+    let node = Node::start();
+    let at = |host: &'static str| move |method, target| Request::new(method, target).header("Host", host);
+    let (victim, evil) = (at("victim.localhost:7302"), at("evil.localhost:7302"));
+    for name in ["victim", "evil"] {
+        node.add_namespace(name);
+    }
+    for target in ["/.evil/x.html", "/.evil/index.html", "/.evil/dir/a.html", "/.evil/.well-known/x.html"] {
+        assert_eq!(node.put(target, b"<script>steal()</script>").status, 201);
+    }
+    for target in [
+        "/%2f.evil/x.html",
+        "/%2F%2eevil/x.html",
+        "/a%2f..%2f.evil/x.html",
+        "/a/..%2f.evil%2fx.html",
+        "/.%2f.evil/x.html",
+        "/.EVIL/x.html",
+        "/.localhost.evil/x.html",
+        "/%2f.evil/",
+        "/.evil%2f",
+    ] {
+        for request in [victim("GET", target), victim("HEAD", target)] {
+            let answer = node.ask(&request);
+            let policy = answer.header("content-security-policy");
+            assert_eq!((answer.status, policy), (200, Some("sandbox")), "{target}");
+        }
+        for range in ["bytes=0-2", "bytes=0-0,-1"] {
+            let part = node.ask(&victim("GET", target).header("Range", range));
+            assert_eq!(part.header("content-security-policy"), Some("sandbox"), "{target} {range}");
+        }
+    }
+    // In its own origin it is a page like any other, also where its path needs the absolute form.
+    for target in ["/x.html", "/", "/.evil/x.html", "/%2f.evil/x.html", "/.evil/.well-known/x.html"] {
+        let own = node.ask(&evil("GET", target));
+        assert_eq!((own.status, own.header("content-security-policy")), (200, None), "{target}");
+    }
+    // Listings hold no script, and what leads there is the plain absolute form.
+    let page = node.ask(&victim("GET", "/%2f.evil/dir/").header("Accept", "text/html"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let sent = node.ask(&victim("GET", "/%2f.evil/dir"));
+    assert_eq!((sent.status, sent.header("location")), (307, Some("/.evil/dir/")));
+}
+
 #[test]
 fn a_page_elsewhere_cannot_use_what_the_browser_remembers() {
     use base64::Engine;
@@ -196,4 +241,44 @@ fn what_does_not_gain_is_sent_as_it_is() {
     assert_eq!(listing.header("content-encoding"), Some("br"));
     let json: serde_json::Value = serde_json::from_slice(&decoded("br", &listing.body)).unwrap();
     assert_eq!(json["entries"].as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn an_answer_names_every_header_that_chose_it() {
+    let node = Node::start();
+    node.put("/n.txt", &[b'x'; 2_000]);
+    node.put("/n.png", b"x");
+    node.put("/plain/a", b"x");
+    node.put("/web/index.html", b"<h1>index</h1>");
+    fn all<'a>(answer: &'a jsfs_testkit::http::Answer, name: &str) -> Vec<&'a str> {
+        answer.headers.iter().filter(|(have, _)| have == name).map(|(_, value)| value.as_str()).collect()
+    }
+    for (target, accept, vary) in [
+        ("/plain/", "application/json", &["Accept, Accept-Encoding"][..]),
+        ("/plain/", "text/html", &["Accept, Accept-Encoding"]),
+        ("/web/", "text/html", &["Accept, Accept-Encoding"]),
+        ("/web/", "*/*", &["Accept, Accept-Encoding"]),
+        ("/web/", "application/json", &["Accept, Accept-Encoding"]),
+        ("/n.txt", "*/*", &["Accept-Encoding"]),
+        ("/n.png", "*/*", &[]),
+    ] {
+        for coding in ["identity", "gzip"] {
+            let ask = |method| {
+                Request::new(method, target).header("Accept", accept).header("Accept-Encoding", coding)
+            };
+            let answer = node.ask(&ask("GET"));
+            assert_eq!((answer.status, &all(&answer, "vary")[..]), (200, vary), "{target} {accept}");
+            let Some(etag) = answer.header("etag") else { continue };
+            let part = node.ask(&ask("GET").header("Range", "bytes=0-0"));
+            assert_eq!((part.status, all(&part, "vary")), (206, all(&answer, "vary")), "{target} {accept}");
+            // RFC 9110 §15.4.5: what a cache keeps must not change with a 304.
+            for held in [etag, "*"] {
+                let same = node.ask(&ask("GET").header("If-None-Match", held));
+                assert_eq!(same.status, 304, "{target} {accept}");
+                for name in ["vary", "cache-control"] {
+                    assert_eq!(all(&same, name), all(&answer, name), "{target} {accept} {name}");
+                }
+            }
+        }
+    }
 }

@@ -35,7 +35,7 @@ fn a_listing_shows_what_the_caller_may_know() {
     let owner = node.ask(&node.own("GET", "/l/"));
     assert_eq!(names(&owner.json()), ["hidden/", "public.txt", "secret.txt", "sub/"]);
     assert_eq!(owner.header("cache-control"), Some("private, no-cache"));
-    assert_eq!(owner.header("vary"), Some("Accept"));
+    assert_eq!(owner.header("vary"), Some("Accept, Accept-Encoding"));
     let all = node.ask(&node.own("GET", "/l/?recursive=true")).json();
     assert_eq!(names(&all), ["hidden/deep.txt", "public.txt", "secret.txt", "sub/deep.txt"]);
 }
@@ -123,4 +123,47 @@ fn policies_of_directories_change_and_are_told_to_their_owner() {
     }
     assert_eq!(node.get("/box/?properties").status, 401);
     assert_eq!(node.ask(&Request::new("PATCH", "/box/").body(b"{}")).status, 401);
+}
+
+#[test]
+fn the_next_page_is_as_long_as_this_one() {
+    let node = Node::start();
+    for name in ["a", "b", "c"] {
+        node.put(&format!("/long/{name}"), b"x");
+    }
+    let page = node.ask(&Request::new("GET", "/long/?limit=2&recursive=true").header("Accept", "text/html"));
+    assert!(page.text().contains("href=\"./?after=b&amp;limit=2&amp;recursive=true\""), "{}", page.text());
+}
+
+#[test]
+fn a_policy_that_nobody_can_mean_is_refused_with_its_bounds() {
+    let node = Node::start();
+    let many: Vec<_> = (0..257).map(|at| format!("h{at}.example")).collect();
+    for (policy, bound) in [
+        (serde_json::json!({"hosts": ["a b"]}), "a b"),
+        (serde_json::json!({"hosts": ["a.example", ""]}), "host"),
+        (serde_json::json!({"hosts": ["http://a.example/"]}), "host"),
+        (serde_json::json!({"hosts": ["a.example:80"]}), "host"),
+        (serde_json::json!({"hosts": many}), "256"),
+        (serde_json::json!({"retention": {"days": 36_501, "versions": 1}}), "36500"),
+        (serde_json::json!({"retention": {"days": 1, "versions": 1_000_001}}), "1000000"),
+        (serde_json::json!({"retention": {"days": u64::MAX, "versions": u64::MAX}}), "36500"),
+    ] {
+        let refused = node.ask(&node.own("PATCH", "/p/").body(policy.to_string().as_bytes()));
+        assert_eq!(refused.status, 400, "{policy}");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(bound), "{policy}: {detail}");
+    }
+    for good in [
+        serde_json::json!({"hosts": ["a.example", "192.0.2.1", "2001:db8::1", "b\u{fc}cher.example"]}),
+        serde_json::json!({"hosts": []}),
+        serde_json::json!({"retention": {"days": 36_500, "versions": 1_000_000}}),
+        serde_json::json!({"retention": {"days": 0, "versions": 0}}),
+    ] {
+        assert_eq!(
+            node.ask(&node.own("PATCH", "/p/").body(good.to_string().as_bytes())).status,
+            204,
+            "{good}"
+        );
+    }
 }

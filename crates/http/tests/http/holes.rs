@@ -357,8 +357,9 @@ fn types_and_namespaces_are_guarded() {
     assert_eq!(node.ask(&node.own("GET", "/typed")).status, 404, "nothing was stored");
     node.put("/page.html", b"<script>");
     assert_eq!(node.get("/page.html").header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(node.get("/.localhost/page.html").header("content-security-policy"), Some("sandbox"));
     node.add_namespace("com.victim");
+    node.put("/.com.victim/page.html", b"<script>");
+    assert_eq!(node.get("/.com.victim/page.html").header("content-security-policy"), Some("sandbox"));
     for request in
         [Request::new("PUT", "/.com.victim/x"), Request::new("PUT", "/x").header("Host", "victim.com")]
     {

@@ -122,3 +122,17 @@ fn the_interface_is_nobodys_namespace() {
         assert_eq!(node.ask(&node.own("PUT", target).body(b"x")).status, 404, "{target}");
     }
 }
+
+#[test]
+fn a_namespace_whose_absolute_addresses_are_the_nodes_own_cannot_be_made() {
+    let node = Node::start();
+    for name in ["jsfs", "JSFS", "%6asfs", "localhost.jsfs"] {
+        let made = node.ask(&node.own("PUT", &format!("/.jsfs/namespaces/{name}")).body(b"{}"));
+        assert_eq!(made.status, 400, "{name}: {}", made.text());
+        let detail = made.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("/.jsfs/") && detail.contains("interface"), "{detail}");
+    }
+    node.add_namespace("jsfs.files");
+    node.put("/.jsfs.files/x", b"x");
+    assert_eq!(node.get("/.jsfs.files/x").text(), "x");
+}

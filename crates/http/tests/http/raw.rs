@@ -58,6 +58,10 @@ fn malformed_requests_get_a_problem_and_the_node_lives_on() {
         (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
         (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"PUT /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"GET /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:99999\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a.com:65536\r\n\r\n", 400),
         (b"PUT /x HTTP/1.0\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a.com\r\nExpect: a-pony\r\n\r\n", 417),
         (long_line.as_bytes(), 414),
@@ -240,4 +244,38 @@ fn both_framings_at_once_end_the_connection() {
     );
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn bytes_under_a_transfer_coding_that_is_not_understood_are_never_stored() {
+    let node = Node::start();
+    node.put("/coded", b"before");
+    let key = &node.key;
+    for (coding, status) in [
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Transfer-Encoding: GZIP\r\nTransfer-Encoding: chunked", 501),
+        ("Transfer-Encoding: x-made-up , chunked", 501),
+        ("Transfer-Encoding: identity, chunked", 501),
+        ("Transfer-Encoding: chunked, chunked", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: Chunked", 200),
+        ("Transfer-Encoding: , chunked", 200),
+    ] {
+        let head = format!(
+            "PUT /coded HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n{coding}\r\n\r\n"
+        );
+        let answer = send_raw(node.address, format!("{head}5\r\nhello\r\n0\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(answer.status, status, "{coding}: {}", answer.text());
+        let stored = if status == 200 { "hello" } else { "before" };
+        assert_eq!(node.get("/coded").text(), stored, "{coding}");
+        // Where the next request would begin is not certain.
+        assert_eq!(answer.header("connection") == Some("close"), status != 200, "{coding}");
+        node.put("/coded", b"before");
+    }
+    // It is refused before the body is asked for.
+    let mut stream = connect(&node);
+    write!(stream, "PUT /coded HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nExpect: 100-continue\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 501");
 }

@@ -282,3 +282,179 @@ fn bad_parameters_change_nothing() {
     );
     assert_eq!(node.get("/b").text(), "before");
 }
+
+/// A directory has no entity tag and no date: a list of tags names another state for sure, `*` asks whether it is there.
+#[test]
+fn conditions_of_directories_hold_or_refuse() {
+    let node = Node::start();
+    node.put("/tree/a", b"a");
+    node.put("/tree/b/c", b"c");
+    let old = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let refused: &[(&str, &str)] =
+        &[("If-Match", "\"x\""), ("If-Match", "\"x\", W/\"y\""), ("If-None-Match", "*")];
+    for (name, value) in refused {
+        for method in ["DELETE", "COPY", "MOVE", "PATCH"] {
+            let request = node.own(method, "/tree/").header("Destination", "/other/").header(name, value);
+            let answer = node.ask(&request.body(br#"{"private":false}"#));
+            assert_eq!(answer.status, 412, "{method} {name}: {value}: {}", answer.text());
+        }
+        let by_post = node.own("POST", "/tree/?move_to=/other/").header(name, value);
+        assert_eq!(node.ask(&by_post).status, 412, "{name}: {value}");
+        let by_purge = node.own("DELETE", "/tree/?purge=true").header(name, value);
+        assert_eq!(node.ask(&by_purge).status, 400, "{name}: {value}");
+    }
+    for method in ["DELETE", "PATCH"] {
+        let garbled = node.own(method, "/tree/").header("If-Match", "x").body(br#"{"private":false}"#);
+        assert_eq!(node.ask(&garbled).status, 400, "{method}");
+    }
+    assert_eq!(node.get("/tree/b/c").text(), "c", "all of it is there");
+    assert_eq!(node.ask(&node.own("GET", "/other/")).json()["entries"], serde_json::json!([]));
+    // What is not there is 404 whatever the condition, and to a stranger 401.
+    let absent = node.own("DELETE", "/nothing/").header("If-Match", "\"x\"");
+    assert_eq!(node.ask(&absent).status, 404);
+    let absent = node.own("MOVE", "/nothing/").header("Destination", "/x/").header("If-None-Match", "*");
+    assert_eq!(node.ask(&absent).status, 404);
+    assert_eq!(node.ask(&Request::new("DELETE", "/tree/").header("If-Match", "\"x\"")).status, 401);
+    // Reading follows the same rules.
+    let read = |name, value| node.ask(&Request::new("GET", "/tree/").header(name, value)).status;
+    assert_eq!(
+        (read("If-Match", "\"x\""), read("If-None-Match", "*"), read("If-Match", "x")),
+        (412, 304, 400)
+    );
+    assert_eq!(
+        (read("If-Match", "*"), read("If-None-Match", "\"x\""), read("If-Unmodified-Since", old)),
+        (200, 200, 200)
+    );
+    for (method, name, value, status) in [
+        ("PATCH", "If-Match", "*", 204),
+        ("PATCH", "If-None-Match", "\"x\"", 204),
+        ("PATCH", "If-Unmodified-Since", old, 204),
+        ("COPY", "If-Match", "*", 201),
+        ("COPY", "If-None-Match", "\"x\"", 204),
+        ("DELETE", "If-Unmodified-Since", old, 204),
+    ] {
+        let request = node.own(method, "/tree/").header("Destination", "/copy/").header(name, value);
+        assert_eq!(node.ask(&request.body(br#"{"private":false}"#)).status, status, "{method} {name}");
+    }
+    assert_eq!(node.ask(&node.own("DELETE", "/copy/").header("If-Match", "*")).status, 204);
+    assert_eq!(node.get("/copy/a").status, 404);
+}
+
+#[test]
+fn a_parameter_that_contradicts_the_verb_changes_nothing() {
+    let node = Node::start();
+    node.put("/x", b"one");
+    node.put("/x", b"two");
+    node.put("/d/x", b"x");
+    for (method, target) in [
+        ("DELETE", "/x?version=1"),
+        ("DELETE", "/x?versions"),
+        ("DELETE", "/x?restore=1"),
+        ("DELETE", "/x?copy_to=/y"),
+        ("DELETE", "/x?move_to=/y"),
+        ("DELETE", "/x?append=true"),
+        ("DELETE", "/d/?properties"),
+        ("DELETE", "/d/?limit=1"),
+        ("DELETE", "/d/?after=a"),
+        ("DELETE", "/d/?recursive=false"),
+        ("PUT", "/x?version=1"),
+        ("PUT", "/x?versions"),
+        ("PUT", "/x?restore=1"),
+        ("PUT", "/x?copy_to=/y"),
+        ("PUT", "/x?move_to=/y"),
+        ("PUT", "/x?purge=true"),
+        ("POST", "/x?version=1"),
+        ("POST", "/x?purge=true"),
+        ("POST", "/x?copy_to=/y&move_to=/z"),
+        ("POST", "/x?copy_to=/y&restore=1"),
+        ("POST", "/x?copy_to=/y&append=true"),
+        ("POST", "/x?restore=1&append=1"),
+        ("PATCH", "/x?version=1&private=true"),
+        ("PATCH", "/x?restore=1&private=true"),
+        ("COPY", "/x?version=1"),
+        ("MOVE", "/x?copy_to=/z"),
+        ("GET", "/x?restore=1"),
+        ("GET", "/x?purge=true"),
+        ("GET", "/x?copy_to=/y"),
+        ("HEAD", "/x?move_to=/y"),
+    ] {
+        let request = node.own(method, target).header("Destination", "/y").body(b"three");
+        let answer = node.ask(&request);
+        assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text());
+    }
+    let by_header = node.own("DELETE", "/x").header("X-Version", "1");
+    assert_eq!(node.ask(&by_header).status, 400);
+    let detail = node.ask(&node.own("DELETE", "/x?version=1")).json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("version") && detail.contains("GET") && detail.contains("DELETE"), "{detail}");
+    let read = node.get("/x");
+    assert_eq!((read.text().as_str(), read.header("x-version")), ("two", Some("2")));
+    assert_eq!((node.get("/y").status, node.get("/d/x").status), (404, 200));
+}
+
+#[test]
+fn what_asks_for_nothing_else_is_no_contradiction() {
+    let node = Node::start();
+    for (method, target, status) in [
+        (
+            "PUT",
+            "/x?private=false&content_type=text/css&append=false&purge=0&expires=9&unknown=1&encrypted=true",
+            201,
+        ),
+        (
+            "GET",
+            "/x?private=true&content_type=text/html&append=false&executable=0&node=a&cache=1&parallel=1",
+            200,
+        ),
+        ("HEAD", "/x?replacement_access_key=a", 200),
+        ("OPTIONS", "/x?version=1&restore=1", 204),
+        ("POST", "/x?copy_to=/d/x&append=false", 201),
+        ("DELETE", "/d/?recursive=true&private=false", 204),
+        ("DELETE", "/x?purge=false", 204),
+    ] {
+        let answer = node.ask(&node.own(method, target).body(b"x"));
+        assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_deletion_says_nothing_of_privacy() {
+    let node = Node::start();
+    node.put_private("/secret", b"x");
+    assert_eq!(node.ask(&node.own("DELETE", "/secret")).status, 204);
+    let versions = node.ask(&node.own("GET", "/secret?versions")).json();
+    let (deletion, before) = (&versions["versions"][0], &versions["versions"][1]);
+    assert_eq!((&deletion["deleted"], &deletion["private"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!((&before["deleted"], &before["private"]), (&false.into(), &true.into()));
+}
+
+#[test]
+fn a_field_that_is_given_twice_is_refused() {
+    let node = Node::start();
+    node.put("/x", b"x");
+    for (method, target, body) in [
+        ("PATCH", "/x", r#"{"private":true,"private":false}"#),
+        ("PATCH", "/d/", r#"{"private":true,"private":true}"#),
+        ("PATCH", "/d/", r#"{"retention":{"days":1,"versions":1,"days":2}}"#),
+        ("POST", "/.jsfs/tokens", r#"{"address":"/localhost/a","address":"/localhost/"}"#),
+        ("PUT", "/.jsfs/namespaces/twice", r#"{"private":true,"private":false}"#),
+    ] {
+        let answer = node.ask(&node.own(method, target).body(body.as_bytes()));
+        assert_eq!(answer.status, 400, "{method} {target}: {}", answer.text());
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("twice"), "{detail}");
+    }
+    assert_eq!(node.get("/x").status, 200, "still public");
+}
+
+#[test]
+fn a_handover_holds_its_condition_too() {
+    let node = Node::start();
+    let etag = node.put_private("/h", b"x").header("etag").unwrap().to_owned();
+    let body = br#"{"replacement_access_key":"the key of another"}"#;
+    for (target, tag, status) in [("/h", "\"x\"", 412), ("/h/", "\"x\"", 412), ("/h", &*etag, 204)] {
+        let answer = node.ask(&node.own("PATCH", target).header("If-Match", tag).body(body));
+        assert_eq!(answer.status, status, "{target} {tag}: {}", answer.text());
+        let own = node.ask(&node.own("GET", "/h")).status;
+        assert_eq!(own, if status == 412 { 200 } else { 404 }, "{target} {tag}");
+    }
+}

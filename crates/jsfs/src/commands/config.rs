@@ -43,14 +43,12 @@ fn show(merged: &Merged, output: Output) -> anyhow::Result<Exit> {
             setting.variable()
         ))?;
     }
-    report(merged, output);
-    Ok(if merged.faults.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(report(merged, output))
 }
 
 fn check(merged: &Merged, output: Output) -> anyhow::Result<Exit> {
     output.json(&json!({ "file": merged.file, "problems": problems(merged) }))?;
-    report(merged, output);
-    if !merged.faults.is_empty() {
+    if report(merged, output) == Exit::Failed {
         return Ok(Exit::Failed);
     }
     match &merged.file {
@@ -65,13 +63,16 @@ fn check(merged: &Merged, output: Output) -> anyhow::Result<Exit> {
 fn problems(merged: &Merged) -> Vec<serde_json::Value> {
     let problem =
         |fault: &config::Fault| json!({ "origin": fault.origin.to_string(), "problem": fault.reason });
-    merged.faults.iter().map(problem).collect()
+    merged.problems().iter().map(problem).collect()
 }
 
-fn report(merged: &Merged, output: Output) {
+/// Names what keeps a node from starting, with the code that says whether anything does.
+fn report(merged: &Merged, output: Output) -> Exit {
+    let problems = merged.problems();
     if !output.json {
-        for fault in &merged.faults {
+        for fault in &problems {
             output.warn(&fault.to_string());
         }
     }
+    if problems.is_empty() { Exit::Done } else { Exit::Failed }
 }

@@ -4,7 +4,7 @@
 //! where that was asked for and nowhere else.
 
 use crate::exit::{Exit, Usage};
-use crate::output::{self, Output};
+use crate::output::{self, Output, one_line, shell_word};
 use crate::session::{KeyOrigin, Session, read_key_file};
 use anyhow::Context;
 use jsfs_client::{AccessKey, Address, Credential};
@@ -12,7 +12,10 @@ use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The namespace whose key is the node's root key.
+const ROOT: &str = "/localhost/";
 
 const WARNING: &str = "keep this key in a safe place: whoever has it owns everything under it, and without it private data is lost";
 
@@ -71,6 +74,7 @@ pub(super) async fn replace(
         Some(path) => key_of(Credential::key(&read_key_file(path)?)?, &address)?,
         None => AccessKey::generate()?,
     };
+    let staying = staying(session, &address).await;
     let facts = json!({ "address": address.to_string() });
     match to_file {
         Some(_) => session.output.json(&json!({ "address": address.to_string(), "owner": key.owner()? }))?,
@@ -81,10 +85,18 @@ pub(super) async fn replace(
     } else {
         "nothing was changed"
     })?;
-    session.output.note(&format!("{address} belongs to {} now", key.owner()?));
-    if let (KeyOrigin::Root(path), "/localhost/") = (&session.origin, address.to_string().as_str()) {
-        replace_root_key(path, &key)?;
-        session.output.note(&format!("{} holds it now; the one before is beside it", path.display()));
+    session.output.say(&format!("{address} belongs to {} now", key.owner()?));
+    if let (KeyOrigin::Root(path), ROOT) = (&session.origin, address.to_string().as_str()) {
+        let before = replace_root_key(path, &key)?;
+        session.output.say(&format!(
+            "{} holds it now; the one before is {}",
+            path.display(),
+            before.display()
+        ));
+        let word = |path: &Path| shell_word(&path.display().to_string()).into_owned();
+        say_what_stays(session, &staying, &word(&before), &word(path));
+    } else {
+        say_what_stays(session, &staying, "OLD-KEY", "NEW-KEY");
     }
     if to_file.is_none() {
         session.output.note(WARNING);
@@ -92,16 +104,44 @@ pub(super) async fn replace(
     Ok(())
 }
 
-/// The key of namespace `localhost` is the root key: the file that commands on this machine find must hold it.
-fn replace_root_key(path: &Path, key: &AccessKey) -> anyhow::Result<()> {
+/// Other namespaces of the key that is about to be replaced, where it is the root key: each names its owner for itself.
+async fn staying(session: &Session, address: &Address) -> Vec<String> {
+    if address.to_string() != ROOT {
+        return Vec::new();
+    }
+    let owner = owner_key(session, address).and_then(|key| Ok(key.owner()?));
+    let (Ok(owner), Ok(all)) = (owner, session.client.namespaces().await) else { return Vec::new() };
+    let theirs = all.into_iter().filter(|namespace| namespace.owner == owner);
+    theirs.map(|namespace| format!("/{}/", namespace.name)).filter(|root| root != ROOT).collect()
+}
+
+fn say_what_stays(session: &Session, staying: &[String], before: &str, now: &str) {
+    if staying.is_empty() {
+        return;
+    }
+    let namespaces = if staying.len() == 1 { "namespace still belongs" } else { "namespaces still belong" };
+    let commands = staying.iter().map(|root| {
+        format!("\n  jsfs key replace {} --key-file {before} --to-file {now}", one_line(&shell_word(root)))
+    });
+    session.output.warn(&format!(
+        "{} {namespaces} to the key before; hand each over with{}",
+        staying.len(),
+        commands.collect::<String>()
+    ));
+}
+
+/// The key of namespace `localhost` is the root key: the file that commands on this machine find must hold it. Tells where the one before is.
+fn replace_root_key(path: &Path, key: &AccessKey) -> anyhow::Result<PathBuf> {
     let failed = || format!("cannot keep the new root key in {}; write it there yourself", path.display());
     let new = path.with_extension("key.new");
     // Left by a crash before it was put to use.
     let _ = std::fs::remove_file(&new);
     write_key(&new, key).with_context(failed)?;
     let before = (1..).map(|n| path.with_extension(format!("key.{n}"))).find(|path| !path.exists());
-    std::fs::hard_link(path, before.unwrap_or_default()).with_context(failed)?;
-    std::fs::rename(&new, path).with_context(failed)
+    let before = before.unwrap_or_default();
+    std::fs::hard_link(path, &before).with_context(failed)?;
+    std::fs::rename(&new, path).with_context(failed)?;
+    Ok(before)
 }
 
 fn write_key(path: &Path, key: &AccessKey) -> std::io::Result<()> {

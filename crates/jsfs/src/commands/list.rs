@@ -1,11 +1,11 @@
 //! `ls` and `stat`.
 
 use crate::cli::{Ls, Stat};
-use crate::exit::Nothing;
+use crate::exit::{Nothing, Usage};
 use crate::output::{human_bytes, one_line};
 use crate::session::Session;
 use jsfs_client::{Address, Client, Entry, EntryKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `jsfs ls`: page by page, so that memory does not grow with the directory.
 pub(super) async fn ls(session: &Session, arguments: &Ls) -> anyhow::Result<()> {
@@ -94,6 +94,9 @@ fn line(entry: &Entry, long: bool) -> String {
 pub(super) async fn stat(session: &Session, arguments: &Stat) -> anyhow::Result<()> {
     let (reference, client) = session.target(&arguments.address)?;
     let address = reference.address;
+    if address.is_directory() {
+        return directory(session, &client, &address, arguments.version.or(reference.version)).await;
+    }
     let info = client.head(&address, arguments.version.or(reference.version)).await?;
     if session.output.json {
         let mut value = serde_json::to_value(&info)?;
@@ -113,6 +116,42 @@ pub(super) async fn stat(session: &Session, arguments: &Stat) -> anyhow::Result<
         ("etag", info.etag),
         ("sha256", info.sha256),
     ];
+    print(session, rows)
+}
+
+/// What holds in a directory, its own or inherited.
+async fn directory(
+    session: &Session,
+    client: &Client,
+    address: &Address,
+    version: Option<u64>,
+) -> anyhow::Result<()> {
+    if version.is_some() {
+        return Err(Usage(format!("{address} is a directory; only objects have versions")).into());
+    }
+    let mut policy = client.properties(address).await?;
+    policy["address"] = address.to_string().into();
+    policy["type"] = "directory".into();
+    if session.output.json {
+        return Ok(session.output.json(&policy)?);
+    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let retention = &policy["retention"];
+    let kept = retention["days"].as_u64().zip(retention["versions"].as_u64());
+    let hosts = policy["hosts"].as_array().filter(|hosts| !hosts.is_empty());
+    let rows = [
+        ("address", Some(address.to_string())),
+        ("owner", text(&policy["owner"])),
+        ("private", policy["private"].as_bool().map(|private| if private { "yes" } else { "no" }.to_owned())),
+        ("create", text(&policy["create"])),
+        ("quota", policy["quota"].as_u64().map(|quota| format!("{quota} bytes ({})", human_bytes(quota)))),
+        ("keeps", kept.map(|(days, versions)| format!("{versions} earlier versions for {days} days"))),
+        ("hosts", hosts.map(|hosts| hosts.iter().filter_map(text).collect::<Vec<_>>().join(", "))),
+    ];
+    print(session, rows)
+}
+
+fn print<const N: usize>(session: &Session, rows: [(&str, Option<String>); N]) -> anyhow::Result<()> {
     for (name, value) in rows {
         if let Some(value) = value {
             session.output.line(&format!("{name:<13} {}", one_line(&value)))?;

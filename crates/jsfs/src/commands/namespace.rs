@@ -18,7 +18,9 @@ pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Resul
                 Some(path) => Some(key::key_of(Credential::key(&read_key_file(path)?)?, &root)?),
                 None if *new_key => {
                     let key = AccessKey::generate()?;
-                    key::hand_out(&key, None, session.output, json!({ "namespace": root.namespace() }))?;
+                    // The whole result, because the key must be out before anything is made with it.
+                    let facts = json!({ "name": root.namespace(), "host": root.host() });
+                    key::hand_out(&key, None, session.output, facts)?;
                     Some(key)
                 }
                 None => None,
@@ -98,7 +100,7 @@ async fn add(
         false => String::new(),
     };
     if key_printed {
-        session.output.note(&format!("{word} {root}{link}"));
+        session.output.say(&format!("{word} {root}{link}"));
         return Ok(());
     }
     session.output.done(&format!("{word} {root}{link}"))?;
@@ -141,6 +143,13 @@ async fn set(
         session.client.patch(root, &serde_json::to_value(&policy)?).await?;
     }
     session.output.done(&format!("changed {root}"))?;
+    if let Some(private) = change.private {
+        let word = if private { "private" } else { "public" };
+        session.output.note(&format!(
+            "this is for new objects: what is there already stays as it is; `jsfs put` and `jsfs sync DIR {root}` with --{word} \
+             change what they store, PATCH with {{\"private\":{private}}} any object"
+        ));
+    }
     session.output.json(&json!({ "name": root.namespace(), "host": root.host() }))?;
     Ok(())
 }

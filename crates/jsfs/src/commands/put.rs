@@ -76,7 +76,10 @@ async fn put_one(
         counter: Some(progress.counter()),
         memory: crate::memory::of_this_user(),
     };
-    let metadata = client.put(address, source, write).await?;
+    let mut metadata = client.put(address, source, write).await?;
+    if !arguments.blocks {
+        metadata.other.remove("blocks");
+    }
     drop(progress);
     let visibility = if metadata.private { "private" } else { "public" };
     let size = human_bytes(metadata.file_size);

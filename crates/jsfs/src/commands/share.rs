@@ -3,7 +3,7 @@
 use crate::cli::{Method, Revoke, Share};
 use crate::exit::Usage;
 use crate::session::Session;
-use jsfs_client::{Reference, TokenRequest, token_claims};
+use jsfs_client::{Address, Client, Reference, TokenRequest, token_claims};
 use serde_json::json;
 
 /// `jsfs share`: the link on standard output, how to end it on standard error.
@@ -28,7 +28,26 @@ pub(super) async fn share(session: &Session, arguments: &Share) -> anyhow::Resul
             token.jti
         ));
     }
+    if let Some(hint) = missing(&client, &address).await {
+        session.output.note(&hint);
+    }
     Ok(())
+}
+
+/// What to know of a link that shows nothing yet. Nobody has to be able to read what he shares, so errors say nothing here.
+async fn missing(client: &Client, address: &Address) -> Option<String> {
+    if address.is_directory() {
+        let empty = match client.list(address, false).page().await {
+            Ok(page) => page.is_none_or(|page| page.entries.is_empty()),
+            Err(error) => error.status() == Some(404),
+        };
+        return empty.then(|| format!("nothing is below {address} yet; the link shows what will be"));
+    }
+    match client.head(address, None).await.err()?.status()? {
+        404 => Some(format!("nothing is at {address} yet; the link opens it as soon as something is")),
+        307 => Some(format!("{address}/ is a directory; to share it, name it with its / at the end")),
+        _ => None,
+    }
 }
 
 /// `jsfs revoke`.

@@ -96,6 +96,9 @@ pub(super) async fn run(session: &Session, arguments: &Sync) -> anyhow::Result<(
     {
         return Err(Usage("--public, --private and --follow-links are for uploads".into()).into());
     }
+    if direction == Direction::Upload && !address.contains("://") && Path::new(address).is_dir() {
+        return Err(both_local(address).into());
+    }
     let (reference, client) = session.target(address)?;
     let progress = Progress::new(session.output, "listing", None);
     let job = Job {
@@ -166,6 +169,20 @@ fn direction(from: &str, is_directory: bool) -> anyhow::Result<Direction> {
     Ok(Direction::Download)
 }
 
+/// Two directories of this machine: the second would be taken for an address of the same name, which hardly anybody means.
+fn both_local(to: &str) -> Usage {
+    let address = match to.strip_prefix('/') {
+        Some(rest) => {
+            let (namespace, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{}:{path}", namespace.rsplit('.').collect::<Vec<_>>().join("."))
+        }
+        None => format!("/localhost/{}", to.trim_start_matches("./")),
+    };
+    Usage(format!(
+        "{to} is a directory here, and one side must be an address; if that is what you mean, write {address}"
+    ))
+}
+
 fn conclude(output: Output, summary: &Summary) -> anyhow::Result<()> {
     for action in &summary.actions {
         output.line(&one_line(action))?;
@@ -204,7 +221,7 @@ impl Summary {
         if is_fatal(&error) {
             return Err(error);
         }
-        let reason = format!("{error:#}");
+        let reason = crate::exit::told(&error);
         job.progress.suspend(|| job.output.warn(&format!("{}: {reason}", one_line(&name))));
         // A name that cannot be an address is one file's failure, not a usage error of the whole.
         let exit =

@@ -32,7 +32,8 @@ pub(super) async fn list(session: &Session, arguments: &One) -> anyhow::Result<(
 /// `jsfs restore-version`.
 pub(super) async fn restore(session: &Session, arguments: &RestoreVersion) -> anyhow::Result<()> {
     let (reference, client) = session.target(&arguments.address)?;
-    let metadata = client.restore(&reference.address, arguments.version).await?;
+    let mut metadata = client.restore(&reference.address, arguments.version).await?;
+    metadata.other.remove("blocks");
     let address = reference.address.to_string();
     session.output.done(&format!(
         "{} version {} is version {} again",

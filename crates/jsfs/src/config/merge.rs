@@ -28,6 +28,8 @@ pub(crate) enum Origin {
     Environment(String),
     /// A flag.
     Flag(String),
+    /// No single one: settings that cannot be together.
+    Together,
 }
 
 impl fmt::Display for Origin {
@@ -37,6 +39,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => f.write_str(name),
             Origin::Flag(flag) => f.write_str(flag),
+            Origin::Together => f.write_str("together"),
         }
     }
 }
@@ -89,6 +92,18 @@ impl Merged {
     /// Value and origin of a setting. `None` only for `data` where the user has no home.
     pub(crate) fn get(&self, key: &str) -> Option<&(Value, Origin)> {
         self.values.get(key)
+    }
+
+    /// Everything that keeps a node from starting with this: what could not be read, else what cannot be together.
+    pub(crate) fn problems(&self) -> Vec<Fault> {
+        if !self.faults.is_empty() {
+            return self.faults.clone();
+        }
+        let refused = super::Settings::of(self).err();
+        refused
+            .into_iter()
+            .map(|error| Fault { origin: Origin::Together, reason: error.to_string() })
+            .collect()
     }
 
     /// Settings whose value is another one and takes a restart to change.

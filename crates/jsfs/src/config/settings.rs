@@ -47,11 +47,36 @@ pub(crate) struct Limits {
     pub(crate) shutdown_timeout: Duration,
 }
 
+impl Limits {
+    /// The same as the front door takes them.
+    pub(crate) fn front(&self) -> jsfs_http::Limits {
+        jsfs_http::Limits {
+            connections_max: self.connections,
+            connections_per_address_max: self.connections_per_address,
+            requests_max: self.requests,
+            uploads_max: self.uploads,
+            socket_calls_max: self.socket_calls,
+            socket_watches_max: self.socket_watches,
+            watches_max: self.watches,
+            head_bytes_max: self.header_bytes,
+            header_fields_max: self.header_fields,
+            body_bytes_max: self.body_bytes,
+            json_bytes_max: self.json_bytes,
+            head_time_max: self.header_timeout,
+            idle_time_max: self.idle_timeout,
+            request_time_max: self.request_timeout,
+            progress_time: self.progress_timeout,
+            progress_bytes_min: self.progress_bytes,
+            shutdown_time_max: self.shutdown_timeout,
+        }
+    }
+}
+
 impl Settings {
     /// The typed settings of a configuration without faults.
     ///
     /// # Errors
-    /// Names every fault; or says that the user has no data directory.
+    /// Names every fault; or says which settings cannot be together, or that the user has no data directory.
     pub(crate) fn of(merged: &Merged) -> anyhow::Result<Settings> {
         if !merged.faults.is_empty() {
             let faults = merged.faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>();
@@ -77,16 +102,8 @@ impl Settings {
             progress_bytes: read.number("limits.progress_bytes")?,
             shutdown_timeout: read.duration("limits.shutdown_timeout")?,
         };
-        if limits.uploads > limits.requests {
-            bail!(
-                "limits.uploads ({}) cannot be more than limits.requests ({})",
-                limits.uploads,
-                limits.requests
-            );
-        }
-        if limits.request_timeout <= limits.header_timeout {
-            bail!("limits.request_timeout must be longer than limits.header_timeout; change one of them");
-        }
+        // The relations between them are the front door's to know.
+        limits.front().check()?;
         Ok(Settings {
             listen: read.socket("listen")?,
             data: read.directories("data")?.into_iter().next().unwrap_or_default(),

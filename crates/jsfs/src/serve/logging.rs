@@ -25,7 +25,39 @@ pub(super) fn start(settings: &Settings) -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
+/// The index tells of its own workings, which concern nobody who keeps a node: what matters of it comes back as our errors. A setting that
+/// names these modules wins.
+const QUIET: &str = "lsm_tree=off,sfa=off";
+
 /// The filter of the settings.
 pub(super) fn filter(settings: &Settings) -> anyhow::Result<Targets> {
-    settings.log_level.parse().context("log.level cannot be used")
+    format!("{QUIET},{}", settings.log_level).parse().context("log.level cannot be used")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn the_index_is_quiet_unless_it_is_asked() {
+        let flags = |level: &str| crate::config::Flags {
+            set: vec![format!("log.level={level}")],
+            data: Some("x".into()),
+            ..crate::config::Flags::default()
+        };
+        let filter = |level: &str| {
+            let merged = crate::config::merge(&flags(level), &crate::config::Environment::new()).unwrap();
+            filter(&Settings::of(&merged).unwrap()).unwrap()
+        };
+        let info = filter("info");
+        assert!(
+            info.would_enable("jsfs_http::front", &Level::INFO) && info.would_enable("any", &Level::INFO)
+        );
+        assert!(
+            !info.would_enable("lsm_tree::tree", &Level::ERROR) && !info.would_enable("sfa", &Level::ERROR)
+        );
+        assert!(filter("lsm_tree=debug").would_enable("lsm_tree::tree", &Level::DEBUG));
+    }
 }

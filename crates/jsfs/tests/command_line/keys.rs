@@ -105,3 +105,72 @@ fn a_mistyped_key_is_noticed_before_it_is_sent() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("mistyped") && !ran.err.contains(&wrong), "{}", ran.err);
 }
+
+#[test]
+fn json_of_a_new_namespace_is_one_result_and_success_is_no_warning() {
+    let home = Home::new();
+    let ran = home.run(&["namespace", "add", "example.com", "--new-key", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let made: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&made["name"], &made["host"]), (&"com.example".into(), &"example.com".into()));
+    assert!(made["owner"].as_str().unwrap().starts_with("did:key:"), "{made}");
+    let key = made["access_key"].as_str().unwrap();
+    home.write("a", "1");
+    home.write("k", key);
+    home.ok(&["put", "a", "example.com:a", "--key-file", "k"]);
+    let plain = home.run(&["namespace", "add", "example.org", "--new-key"]);
+    assert!(plain.out.starts_with("jsfs_") && plain.out.lines().count() == 1, "{}", plain.out);
+    assert!(plain.err.contains("made /org.example/"), "{}", plain.err);
+    home.node.signal(rustix::process::Signal::TERM);
+    let checked = loop {
+        let ran = home.run(&["check", "--json"]);
+        if ran.code != 2 {
+            break ran;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&checked.out).unwrap()["clean"], true);
+}
+
+#[test]
+fn whoever_replaces_the_root_key_hears_what_stays_with_the_one_before() {
+    let home = Home::new();
+    for host in ["photos", "example.com"] {
+        home.ok(&["namespace", "add", host]);
+    }
+    home.ok(&["namespace", "add", "own.example", "--new-key"]);
+    let ran = home.run(&["key", "replace", "localhost:"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("2 namespaces") && !ran.err.contains("example.own"), "{}", ran.err);
+    let commands: Vec<&str> =
+        ran.err.lines().filter_map(|line| line.trim().strip_prefix("jsfs key replace ")).collect();
+    assert_eq!(commands.len(), 2, "{}", ran.err);
+    home.write("a", "1");
+    assert_eq!(home.run(&["put", "a", "/photos/a"]).code, 4, "the new key owned it all the same");
+    for command in commands {
+        let arguments: Vec<&str> = ["key", "replace"].into_iter().chain(command.split(' ')).collect();
+        home.ok(&arguments);
+    }
+    home.ok(&["put", "a", "/photos/a"]);
+    home.ok(&["put", "a", "/com.example/a"]);
+    // Nothing is left to be told of.
+    let again = home.run(&["key", "replace", "localhost:", "--quiet"]);
+    assert!(again.err.contains("2 namespaces"), "{}", again.err);
+}
+
+#[test]
+fn a_namespace_that_is_made_private_says_what_stays_public() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["namespace", "add", "photos", "--public"]);
+    home.ok(&["put", "a", "/photos/a"]);
+    let ran = home.run(&["namespace", "set", "photos", "--private"]);
+    assert!(ran.err.contains("stays as it is") && ran.err.contains("/photos/"), "{}", ran.err);
+    assert_eq!(home.stranger(&["cat", "/photos/a"]).code, 0, "it does stay");
+    let ran = home.run(&["namespace", "set", "photos", "--quota", "1GiB"]);
+    assert_eq!(ran.err, "", "nothing to say where nothing was asked of that");
+    home.write("d/a", "1");
+    home.ok(&["sync", "d", "/photos/", "--private"]);
+    assert_eq!(home.stranger(&["cat", "/photos/a"]).code, 3, "what it says does help");
+}

@@ -244,3 +244,94 @@ fn a_download_that_fails_leaves_what_was_there() {
 fn rustix_is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+#[test]
+fn an_error_names_the_address_once_and_the_command_that_helps() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    let error = home.fails(3, &["cat", "none"]);
+    assert_eq!(error.lines().next().unwrap(), "jsfs: there is nothing at /localhost/none (status 404)");
+    let error = home.fails(3, &["cat", "x/a", "--version", "9"]);
+    assert!(error.starts_with("jsfs: /localhost/x/a has no version 9;"), "{error}");
+    assert!(error.contains("`jsfs versions"), "{error}");
+    let error = home.fails(4, &["put", "a", "/com.example.none/a", "--token", "eyJh.eyJi.c"]);
+    assert!(
+        error.starts_with("jsfs: /com.example.none/a: "),
+        "what does not name it is told with it: {error}"
+    );
+}
+
+#[test]
+fn what_the_system_said_is_told_once() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    std::fs::create_dir_all(home.path("b")).unwrap();
+    for arguments in [
+        &["get", "x/a", "b/"][..],
+        &["get", "-r", "x", "a"],
+        &["key", "new", "-o", "b"],
+        &["ls", "--key-file", "b"],
+        &["ls", "--data", "a"],
+        &["check", "--data", "a"],
+        &["serve", "--data", "a", "--listen", "127.0.0.1:0"],
+        &["config", "check", "--config", "b"],
+        &["put", "b/none", "x/"],
+        &["key", "replace", "x/", "-o", "none/k"],
+    ] {
+        let ran = home.run(arguments);
+        let told = ran.err.matches("(os error").count();
+        assert!(told <= 1, "{arguments:?}: {}", ran.err);
+    }
+    let data = home.path("damaged");
+    let setup = jsfs_testkit::node::Setup::new(crate::support::BINARY, &data);
+    assert_eq!(setup.start().stop().code(), Some(0));
+    for name in ["root.key", "node.key", "store.json", "lock"] {
+        let path = data.join(name);
+        std::fs::rename(&path, data.join("aside")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let ran = crate::support::ran(
+            setup.command().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data),
+        );
+        assert_eq!(ran.code, 2, "{name}: {}", ran.err);
+        let last = ran.err.lines().last().unwrap();
+        assert_eq!(last.matches("Is a directory (os error 21)").count(), 1, "{name}: {}", ran.err);
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(data.join("aside"), &path).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_shows_the_policy_that_holds_in_it() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    home.ok(&["namespace", "set", "localhost", "--keep-days", "3", "--quota", "1GiB"]);
+    let shown = home.ok(&["stat", "x/"]);
+    for part in
+        ["address       /localhost/x/", "private       yes", "create        owner", "3 days", "did:key:"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("application/json") && !shown.contains("etag"), "{shown}");
+    assert!(home.ok(&["stat", "localhost:"]).contains("1.00 GiB"), "the quota of its own");
+    let json = home.json(&["stat", "x/"]);
+    assert_eq!((&json["address"], &json["type"]), (&"/localhost/x/".into(), &"directory".into()));
+    assert_eq!((&json["private"], &json["retention"]["days"]), (&true.into(), &3.into()));
+    assert_eq!(home.stranger(&["stat", "x/"]).code, 4);
+    assert!(home.fails(2, &["stat", "x/", "--version", "1"]).contains("version"));
+}
+
+#[test]
+fn json_of_a_put_has_its_blocks_only_where_they_are_asked_for() {
+    let home = Home::new();
+    home.write("a", vec![7; 300_000]);
+    let plain = home.json(&["put", "a", "x/a"]);
+    assert_eq!((&plain["version"], plain.get("blocks")), (&1.into(), None), "{plain}");
+    let many = home.json(&["put", "a", "a", "x/"]);
+    assert!(many.as_array().unwrap().iter().all(|one| one.get("blocks").is_none()), "{many}");
+    let asked = home.json(&["put", "a", "x/a", "--blocks"]);
+    assert!(!asked["blocks"].as_array().unwrap().is_empty(), "{asked}");
+    assert_eq!(home.json(&["restore-version", "x/a", "1"]).get("blocks"), None);
+}

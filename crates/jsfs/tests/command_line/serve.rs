@@ -157,3 +157,143 @@ fn check_needs_a_stopped_store_and_names_damage() {
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().any(|finding| finding["pack"].as_u64().unwrap() > 0), "{report}");
 }
+
+/// What a node prints when it is ready, line by line, until the last line of the greeting.
+fn greeting(setup: &Setup, arguments: &[&str]) -> (std::process::Child, Vec<String>) {
+    use std::io::{BufRead, BufReader};
+    let log = std::fs::File::create(setup.data().with_extension("greeting.log")).unwrap();
+    let mut command = setup.command();
+    command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(arguments);
+    command.current_dir(setup.data().parent().unwrap());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        let last = line.contains("everything else");
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    (child, lines)
+}
+
+/// The command of the greeting that follows these words.
+fn command_of<'a>(lines: &'a [String], words: &str) -> &'a str {
+    let line = lines.iter().find(|line| line.trim_start().starts_with(words));
+    line.unwrap_or_else(|| panic!("{words}: {lines:?}")).trim_start().trim_start_matches(words).trim()
+}
+
+#[test]
+fn the_commands_that_a_node_prints_when_it_is_ready_find_it() {
+    for data in [None, Some("else where"), Some("it's")] {
+        let home = tempfile::tempdir().unwrap();
+        let setup = Setup::new(BINARY, &home.path().join("data"));
+        let arguments: Vec<&str> = data.iter().flat_map(|data| ["--data", data]).collect();
+        let (mut node, lines) = greeting(&setup, &arguments);
+        std::fs::create_dir_all(home.path().join("elsewhere/DIR")).unwrap();
+        std::fs::write(home.path().join("elsewhere/index.html"), "hello").unwrap();
+        std::fs::write(home.path().join("elsewhere/DIR/b.txt"), "b").unwrap();
+        let shell = |line: &str| {
+            let mut command = setup.command();
+            let environment: Vec<_> =
+                command.get_envs().map(|(n, v)| (n.to_owned(), v.map(ToOwned::to_owned))).collect();
+            command = std::process::Command::new("sh");
+            for (name, value) in environment {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+            ran(command.args(["-c", line]).current_dir(home.path().join("elsewhere")))
+        };
+        for words in ["store a file", "store a tree", "everything else"] {
+            let line = command_of(&lines, words);
+            assert_eq!(line.contains("--data"), data.is_some(), "{line}");
+            let ran = shell(line);
+            assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+        }
+        let listed =
+            shell(&command_of(&lines, "store a file").replace("put --public index.html site/", "ls -r"));
+        assert_eq!(listed.out, "site/b.txt\nsite/index.html\n");
+        assert!(command_of(&lines, "root key").contains("root.key"), "{lines:?}");
+        node.kill().unwrap();
+        node.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_root_key_that_is_not_there_is_not_said_to_be_found() {
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &home.path().join("data"));
+    assert_eq!(setup.start().stop().code(), Some(0));
+    std::fs::remove_file(setup.data().join("root.key")).unwrap();
+    let (mut node, lines) = greeting(&setup, &["--data", "data"]);
+    let line = command_of(&lines, "root key");
+    assert!(line.contains("missing") && !line.contains("finds it by itself"), "{line}");
+    node.kill().unwrap();
+    node.wait().unwrap();
+}
+
+#[test]
+fn the_log_of_a_node_is_about_the_node() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    let again = restart_of(&home);
+    let log = again.log_text();
+    assert!(log.contains("ready"), "{log}");
+    for name in ["lsm_tree", "sfa", "fjall"] {
+        assert!(!log.contains(name), "{log}");
+    }
+}
+
+fn restart_of(home: &Home) -> jsfs_testkit::node::Node {
+    home.node.signal(Signal::TERM);
+    wait(|| !home.setup.data().join("node.url").exists());
+    restart(&home.setup)
+}
+
+#[test]
+fn requests_are_logged_in_one_line_where_the_level_asks_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &directory.path().join("data")).set("log.level=info,jsfs_http=debug");
+    let node = setup.start();
+    let ask = |target: &str| {
+        let mut client = jsfs_testkit::http::Client::new(node.address());
+        client.send(&jsfs_testkit::http::Request::new("GET", target)).unwrap()
+    };
+    let length = ask("/some/where?access_key=secret").body.len();
+    wait(|| node.log_text().contains("/some/where"));
+    let log = node.log_text();
+    let line = log.lines().find(|line| line.contains("/some/where")).unwrap();
+    for part in ["method=GET", "path=/some/where", "status=404", &format!("bytes={length}"), "ms="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn a_configuration_that_serve_refuses_does_not_pass_the_check() {
+    let home = tempfile::tempdir().unwrap();
+    let setup = Setup::new(BINARY, &home.path().join("data"));
+    for settings in [
+        &["limits.requests=5"][..],
+        &["limits.uploads=2000"],
+        &["limits.header_timeout=600s", "limits.request_timeout=60s"],
+        &["limits.request_timeout=15s"],
+    ] {
+        let flags: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let said = refusal(&setup, &[&flags[..], &["--listen", "127.0.0.1:0"]].concat());
+        let checked = ran(setup.command().args(["config", "check"]).args(&flags));
+        assert_eq!(checked.code, 1, "{settings:?}: {}{}", checked.out, checked.err);
+        let reason = checked.err.trim().rsplit(": ").next().unwrap();
+        assert!(said.contains(reason), "{said} {reason}");
+        let json = ran(setup.command().args(["config", "check", "--json"]).args(&flags));
+        let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["problems"].as_array().unwrap().len(), 1, "{json}");
+        let shown = ran(setup.command().args(["config", "show"]).args(&flags));
+        assert_eq!(shown.code, 1, "{settings:?}");
+    }
+    let together = ["config", "check", "--set", "limits.requests=5", "--set", "limits.uploads=5"];
+    assert_eq!(ran(setup.command().args(together)).code, 0);
+}

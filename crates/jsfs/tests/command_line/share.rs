@@ -35,3 +35,25 @@ fn a_token_that_may_write_can_be_used_and_revoked_by_its_id() {
     assert_eq!(home.stranger(&["put", "a", "x/new", "--token", text]).code, 4);
     assert!(home.fails(2, &["revoke", "someid"]).contains("ID ADDRESS"));
 }
+
+#[test]
+fn sharing_what_is_not_there_is_done_and_said() {
+    let home = Home::new();
+    home.write("a", "1");
+    home.ok(&["put", "a", "x/a"]);
+    for (address, hint) in [
+        ("none", "nothing is at /localhost/none"),
+        ("none/", "nothing is below /localhost/none/"),
+        ("x", "/localhost/x/ is a directory"),
+    ] {
+        let ran = home.run(&["share", address]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.out.starts_with("http://") && ran.out.lines().count() == 1, "{}", ran.out);
+        assert!(ran.err.contains(hint), "{address}: {}", ran.err);
+    }
+    for address in ["x/", "x/a"] {
+        let ran = home.run(&["share", address]);
+        assert!(ran.err.lines().count() == 1 && ran.err.contains("allows GET"), "{}", ran.err);
+    }
+    assert_eq!(home.run(&["share", "x/a", "--json"]).err, "");
+}

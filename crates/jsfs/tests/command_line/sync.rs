@@ -169,3 +169,19 @@ fn mistakes_move_nothing() {
     let ran = home.stranger(&["sync", "from", "x/"]);
     assert_eq!(ran.code, 4, "{}", ran.err);
 }
+
+#[test]
+fn two_local_directories_are_not_taken_for_an_upload() {
+    let home = Home::new();
+    home.write("one/a", "1");
+    home.write("two/b", "2");
+    let error = home.fails(2, &["sync", "one", "two", "--delete"]);
+    assert!(error.contains("two is a directory here") && error.contains("/localhost/two"), "{error}");
+    home.fails(2, &["sync", "one", "two/"]);
+    let absolute = home.path("two");
+    let error = home.fails(2, &["sync", "one", absolute.to_str().unwrap()]);
+    assert!(error.contains("is a directory here"), "{error}");
+    assert_eq!(home.ok(&["ls", "-r"]), "");
+    home.ok(&["sync", "one", "/localhost/two/"]);
+    assert_eq!(home.ok(&["ls", "-r"]), "two/a\n");
+}

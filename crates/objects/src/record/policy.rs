@@ -8,7 +8,8 @@ pub const HOSTS_MAX: usize = 256;
 /// The most revoked tokens that a policy names.
 pub const REVOCATIONS_MAX: usize = 4_096;
 
-const HOST_BYTES_MAX: usize = 253;
+/// The longest name of a host, in bytes.
+pub const HOST_BYTES_MAX: usize = 253;
 const TOKEN_ID_BYTES_MAX: usize = 64;
 
 /// Who may create objects that do not exist yet.

@@ -2,8 +2,8 @@
 
 use crate::world::{World, at, key, private, public, token};
 use jsfs_objects::{
-    Credentials, Cursor, Delete, EventKind, Manage, News, Notice, Read, ReadError, Refusal, Settings, Watch,
-    Watching, Write, token::Method,
+    Credentials, Cursor, Delete, EventKind, Expected, Manage, News, Notice, Read, ReadError, Refusal,
+    Settings, Watch, Watching, Write, token::Method,
 };
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ async fn a_tree_that_moves_logs_each_object_at_both_ends() {
     let read = world.objects.authorize::<Read>(&root, &at("/localhost/t/")).await.unwrap();
     let delete = world.objects.authorize::<Delete>(&root, &at("/localhost/t/")).await.unwrap();
     let write = world.objects.authorize::<Write>(&root, &at("/localhost/u/")).await.unwrap();
-    world.objects.relocate(read, delete, write, None).await.unwrap();
+    world.objects.relocate(read, delete, write, Expected::default()).await.unwrap();
     let notices = all(&mut watching);
     let count = |kind| notices.iter().filter(|notice| notice.kind == kind).count();
     assert_eq!((count(EventKind::Moved), count(EventKind::Deleted), notices.len()), (3, 3, 6));
@@ -136,7 +136,7 @@ async fn where_a_private_object_came_from_is_told_to_nobody_else() {
     let read = world.objects.authorize::<Read>(&root, &at("/localhost/secret/plan")).await.unwrap();
     let delete = world.objects.authorize::<Delete>(&root, &at("/localhost/secret/plan")).await.unwrap();
     let write = world.objects.authorize::<Write>(&root, &at("/localhost/open")).await.unwrap();
-    world.objects.relocate(read, delete, write, None).await.unwrap();
+    world.objects.relocate(read, delete, write, Expected::default()).await.unwrap();
     let grant = world.objects.authorize::<Write>(&root, &at("/localhost/open")).await.unwrap();
     let change = jsfs_objects::PropertyChange { private: Some(false), ..Default::default() };
     world.objects.change(grant, change, None).await.unwrap();

@@ -1,19 +1,19 @@
 //! Copying, moving and deleting, of objects and of whole directories, without touching blocks.
 
 use crate::world::{World, at, key, private, public};
-use jsfs_objects::{Delete, Moved, Read, Write, WriteError};
+use jsfs_objects::{Delete, Expected, Moved, Read, Write, WriteError};
 
 async fn copy(world: &World, from: &str, to: &str) -> Result<Moved, WriteError> {
     let read = world.objects.authorize::<Read>(&world.root(), &at(from)).await?;
     let write = world.objects.authorize::<Write>(&world.root(), &at(to)).await?;
-    world.objects.copy(read, write, None).await
+    world.objects.copy(read, write, Expected::default()).await
 }
 
 async fn relocate(world: &World, from: &str, to: &str) -> Result<Moved, WriteError> {
     let read = world.objects.authorize::<Read>(&world.root(), &at(from)).await?;
     let delete = world.objects.authorize::<Delete>(&world.root(), &at(from)).await?;
     let write = world.objects.authorize::<Write>(&world.root(), &at(to)).await?;
-    world.objects.relocate(read, delete, write, None).await
+    world.objects.relocate(read, delete, write, Expected::default()).await
 }
 
 #[tokio::test]
