@@ -8,7 +8,7 @@ use crate::error::{Error, Problem};
 use crate::transport::{Call, Client};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::header::{
-    CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use reqwest::{Method, Upgraded};
 use serde::{Deserialize, Serialize};
@@ -196,7 +196,7 @@ impl Place {
             .header(UPGRADE, "websocket")?
             .header(SEC_WEBSOCKET_VERSION, "13")?
             .header(SEC_WEBSOCKET_PROTOCOL, "jsfs.v1")?
-            .header(HeaderName::from(SEC_WEBSOCKET_KEY), &generate_key())?;
+            .header(SEC_WEBSOCKET_KEY, &generate_key())?;
         let upgraded = self.client.upgrade(call).await?;
         let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
         let mut params = json!({ "path": "" });

@@ -134,7 +134,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
     let (proxy, proxied) = Proxy::start(address);
     let top = Reference::parse("/localhost/t/").unwrap().address;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (begun, ready) = std::sync::mpsc::channel();
+    let (begun, ready) = std::sync::mpsc::sync_channel(1);
     let following =
         runtime.spawn(follow(client(proxied, &key), top.clone(), None, move || begun.send(()).unwrap()));
     ready.recv_timeout(Duration::from_secs(30)).expect("the watch begins");

@@ -148,7 +148,7 @@ pub struct Fault {
     /// JSON-RPC's code.
     pub code: i32,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What a connection was opened at.
@@ -174,7 +174,8 @@ struct Message {
 /// # Errors
 /// Says what is wrong, in the terms of JSON-RPC.
 pub fn parse(text: &str, base: &Base) -> Result<Call, Fault> {
-    let fault = |id, code, detail: &str| Fault { id, code, problem: Problem::malformed(detail.to_owned()) };
+    let fault =
+        |id, code, detail: &str| Fault { id, code, problem: Problem::malformed(detail.to_owned()).into() };
     let value = crate::document::parse(text.as_bytes()).map_err(|error| match error.is_data() {
         true => fault(None, -32_600, &error.to_string()),
         false => fault(None, -32_700, &format!("the message is not JSON: {error}")),
@@ -211,7 +212,7 @@ pub fn parse(text: &str, base: &Base) -> Result<Call, Fault> {
             let method: String = method.chars().take(64).collect();
             Err(fault(id, -32_601, &format!("there is no method {method:?}; docs/live.md lists them")))
         }
-        Err(problem) => Err(Fault { id, code: -32_602, problem }),
+        Err(problem) => Err(Fault { id, code: -32_602, problem: problem.into() }),
     }
 }
 

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::frame::{CREDIT_BYTES, Frame, PAYLOAD_BYTES_MAX};
@@ -43,16 +43,43 @@ struct Inner {
 }
 
 struct Upload {
-    pieces: mpsc::UnboundedSender<Piece>,
+    arrived: Arc<Arrived>,
     /// What the client may still send.
     credit: u32,
 }
 
-/// What comes in a stream.
-enum Piece {
-    Data(Bytes),
-    End(Bytes),
+/// What has come of a body and was not worked on yet: as many bytes as the credit at most, however small the messages are.
+#[derive(Default)]
+struct Arrived {
+    gathered: Mutex<Gathered>,
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Gathered {
+    bytes: BytesMut,
+    end: Option<End>,
+}
+
+/// How a body ended.
+#[derive(Clone, Copy)]
+enum End {
+    Whole,
     GivenUp,
+}
+
+impl Arrived {
+    fn hold(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, bytes: &[u8], end: Option<End>) {
+        let mut gathered = self.hold();
+        gathered.bytes.extend_from_slice(bytes);
+        gathered.end = end;
+        drop(gathered);
+        self.more.notify_one();
+    }
 }
 
 /// Why a client is cut off.
@@ -82,45 +109,35 @@ impl Streams {
             return Err(Overdrawn::Number);
         }
         inner.last_upload = number;
-        // Its length is bounded by credit.
-        let (sender, pieces) = mpsc::unbounded_channel();
-        inner.uploads.insert(number, Upload { pieces: sender, credit: CREDIT_BYTES });
+        let arrived = Arc::<Arrived>::default();
+        inner.uploads.insert(number, Upload { arrived: Arc::clone(&arrived), credit: CREDIT_BYTES });
         drop(inner);
         let streams = Arc::clone(self);
-        Ok(Incoming {
-            number,
-            streams,
-            pieces,
-            out,
-            progress_time,
-            owed: WINDOW_BYTES - CREDIT_BYTES,
-            ended: false,
-        })
+        let owed = WINDOW_BYTES - CREDIT_BYTES;
+        Ok(Incoming { number, streams, arrived, out, progress_time, owed })
     }
 
     /// Takes a message for a stream. Messages for one that is over are ignored.
     pub(crate) fn take(&self, number: u32, frame: Frame) -> Result<(), Overdrawn> {
         let mut inner = self.hold();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             return inner.take_for_download(number, &frame);
         }
         if number > inner.last_upload {
             return Err(Overdrawn::Number);
         }
-        let (piece, bytes) = match frame {
-            Frame::Data(bytes) => (Piece::Data(bytes.clone()), bytes.len()),
-            Frame::End(bytes) => (Piece::End(bytes.clone()), bytes.len()),
-            Frame::Error(_) => (Piece::GivenUp, 0),
+        let (bytes, end) = match frame {
+            Frame::Data(bytes) => (bytes, None),
+            Frame::End(bytes) => (bytes, Some(End::Whole)),
+            Frame::Error(_) => (Bytes::new(), Some(End::GivenUp)),
             // Only receivers give credit.
             Frame::Credit(_) => return Ok(()),
         };
         let Some(upload) = inner.uploads.get_mut(&number) else { return Ok(()) };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        upload.credit = upload.credit.checked_sub(bytes).ok_or(Overdrawn::Credit)?;
-        let is_last = !matches!(piece, Piece::Data(_));
-        // Nobody wants it any more: it was refused, and the client will hear of it.
-        let is_unwanted = upload.pieces.send(piece).is_err();
-        if is_last || is_unwanted {
+        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        upload.credit = upload.credit.checked_sub(count).ok_or(Overdrawn::Credit)?;
+        upload.arrived.take(&bytes, end);
+        if end.is_some() {
             inner.uploads.remove(&number);
         }
         Ok(())
@@ -167,13 +184,12 @@ impl Inner {
 pub(crate) struct Incoming {
     number: u32,
     streams: Arc<Streams>,
-    pieces: mpsc::UnboundedReceiver<Piece>,
+    arrived: Arc<Arrived>,
     /// Where credit goes out.
     out: mpsc::Sender<Message>,
     progress_time: Duration,
     /// Bytes that were worked on and not yet granted again.
     owed: u32,
-    ended: bool,
 }
 
 /// Why a body did not come to its end.
@@ -188,25 +204,23 @@ pub(crate) enum CutOff {
 impl Incoming {
     /// The next bytes; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, CutOff> {
+        self.grant().await;
         loop {
-            if self.ended {
-                return Ok(None);
-            }
-            self.grant().await;
-            let piece = tokio::time::timeout(self.progress_time, self.pieces.recv()).await;
-            let bytes = match piece {
-                Err(_) => return Err(CutOff::TooSlow),
-                Ok(None | Some(Piece::GivenUp)) => return Err(CutOff::GivenUp),
-                Ok(Some(Piece::Data(bytes))) => bytes,
-                Ok(Some(Piece::End(bytes))) => {
-                    self.ended = true;
-                    bytes
-                }
+            let (bytes, end) = {
+                let mut gathered = self.arrived.hold();
+                (gathered.bytes.split().freeze(), gathered.end)
             };
-            self.owed = self.owed.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            if !bytes.is_empty() {
-                return Ok(Some(bytes));
+            match end {
+                Some(End::GivenUp) => return Err(CutOff::GivenUp),
+                _ if !bytes.is_empty() => {
+                    self.owed = self.owed.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    return Ok(Some(bytes));
+                }
+                Some(End::Whole) => return Ok(None),
+                None => {}
             }
+            let more = tokio::time::timeout(self.progress_time, self.arrived.more.notified()).await;
+            more.map_err(|_| CutOff::TooSlow)?;
         }
     }
 
@@ -332,12 +346,14 @@ mod tests {
             streams.take(1, data(65_536)).expect("within the credit");
         }
         assert_eq!(streams.take(1, data(1)), Err(Overdrawn::Credit));
-        assert_eq!(upload.next().await.expect("whole").map(|bytes| bytes.len()), Some(65_536));
+        assert_eq!(upload.next().await.expect("whole").map(|bytes| bytes.len()), Some(4 * 65_536));
         assert_eq!(next(&mut sent), Some((1, Frame::Credit(WINDOW_BYTES - CREDIT_BYTES))));
-        streams.take(1, Frame::End(Bytes::from_static(b"x"))).expect("within the credit");
-        for want in [65_536, 65_536, 65_536, 1] {
-            assert_eq!(upload.next().await.expect("whole").map(|bytes| bytes.len()), Some(want));
+        // Messages without a byte cost nothing and are nothing.
+        for _ in 0..1_000 {
+            streams.take(1, Frame::Data(Bytes::new())).expect("within the credit");
         }
+        streams.take(1, Frame::End(Bytes::from_static(b"x"))).expect("within the credit");
+        assert_eq!(upload.next().await, Ok(Some(Bytes::from_static(b"x"))));
         assert_eq!(upload.next().await, Ok(None));
         assert_eq!(
             streams.take(1, data(9_999_999)),
@@ -367,7 +383,8 @@ mod tests {
         let stream = streams.open();
         let number = stream.number;
         let bytes = Bytes::from(vec![1; CREDIT_BYTES as usize + 10]);
-        let sending = tokio::spawn(async move { stream.send(Body::full(bytes), &out, SOON).await });
+        let mut sending = tokio::task::JoinSet::new();
+        sending.spawn(async move { stream.send(Body::full(bytes), &out, SOON).await });
         tokio::task::yield_now().await;
         let mut got = 0;
         while got < CREDIT_BYTES as usize {
@@ -379,7 +396,7 @@ mod tests {
         assert_eq!(next(&mut sent), None);
         streams.take(number, Frame::Credit(4)).expect("ours");
         streams.take(number, Frame::Credit(6)).expect("ours");
-        sending.await.expect("no panic");
+        sending.join_all().await;
         assert!(matches!(next(&mut sent), Some((_, Frame::Data(bytes))) if bytes.len() == 10));
         assert_eq!(next(&mut sent), Some((number, Frame::End(Bytes::new()))));
     }

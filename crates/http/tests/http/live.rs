@@ -18,7 +18,7 @@ fn noise(length: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        *byte = (state >> 32) as u8;
+        *byte = state.to_le_bytes()[4];
     }
     bytes
 }

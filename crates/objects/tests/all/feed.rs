@@ -153,11 +153,12 @@ async fn a_watcher_that_waits_is_woken_by_its_own_changes_only() {
     let early = tokio::time::timeout(Duration::from_millis(50), watching.next()).await;
     assert!(early.is_err(), "{early:?}");
     let objects = world.objects.clone();
-    let waiting = tokio::spawn(async move { watching.next().await.map(|news| (news, objects)) });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { watching.next().await.map(|news| (news, objects)) });
     tokio::time::sleep(Duration::from_millis(20)).await;
     world.put("/localhost/d/a", b"1", private()).await;
-    let woken = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("woken").unwrap();
-    let Ok((News::Changes(changes), _)) = woken else { panic!("no changes") };
+    let woken = tokio::time::timeout(Duration::from_secs(5), tasks.join_next()).await.expect("woken");
+    let Some(Ok(Ok((News::Changes(changes), _)))) = woken else { panic!("no changes") };
     assert_eq!(changes[0].address, at("/localhost/d/a"));
 }
 
@@ -166,7 +167,8 @@ async fn no_change_is_missed_between_the_log_and_the_tail() {
     let world = World::new().await;
     let mut watching = watch_as(&world, &world.root(), "/localhost/", None).await;
     let objects = world.objects.clone();
-    let reader = tokio::spawn(async move {
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
         let mut seen = Vec::new();
         while seen.len() < 6_000 {
             match watching.next().await.unwrap() {
@@ -189,7 +191,7 @@ async fn no_change_is_missed_between_the_log_and_the_tail() {
         });
         futures_util::future::join_all(puts).await;
     }
-    let seen = reader.await.unwrap();
+    let seen = tasks.join_next().await.unwrap().unwrap();
     assert!(seen.is_sorted_by(|one, next| one.0 < next.0), "in the order of the log");
     let mut addresses: Vec<_> = seen.into_iter().map(|(_, address)| address).collect();
     addresses.sort();
