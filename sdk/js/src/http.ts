@@ -80,6 +80,8 @@ export class Http {
       return sendByXhr(url, method, all, { ...body, data: await collected(body) }, onProgress, signal);
     }
     const init: RequestInit & { duplex?: 'half' } = { method, headers: all, redirect: 'manual', credentials: 'omit' };
+    // Browsers cut ranges out of compressed answers that they have kept, as if these were the object.
+    if (all.has('range')) init.cache = 'no-store';
     if (signal) init.signal = signal;
     if (body) init.body = isNode ? (onProgress ? counted(body, onProgress) : body.data) : await collected(body);
     if (init.body instanceof ReadableStream) {

@@ -5,8 +5,11 @@
 
 import { addressOf } from './address.js';
 import { type Body, sendable, typeOf } from './body.js';
+import { Connection } from './connection.js';
 import { Http, type Request, quoted } from './http.js';
-import { type Entry, type Page, type Policy, type WirePage, readPage } from './listing.js';
+import { type Entry, type ObjectEntry, type Page, type Policy, type WirePage, readPage } from './listing.js';
+import { Live, Watch, type WatchOptions } from './live.js';
+import { mirror } from './mirror.js';
 import {
   type Metadata,
   type ObjectInfo,
@@ -17,28 +20,32 @@ import {
   type WireVersion,
   readInfo,
   readMetadata,
+  readRange,
   readVersion,
 } from './object.js';
-import type {
-  AppendOptions,
-  ByteRange,
-  Cancellable,
-  ChangeOptions,
-  ConditionalGetOptions,
-  CopyOptions,
-  DeleteOptions,
-  GetOptions,
-  HeadOptions,
-  JsfsOptions,
-  ListOptions,
-  PageOptions,
-  PropertyChange,
-  PutOptions,
-  RequestOptions,
-  TokenOptions,
+import {
+  type AppendOptions,
+  type Cancellable,
+  type ChangeOptions,
+  type ConditionalGetOptions,
+  type CopyOptions,
+  type DeleteOptions,
+  type GetOptions,
+  type HeadOptions,
+  type JsfsOptions,
+  type ListOptions,
+  type PageOptions,
+  type PropertyChange,
+  type PutOptions,
+  type RequestOptions,
+  type TokenOptions,
+  rangeText,
+  textOf,
 } from './options.js';
 import type { ReadKey } from './read_key.js';
 import { AccessToken } from './token.js';
+import { type Sliceable, type UploadOptions, type Uploaded, upload } from './upload.js';
+import { type WebSocketConstructor, webSocketOr } from './websocket.js';
 
 /**
  * A node, and with which credential to talk to it.
@@ -51,12 +58,16 @@ import { AccessToken } from './token.js';
  */
 export class Jsfs {
   readonly #http: Http;
+  readonly #live: Live;
+  readonly #WebSocket: WebSocketConstructor | undefined;
 
-  constructor({ url, key, token, fetch }: JsfsOptions = {}) {
+  constructor({ url, key, token, fetch, WebSocket }: JsfsOptions = {}) {
     const base = url ?? globalThis.location?.origin;
     if (base === undefined) throw new TypeError('there is no page here to take the origin from; pass url');
     const text = { key: textOf(key), token: textOf(token) };
     this.#http = new Http(new URL(base), text, fetch);
+    this.#live = new Live(this.#http, WebSocket);
+    this.#WebSocket = WebSocket;
   }
 
   /** The URL of the node or directory, as it was given. */
@@ -81,6 +92,21 @@ export class Jsfs {
   }
 
   /**
+   * Stores an object of any size, in pieces. What breaks on the way is tried again, for about a minute and a half without success, and goes
+   * on where the node has got to. The object is there, or replaced, in one step at the end.
+   *
+   * Rejects with a {@link JsfsError} of 404 or 410 where the upload that {@link UploadOptions.resume} names has expired.
+   */
+  upload(path: string, body: Exclude<Body, ReadableStream> | Sliceable, options: UploadOptions = {}): Promise<Uploaded> {
+    return upload(this.#http, path, body, options);
+  }
+
+  /** Forgets an upload that was not completed, by its URL. */
+  async discardUpload(url: string, { signal }: Cancellable = {}): Promise<void> {
+    await this.#http.send({ method: 'DELETE', path: new URL(url), headers: { 'tus-resumable': '1.0.0' }, signal });
+  }
+
+  /**
    * Fetches an object. With `ifNoneMatch` it is null where that version is still the current one.
    *
    * The path of a directory gives its `index.html`; for its entries see {@link list}.
@@ -89,9 +115,9 @@ export class Jsfs {
   get(path: string, options?: GetOptions): Promise<StoredObject>;
   async get(path: string, options: GetOptions & { ifNoneMatch?: string } = {}): Promise<StoredObject | null> {
     const { version, range, ifNoneMatch, signal } = options;
-    const headers = { range: range && rangeHeader(range), 'if-none-match': quoted(ifNoneMatch) };
+    const headers = { range: range && `bytes=${rangeText(range)}`, 'if-none-match': quoted(ifNoneMatch) };
     const response = await this.#http.send({ method: 'GET', path, query: { version }, headers, signal });
-    return response.status === 304 ? null : new StoredObject(response);
+    return response.status === 304 ? null : new StoredObject(readInfo(response), readRange(response), response);
   }
 
   /** What is known of an object, without its bytes. */
@@ -184,6 +210,31 @@ export class Jsfs {
   }
 
   /**
+   * Follows the changes of an object, or of everything below a directory: `for await (const event of jsfs.watch('/docs/'))`. All watches of a
+   * client share one socket. Without a credential a watch covers what is public.
+   */
+  watch(path: string, options: WatchOptions = {}): Watch {
+    return new Watch(this.#live, path, options);
+  }
+
+  /**
+   * The objects below a directory by their names relative to it, first as they are and again after every change:
+   * `for await (const entries of jsfs.mirror('/messages/')) render(entries)`. It is the same map each time, kept up to date; changes that
+   * come while it is being rendered are shown together. `sha256` is null in entries that have changed since the beginning.
+   */
+  mirror(path: string, options: Cancellable = {}): AsyncGenerator<ReadonlyMap<string, ObjectEntry>, void, undefined> {
+    return mirror(this, asDirectory(path), options);
+  }
+
+  /**
+   * Opens a socket for calls and bodies: for many small ones, or for storing streams from a browser. Rejects with a
+   * {@link ConnectionError} where that fails. It is not opened again when it ends.
+   */
+  connect({ signal }: Cancellable = {}): Promise<Connection> {
+    return Connection.open(this.#http, { WebSocket: webSocketOr(this.#WebSocket), ...(signal && { signal }) });
+  }
+
+  /**
    * Sends any request of docs/http.md, with the credential, to a path of this node: `jsfs.request('GET', '/.jsfs/status')`. Resolves with
    * an answer that is a success or a 304.
    */
@@ -226,19 +277,8 @@ function writeHeaders(body: Body, options: AppendOptions): Record<string, string
   };
 }
 
-function rangeHeader(range: ByteRange): string {
-  if ('suffix' in range) return `bytes=-${range.suffix}`;
-  const { start, end } = range;
-  if (end !== undefined && end <= start) throw new RangeError(`the range from ${start} to ${end} holds no byte`);
-  return end === undefined ? `bytes=${start}-` : `bytes=${start}-${end - 1}`;
-}
-
 function asDirectory(path: string): string {
   return path === '' || path.endsWith('/') ? path : `${path}/`;
-}
-
-function textOf<T extends { text: string }>(credential: string | T | undefined): string | undefined {
-  return typeof credential === 'object' ? credential.text : credential;
 }
 
 async function read<T>(response: Response): Promise<T> {

@@ -44,8 +44,7 @@ export class StoredObject implements ObjectInfo {
   readonly #response: Response;
 
   /** @internal */
-  constructor(response: Response) {
-    const info = readInfo(response);
+  constructor(info: ObjectInfo, range: ContentRange | null, response: Response) {
     this.url = info.url;
     this.version = info.version;
     this.etag = info.etag;
@@ -54,7 +53,7 @@ export class StoredObject implements ObjectInfo {
     this.modified = info.modified;
     this.private = info.private;
     this.sha256 = info.sha256;
-    this.range = readRange(response);
+    this.range = range;
     this.#response = response;
   }
 
@@ -165,11 +164,41 @@ function readDigest(header: string | null): string | null {
   return encoded === undefined ? null : hex(unbase64(encoded));
 }
 
-function readRange(response: Response): ContentRange | null {
-  const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? [];
-  return response.status === 206 && size !== undefined
-    ? { start: Number(first), end: Number(last) + 1, size: Number(size) }
-    : null;
+/** @internal */
+export function readRange({ status, headers }: Response): ContentRange | null {
+  return status === 206 ? readContentRange(headers.get('content-range')) : null;
+}
+
+function readContentRange(header: string | null | undefined): ContentRange | null {
+  const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header ?? '') ?? [];
+  return size === undefined ? null : { start: Number(first), end: Number(last) + 1, size: Number(size) };
+}
+
+/** The head of an object as it comes over a socket: docs/live.md, "Calls". @internal */
+export interface WireHead {
+  file_size: number;
+  etag: string;
+  type: string;
+  modified: string;
+  version: number;
+  private: boolean;
+  content_range?: string;
+  sha256?: string;
+}
+
+/** @internal */
+export function readHead(wire: WireHead, url: string): { info: ObjectInfo; range: ContentRange | null } {
+  const info = {
+    url,
+    version: wire.version,
+    etag: readTag(wire.etag),
+    contentType: wire.type,
+    size: wire.file_size,
+    modified: new Date(wire.modified),
+    private: wire.private,
+    sha256: wire.sha256 ?? null,
+  };
+  return { info, range: readContentRange(wire.content_range) };
 }
 
 /** The JSON of a write, as docs/http.md shows it. @internal */

@@ -3,6 +3,7 @@
 import type { Body, Progress } from './body.js';
 import type { AccessKey } from './key.js';
 import type { AccessToken, Method } from './token.js';
+import type { WebSocketConstructor } from './websocket.js';
 
 /** How to reach a node. */
 export interface JsfsOptions {
@@ -17,6 +18,8 @@ export interface JsfsOptions {
   token?: string | AccessToken;
   /** Used instead of the global `fetch`. */
   fetch?: typeof fetch;
+  /** Used instead of the global `WebSocket`, which Node.js has from version 22 on. The package `ws` has one. */
+  WebSocket?: WebSocketConstructor;
 }
 
 /** An option of every method. */
@@ -117,4 +120,17 @@ export interface RequestOptions extends Cancellable {
   query?: Record<string, string | number | boolean>;
   headers?: Record<string, string>;
   body?: Body;
+}
+
+/** A range as it stands in `Range: bytes=…`. @internal */
+export function rangeText(range: ByteRange): string {
+  if ('suffix' in range) return `-${range.suffix}`;
+  const { start, end } = range;
+  if (end !== undefined && end <= start) throw new RangeError(`the range from ${start} to ${end} holds no byte`);
+  return end === undefined ? `${start}-` : `${start}-${end - 1}`;
+}
+
+/** The text of a credential. @internal */
+export function textOf<T extends { text: string }>(credential: string | T | undefined): string | undefined {
+  return typeof credential === 'object' ? credential.text : credential;
 }
