@@ -4,7 +4,7 @@
 // answer begins (a watch, a body) is known before the next message is looked at.
 
 import { type Body, sendable, typeOf } from './body.js';
-import { ConnectionError, JsfsError, readProblem } from './error.js';
+import { type ConnectionError, JsfsError, readProblem, socketEnded } from './error.js';
 import { decodeFrame } from './frames.js';
 import type { Http } from './http.js';
 import { type Metadata, StoredObject, type WireHead, type WireMetadata, readHead, readMetadata } from './object.js';
@@ -59,7 +59,7 @@ export class Connection {
     this.closed = new Promise((resolve) => (this.#ended = resolve));
     socket.binaryType = 'arraybuffer';
     socket.addEventListener('message', ({ data }) => this.#take(data));
-    socket.addEventListener('close', ({ code, reason }) => this.#over(new ConnectionError(code, reason)));
+    socket.addEventListener('close', ({ code, reason }) => this.#over(socketEnded(code, reason)));
     // What went wrong is told by the close event that follows.
     socket.addEventListener('error', () => undefined);
     const timer = setInterval(() => this.#checkSilence(silenceMs), silenceMs);
@@ -126,7 +126,7 @@ export class Connection {
   /** Ends the connection. Calls and bodies that are under way fail. */
   close(): void {
     this.#socket.close(1000);
-    this.#over(new ConnectionError(1000, 'closed by this side'));
+    this.#over(socketEnded(1000, 'closed by this side'));
   }
 
   /** As {@link call}; `begin` sees the result before the next message is looked at. @internal */
@@ -138,8 +138,8 @@ export class Connection {
     signal?.throwIfAborted();
     if (this.#end) throw this.#end;
     const id = (this.#lastCall += 1);
-    const answer = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, begin }));
     this.#socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    const answer = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, begin }));
     return abortable(answer, signal);
   }
 
@@ -218,7 +218,7 @@ export class Connection {
   #checkSilence(silenceMs: number): void {
     const silentMs = Date.now() - this.#heardAt;
     if (silentMs >= 2 * silenceMs) {
-      this.#over(new ConnectionError(1006, 'the node is silent'));
+      this.#over(socketEnded(1006, 'the node is silent'));
       this.#socket.close();
     } else if (silentMs >= silenceMs) {
       this.#call('ping', {}).catch(() => undefined);

@@ -15,8 +15,7 @@ export interface Problem {
 /**
  * A refusal by the node. Nothing was changed, unless a method says otherwise.
  *
- * What keeps an answer from coming at all is not one of these: `fetch` rejects with a `TypeError` when the node cannot be reached, and
- * with the reason of the signal when it was aborted; sockets reject with a {@link ConnectionError}.
+ * What keeps an answer from coming at all is not one of these but a {@link ConnectionError}, or the reason of a signal that was aborted.
  */
 export class JsfsError extends Error {
   override readonly name = 'JsfsError';
@@ -45,19 +44,24 @@ export class JsfsError extends Error {
   }
 }
 
-/** A socket that could not be opened, or ended before the answer came. Whether a change was made is not known. */
+/** The node cannot be reached, or the connection ended before the answer came. Whether a change was made is not known. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError';
-  /** The close code of the socket (docs/live.md, "Health, limits, and the end"); 1006 where it just broke. */
-  readonly code: number;
-  /** The reason that came with the code; may be empty. */
+  /** Of a socket: the close code (docs/live.md, "Health, limits, and the end"), 1006 where it just broke. Undefined for HTTP. */
+  readonly code: number | undefined;
+  /** Of a socket: the reason that came with the code; may be empty. */
   readonly reason: string;
 
-  constructor(code: number, reason: string) {
-    super(`the socket has ended${reason && `: ${reason}`} (${code})`);
+  constructor(message: string, { code, reason = '', cause }: { code?: number; reason?: string; cause?: unknown } = {}) {
+    super(message, { cause });
     this.code = code;
     this.reason = reason;
   }
+}
+
+/** A socket has ended. @internal */
+export function socketEnded(code: number, reason: string): ConnectionError {
+  return new ConnectionError(`the socket has ended${reason && `: ${reason}`} (${code})`, { code, reason });
 }
 
 /** The error of an answer that is a refusal. Reads its body. @internal */

@@ -5,7 +5,7 @@
 
 import { utf8 } from './bytes.js';
 import { type Progress, type Sendable, counted } from './body.js';
-import { JsfsError, readProblem, refusal } from './error.js';
+import { ConnectionError, JsfsError, readProblem, refusal } from './error.js';
 import { sendByXhr } from './xhr.js';
 
 /** A credential: text of an access key, of an access token, or of both. */
@@ -56,32 +56,38 @@ export class Http {
     return url;
   }
 
+  /** A URL of this node from its text. */
+  own(text: string): URL {
+    const url = new URL(text, this.base);
+    if (url.origin !== this.base.origin) throw new TypeError(`${url.origin} is another node than ${this.base.origin}`);
+    return url;
+  }
+
   /** Sends a request; resolves with the answer if that is a success or a 304, else rejects with a {@link JsfsError}. */
   async send(request: Request): Promise<Response> {
-    const url = typeof request.path === 'string' ? this.url(request.path) : request.path;
-    if (url.origin !== this.base.origin) throw new TypeError(`${url.origin} is another node than ${this.base.origin}`);
+    const url = typeof request.path === 'string' ? this.url(request.path) : this.own(request.path.href);
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     request.signal?.throwIfAborted();
-    const response = await this.#exchange(url, request);
+    const headers = new Headers(this.#authorization());
+    for (const [name, value] of Object.entries(request.headers ?? {})) {
+      if (value !== undefined) headers.set(name, byteString(value));
+    }
+    const response = await this.#exchange(url, headers, request).catch(unreachable);
     if (response.ok || response.status === 304) return response;
     // A browser hides the status of a redirect that was not followed.
     if (response.type === 'opaqueredirect') throw new JsfsError(readProblem(null, 307));
     throw await refusal(response);
   }
 
-  async #exchange(url: URL, { method, headers, body, onProgress, signal }: Request): Promise<Response> {
-    const all = new Headers(this.#authorization());
-    for (const [name, value] of Object.entries(headers ?? {})) {
-      if (value !== undefined) all.set(name, byteString(value));
-    }
+  async #exchange(url: URL, headers: Headers, { method, body, onProgress, signal }: Request): Promise<Response> {
     if (body && onProgress && !isNode && !this.#hasOwnFetch && typeof XMLHttpRequest === 'function') {
-      return sendByXhr(url, method, all, { ...body, data: await collected(body) }, onProgress, signal);
+      return sendByXhr(url, method, headers, { ...body, data: await collected(body) }, onProgress, signal);
     }
-    const init: RequestInit & { duplex?: 'half' } = { method, headers: all, redirect: 'manual', credentials: 'omit' };
+    const init: RequestInit & { duplex?: 'half' } = { method, headers, redirect: 'manual', credentials: 'omit' };
     // Browsers cut ranges out of compressed answers that they have kept, as if these were the object.
-    if (all.has('range')) init.cache = 'no-store';
+    if (headers.has('range')) init.cache = 'no-store';
     if (signal) init.signal = signal;
     if (body) init.body = isNode ? (onProgress ? counted(body, onProgress) : body.data) : await collected(body);
     if (init.body instanceof ReadableStream) {
@@ -100,6 +106,12 @@ export class Http {
     const authorization = { authorization: `Bearer ${byteString(bearer)}` };
     return key !== undefined && token !== undefined ? { ...authorization, 'x-access-token': token } : authorization;
   }
+}
+
+// `fetch` rejects with a TypeError where the connection fails.
+function unreachable(error: unknown): never {
+  if (!(error instanceof TypeError)) throw error;
+  throw new ConnectionError(`the node cannot be reached, or gave no answer: ${error.message}`, { cause: error });
 }
 
 /** The value of a condition: entity tags are handed in and out without quotes. @internal */

@@ -44,7 +44,7 @@ import {
 } from './options.js';
 import type { ReadKey } from './read_key.js';
 import { AccessToken } from './token.js';
-import { type Sliceable, type UploadOptions, type Uploaded, upload } from './upload.js';
+import { type Sliceable, Upload, type UploadOptions, type Uploaded } from './upload.js';
 import { type WebSocketConstructor, webSocketOr } from './websocket.js';
 
 /**
@@ -54,7 +54,8 @@ import { type WebSocketConstructor, webSocketOr } from './websocket.js';
  * `/.com.example/a.txt` in any namespace. A path that ends in `/` is a directory.
  *
  * Every method that talks to the node rejects with a {@link JsfsError} where it refuses: 404 for what is not there or may not be known, 401
- * and 403 for what the credential does not cover, 412 for a condition that does not hold.
+ * and 403 for what the credential does not cover, 412 for a condition that does not hold. Where no answer comes they reject with a
+ * {@link ConnectionError}.
  */
 export class Jsfs {
   readonly #http: Http;
@@ -97,13 +98,13 @@ export class Jsfs {
    *
    * Rejects with a {@link JsfsError} of 404 or 410 where the upload that {@link UploadOptions.resume} names has expired.
    */
-  upload(path: string, body: Exclude<Body, ReadableStream> | Sliceable, options: UploadOptions = {}): Promise<Uploaded> {
-    return upload(this.#http, path, body, options);
+  async upload(path: string, body: Exclude<Body, ReadableStream> | Sliceable, options: UploadOptions = {}): Promise<Uploaded> {
+    return new Upload(this.#http, path, body, options).run();
   }
 
   /** Forgets an upload that was not completed, by its URL. */
   async discardUpload(url: string, { signal }: Cancellable = {}): Promise<void> {
-    await this.#http.send({ method: 'DELETE', path: new URL(url), headers: { 'tus-resumable': '1.0.0' }, signal });
+    await this.#http.send({ method: 'DELETE', path: this.#http.own(url), headers: { 'tus-resumable': '1.0.0' }, signal });
   }
 
   /**
@@ -230,7 +231,7 @@ export class Jsfs {
    * Opens a socket for calls and bodies: for many small ones, or for storing streams from a browser. Rejects with a
    * {@link ConnectionError} where that fails. It is not opened again when it ends.
    */
-  connect({ signal }: Cancellable = {}): Promise<Connection> {
+  async connect({ signal }: Cancellable = {}): Promise<Connection> {
     return Connection.open(this.#http, { WebSocket: webSocketOr(this.#WebSocket), ...(signal && { signal }) });
   }
 

@@ -140,7 +140,7 @@ export function readInfo(response: Response): ObjectInfo {
   return {
     url,
     version: Number(headers.get('x-version')),
-    etag: readTag(headers.get('etag') ?? ''),
+    etag: readTag(headers),
     contentType: headers.get('content-type') ?? '',
     size: readRange(response)?.size ?? readLength(headers),
     modified: new Date(headers.get('last-modified') ?? NaN),
@@ -149,14 +149,14 @@ export function readInfo(response: Response): ObjectInfo {
   };
 }
 
-// A compressed answer has a tag of its own, made of the object's. Conditions take either.
-function readTag(header: string): string {
-  return header.replace(/^"|"$/g, '').replace(/-(zstd|br|gzip)$/, '');
+/** The entity tag. A compressed answer has one of its own, made of the object's; conditions take either. @internal */
+export function readTag(headers: Headers): string {
+  return (headers.get('etag') ?? '').replaceAll('"', '').replace(/-(zstd|br|gzip)$/, '');
 }
 
 function readLength(headers: Headers): number | null {
   const length = headers.get('content-length');
-  return length === null || headers.has('content-encoding') ? null : Number(length);
+  return length === null ? null : Number(length);
 }
 
 function readDigest(header: string | null): string | null {
@@ -191,7 +191,7 @@ export function readHead(wire: WireHead, url: string): { info: ObjectInfo; range
   const info = {
     url,
     version: wire.version,
-    etag: readTag(wire.etag),
+    etag: wire.etag,
     contentType: wire.type,
     size: wire.file_size,
     modified: new Date(wire.modified),

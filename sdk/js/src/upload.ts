@@ -3,11 +3,11 @@
 // Invariants: after every failure the node is asked how far it has got, and only what it lacks is sent; nothing is taken for stored that the
 // node has not said so of. An upload that is given up stays at the node until it expires, so that it can be resumed.
 
-import { type Body, type Progress, typeOf } from './body.js';
-import { JsfsError } from './error.js';
-import { type Http, type Request, quoted } from './http.js';
-import type { AccessKey } from './key.js';
-import { type ChangeOptions, textOf } from './options.js';
+import { type Body, type Progress, type Sendable, typeOf } from './body.js';
+import { ConnectionError, JsfsError } from './error.js';
+import { type Http, quoted } from './http.js';
+import { readTag } from './object.js';
+import type { ChangeOptions } from './options.js';
 import { Backoff } from './waiting.js';
 
 const CHUNK_BYTES = 4 << 20;
@@ -15,7 +15,6 @@ const CHUNK_BYTES = 4 << 20;
 const FAILURES_MAX = 8;
 /** Statuses that pass: too slow, wrong offset, locked by a request that is still ending, too many, a proxy without its node, busy. */
 const TEMPORARY = [408, 409, 423, 429, 502, 503, 504];
-const VERSION = { 'tus-resumable': '1.0.0' };
 
 /** Something with a length of which parts can be read in any order, more than once: a `Blob`, or a file by way of an object of one's own. */
 export interface Sliceable {
@@ -32,11 +31,9 @@ export interface UploadOptions extends ChangeOptions {
   private?: boolean;
   /** `*`: nothing must be there. */
   ifNoneMatch?: string;
-  /** Hands the object over to this key; needs the key of its present owner. */
-  replacementKey?: string | AccessKey;
-  /** Bytes of a request: 4 MiB unless given. What one holds is lost when the connection breaks. */
+  /** Bytes of a request: 4 MiB unless given. */
   chunkBytes?: number;
-  /** Called each time that the node has stored more. */
+  /** Called each time that the node has taken more. A node that crashed may have lost the last 16 MiB: then `sent` goes back. */
   onProgress?: (progress: Progress) => void;
   /** Called with the URL of the upload when it begins. Keep it to {@link resume} after a reload. */
   onStart?: (url: string) => void;
@@ -48,57 +45,106 @@ export interface UploadOptions extends ChangeOptions {
 export interface Uploaded {
   /** From 1. */
   version: number;
-  /** The entity tag, without quotes. */
-  etag: string;
+  /** The entity tag, without quotes; null where the last answer was lost and the credential may not read. */
+  etag: string | null;
 }
 
-/** @internal */
-export async function upload(http: Http, path: string, body: Exclude<Body, ReadableStream> | Sliceable, options: UploadOptions): Promise<Uploaded> {
-  const { chunkBytes = CHUNK_BYTES, onProgress, onStart, resume, signal } = options;
-  const source = sliceable(body);
-  const backoff = new Backoff();
-  let place = resume === undefined ? undefined : new URL(resume);
-  let isBegun = false;
-  for (;;) {
-    try {
-      let answer = place ? await http.send({ method: 'HEAD', path: place, headers: VERSION, signal }) : await create(http, path, source, body, options);
-      place ??= new URL(answer.headers.get('location') ?? '', http.base);
-      if (!isBegun) onStart?.(place.href);
-      isBegun = true;
-      let offset = offsetOf(answer, source.size);
-      if (resume !== undefined) onProgress?.({ sent: offset, total: source.size });
-      while (!isComplete(answer)) {
-        const end = Math.min(offset + chunkBytes, source.size);
-        answer = await http.send(await patch(place, source, offset, end, signal));
-        offset = offsetOf(answer, source.size);
-        backoff.succeeded();
-        onProgress?.({ sent: offset, total: source.size });
+/** One upload, from its beginning or from where it was. @internal */
+export class Upload {
+  readonly #http: Http;
+  readonly #path: string;
+  readonly #source: Sliceable;
+  readonly #contentType: string | undefined;
+  readonly #options: UploadOptions;
+  readonly #backoff = new Backoff();
+  /** Where the node has it; undefined before it has begun. */
+  #place: URL | undefined;
+  /** The bytes that the node has, by its last answer. */
+  #offset = 0;
+
+  constructor(http: Http, path: string, body: Exclude<Body, ReadableStream> | Sliceable, options: UploadOptions) {
+    this.#http = http;
+    this.#path = path;
+    this.#source = sliceable(body);
+    this.#contentType = options.contentType ?? (body instanceof Blob ? typeOf(body) : undefined);
+    this.#options = options;
+    this.#place = options.resume === undefined ? undefined : http.own(options.resume);
+  }
+
+  /** Tries until the object is stored, the node refuses, or too many attempts have failed without any progress. */
+  async run(): Promise<Uploaded> {
+    for (;;) {
+      try {
+        return await this.#attempt();
+      } catch (error) {
+        if (!isTemporary(error) || this.#backoff.failures >= FAILURES_MAX) throw error;
+        await this.#backoff.failed(this.#options.signal, error instanceof JsfsError ? error.retryAfterSeconds : 0);
       }
-      return { version: Number(answer.headers.get('x-version')), etag: (answer.headers.get('etag') ?? '').replaceAll('"', '') };
-    } catch (error) {
-      if (!isTemporary(error) || backoff.failures >= FAILURES_MAX) throw error;
-      await backoff.failed(signal, error instanceof JsfsError ? error.retryAfterSeconds : 0);
     }
   }
-}
 
-function create(http: Http, path: string, source: Sliceable, body: Body | Sliceable, options: UploadOptions): Promise<Response> {
-  const { replacementKey, signal } = options;
-  const headers = {
-    ...VERSION,
-    'upload-length': String(source.size),
-    'x-content-type': options.contentType ?? (body instanceof Blob ? typeOf(body) : undefined),
-    'x-private': options.private?.toString(),
-    'x-replacement-access-key': textOf(replacementKey),
-    'if-match': quoted(options.ifMatch),
-    'if-none-match': quoted(options.ifNoneMatch),
-  };
-  return http.send({ method: 'POST', path, headers, signal });
-}
+  // Finds out how far it has got, and sends the rest.
+  async #attempt(): Promise<Uploaded> {
+    let answer = this.#place ? await this.#send('HEAD', this.#place, {}) : await this.#begin();
+    const place = (this.#place ??= this.#begun(answer));
+    this.#reached(answer);
+    while (!isComplete(answer)) {
+      const end = Math.min(this.#offset + (this.#options.chunkBytes ?? CHUNK_BYTES), this.#source.size);
+      const body = { data: await this.#source.slice(this.#offset, end), length: end - this.#offset };
+      const headers = { 'upload-offset': String(this.#offset), 'content-type': 'application/offset+octet-stream' };
+      answer = await this.#send('PATCH', place, headers, body);
+      this.#reached(answer);
+    }
+    return this.#made(answer);
+  }
 
-async function patch(place: URL, source: Sliceable, offset: number, end: number, signal: AbortSignal | undefined): Promise<Request> {
-  const headers = { ...VERSION, 'upload-offset': String(offset), 'content-type': 'application/offset+octet-stream' };
-  return { method: 'PATCH', path: place, headers, body: { data: await source.slice(offset, end), length: end - offset }, signal };
+  #begin(): Promise<Response> {
+    const { private: isPrivate, ifMatch, ifNoneMatch } = this.#options;
+    const headers = {
+      'upload-length': String(this.#source.size),
+      'x-content-type': this.#contentType,
+      'x-private': isPrivate?.toString(),
+      'if-match': quoted(ifMatch),
+      'if-none-match': quoted(ifNoneMatch),
+    };
+    return this.#send('POST', this.#path, headers);
+  }
+
+  #begun({ headers }: Response): URL {
+    // A server that knows no uploads takes the first request for a whole object.
+    if (!headers.has('tus-resumable')) throw new Error('the server knows no resumable uploads; use put');
+    const place = this.#http.own(headers.get('location') ?? '');
+    this.#options.onStart?.(place.href);
+    return place;
+  }
+
+  #reached({ headers }: Response): void {
+    const total = this.#source.size;
+    const length = Number(headers.get('upload-length') ?? total);
+    if (length !== total) throw new RangeError(`the upload was begun for ${length} bytes, not for ${total}: it is one of something else`);
+    const sent = Number(headers.get('upload-offset'));
+    if (sent > this.#offset) this.#backoff.succeeded();
+    if (sent !== this.#offset) this.#options.onProgress?.({ sent, total });
+    this.#offset = sent;
+  }
+
+  // Asked for an upload that is complete the node names the version alone.
+  async #made({ headers }: Response): Promise<Uploaded> {
+    const version = Number(headers.get('x-version'));
+    if (headers.has('etag')) return { version, etag: readTag(headers) };
+    const { signal } = this.#options;
+    try {
+      const head = await this.#http.send({ method: 'HEAD', path: this.#path, query: { version }, signal });
+      return { version, etag: readTag(head.headers) };
+    } catch (error) {
+      if (error instanceof JsfsError && !isTemporary(error)) return { version, etag: null };
+      throw error;
+    }
+  }
+
+  #send(method: string, path: string | URL, headers: Record<string, string | undefined>, body?: Sendable): Promise<Response> {
+    return this.#http.send({ method, path, headers: { ...headers, 'tus-resumable': '1.0.0' }, body, signal: this.#options.signal });
+  }
 }
 
 // The object is there when the node names its version.
@@ -106,20 +152,11 @@ function isComplete(answer: Response): boolean {
   return answer.headers.has('x-version');
 }
 
-// The answer to a creation may leave the offset out: nothing is there yet.
-function offsetOf(answer: Response, size: number): number {
-  const offset = Number(answer.headers.get('upload-offset') ?? 0);
-  const length = Number(answer.headers.get('upload-length') ?? size);
-  if (length !== size) throw new RangeError(`the upload was begun for ${length} bytes, not for ${size}: it is one of something else`);
-  return offset;
-}
-
 function sliceable(body: Exclude<Body, ReadableStream> | Sliceable): Sliceable {
   const isSliceable = typeof body === 'object' && 'size' in body && 'slice' in body;
   return isSliceable ? body : new Blob([body]);
 }
 
-// `fetch` rejects with a TypeError where the connection failed.
 function isTemporary(error: unknown): boolean {
-  return error instanceof JsfsError ? TEMPORARY.includes(error.status) : error instanceof TypeError;
+  return error instanceof JsfsError ? TEMPORARY.includes(error.status) : error instanceof ConnectionError;
 }
