@@ -54,7 +54,13 @@ export class Node {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.kill(signal);
+    this.#process.kill('SIGCONT');
     await ended;
+  }
+
+  /** Lets the process stand still: its connections stay, and it says nothing. */
+  pause(): void {
+    this.#process.kill('SIGSTOP');
   }
 
   /** Starts the process again, with the data and at the address that it had. */
