@@ -73,7 +73,7 @@ describe('in a browser', { skip: noNode || noChromium }, () => {
 
   it('hears why it was refused', async () => {
     const seen = await page.evaluate(async ({ module, url, key }) => {
-      const { Jsfs, JsfsError }: Sdk = await import(module);
+      const { ConnectionError, Jsfs, JsfsError }: Sdk = await import(module);
       const told = (error: unknown) => (error instanceof JsfsError ? { status: error.status, detail: error.detail, title: error.title } : String(error));
       const stranger = new Jsfs({ url });
       const owner = new Jsfs({ url, key });
@@ -82,7 +82,7 @@ describe('in a browser', { skip: noNode || noChromium }, () => {
         write: await stranger.put('/planted.txt', 'planted').catch(told),
         read: await stranger.get('/page/folder/a.txt').catch(told),
         redirect: await owner.get('/page/folder').catch(told),
-        nobody: await new Jsfs({ url: 'http://127.0.0.1:1' }).get('/').catch((error: unknown) => error instanceof TypeError),
+        nobody: await new Jsfs({ url: 'http://127.0.0.1:1' }).get('/').catch((error: unknown) => error instanceof ConnectionError),
       };
     }, here);
     const [write, read, redirect] = [seen.write, seen.read, seen.redirect] as { status: number; detail: string; title: string }[];

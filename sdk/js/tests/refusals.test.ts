@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { type RequestListener, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { AccessKey, Jsfs, JsfsError } from 'jsfs';
+import { AccessKey, ConnectionError, Jsfs, JsfsError } from 'jsfs';
 import { Node, missing } from './node.js';
 
 describe('refusals of a node', { skip: missing }, () => {
@@ -30,7 +30,7 @@ describe('refusals of a node', { skip: missing }, () => {
     for (const body of [large, large.stream()]) {
       await assert.rejects(new Jsfs({ url: node.url }).put('/large.bin', body), (error) => {
         // The node answers and ends the connection; what arrives first is a matter of luck.
-        assert.ok((error instanceof JsfsError && error.status === 401) || error instanceof TypeError);
+        assert.ok((error instanceof JsfsError && error.status === 401) || error instanceof ConnectionError);
         return true;
       });
     }
@@ -70,8 +70,12 @@ describe('refusals of others', () => {
     assert.equal(requests, 0);
   });
 
-  it('reject with a TypeError where there is nobody', async () => {
-    await assert.rejects(new Jsfs({ url: 'http://127.0.0.1:1' }).get('/a'), TypeError);
+  it('are not what there is where nobody answers', async () => {
+    await assert.rejects(new Jsfs({ url: 'http://127.0.0.1:1' }).get('/a'), (error) => {
+      assert.ok(error instanceof ConnectionError && error.cause instanceof TypeError);
+      assert.equal(error.code, undefined);
+      return true;
+    });
   });
 
   it('begin with a URL that can be one', () => {
