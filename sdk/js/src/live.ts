@@ -26,7 +26,7 @@ export interface Change {
   address: string;
   /** With `moved`: where it came from. */
   from?: string;
-  /** The version that the change made; not of directories. */
+  /** The version that the change made; not of directories, and not of what is `deleted` because this watcher may not see it any more. */
   version?: number;
   /** Whether that version needs a credential to be read. */
   private?: boolean;

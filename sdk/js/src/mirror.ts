@@ -48,11 +48,11 @@ function needsListing({ kind }: WatchEvent): boolean {
 function apply(entries: Map<string, ObjectEntry>, directory: string, change: Change): void {
   if (!covers(directory, change.address)) return;
   const name = change.address.slice(directory.length);
-  const { version = 0, size, etag, contentType } = change;
-  if ((entries.get(name)?.version ?? 0) > version) return;
+  const { version, size, etag, contentType, time: modified, private: isPrivate = true } = change;
+  // What is no longer to be seen is deleted without a version.
+  if (version !== undefined && (entries.get(name)?.version ?? 0) > version) return;
   if (change.kind === 'deleted') entries.delete(name);
-  else if (size !== undefined && etag !== undefined && contentType !== undefined) {
-    const { time: modified, private: isPrivate = true } = change;
+  else if (version !== undefined && size !== undefined && etag !== undefined && contentType !== undefined) {
     entries.set(name, { type: 'object', name, size, contentType, modified, version, private: isPrivate, etag, sha256: null });
   }
 }

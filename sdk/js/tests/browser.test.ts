@@ -146,4 +146,67 @@ describe('in a browser', { skip: noNode || noChromium }, () => {
     assert.match(made.generated, /^jsfs_/);
     assert.match(made.owner, /^did:key:z6Mk/);
   });
+
+  it('follows changes with the WebSocket that browsers have, and goes on when the node was away', async () => {
+    const owner = new Jsfs({ url: node.url, key: node.rootKey });
+    await owner.put('/.sdk/messages/0.txt', '0');
+    const shown = page.evaluate(async ({ module }) => {
+      const { Jsfs }: Sdk = await import(module);
+      document.body.textContent = '';
+      for await (const messages of new Jsfs().mirror('/messages/')) {
+        document.body.textContent = [...messages.keys()].sort().join(' ');
+        if (messages.has('end.txt')) return document.body.textContent;
+      }
+      return 'nothing';
+    }, here);
+    const shows = (text: string) => page.waitForFunction((expected) => document.body.textContent === expected, text);
+    await shows('0.txt');
+    await owner.put('/.sdk/messages/1.txt', '1');
+    await shows('0.txt 1.txt');
+    await owner.delete('/.sdk/messages/0.txt');
+    await shows('1.txt');
+    await node.stop('SIGKILL');
+    await node.startAgain();
+    await owner.put('/.sdk/messages/end.txt', 'end');
+    assert.equal(await shown, '1.txt end.txt');
+  });
+
+  it('sends and fetches bodies over a socket, with a credential that no page could put into its handshake', async () => {
+    const seen = await page.evaluate(async ({ module, url, key }) => {
+      const { ConnectionError, Jsfs, JsfsError }: Sdk = await import(module);
+      const connection = await new Jsfs({ url, key }).connect();
+      const bytes = new Uint8Array(Uint32Array.from({ length: 300_000 }, (_, at) => Math.imul(at, 2_654_435_761)).buffer);
+      const made = await connection.put('/page/socket ä.bin', new Blob([bytes]).stream());
+      const got = await (await connection.get('/page/socket ä.bin')).bytes();
+      const refused = await connection.get('/page/none').catch((error: unknown) => error instanceof JsfsError && error.status);
+      connection.close();
+      const ended = await connection.call('ping').catch((error: unknown) => error instanceof ConnectionError && error.code);
+      return { size: made.size, isSame: got.length === bytes.length && got.every((byte, at) => byte === bytes[at]), refused, ended };
+    }, here);
+    assert.deepEqual(seen, { size: 1_200_000, isSame: true, refused: 404, ended: 1000 });
+  });
+
+  it('uploads in pieces, and goes on after a reload', async () => {
+    const begun = await page.evaluate(async ({ module, url, key }) => {
+      const { Jsfs }: Sdk = await import(module);
+      const abort = new AbortController();
+      const file = new Blob([new Uint8Array(5 << 20).fill(7)], { type: 'image/x-test' });
+      let upload = '';
+      const onStart = (url: string) => void (upload = url);
+      const onProgress = ({ sent }: { sent: number }) => (sent >= 2 << 20 ? abort.abort() : undefined);
+      await new Jsfs({ url, key }).upload('/page/upload.bin', file, { chunkBytes: 1 << 20, onStart, onProgress, signal: abort.signal }).catch(() => undefined);
+      return upload;
+    }, here);
+    await page.reload();
+    const seen = await page.evaluate(async ({ module, url, key, begun }) => {
+      const { Jsfs }: Sdk = await import(module);
+      const file = new Blob([new Uint8Array(5 << 20).fill(7)]);
+      const sent: number[] = [];
+      const made = await new Jsfs({ url, key }).upload('/page/upload.bin', file, { resume: begun, onProgress: (progress) => sent.push(progress.sent >> 20) });
+      return { sent, version: made.version };
+    }, { ...here, begun });
+    assert.deepEqual(seen, { sent: [2, 5], version: 1 });
+    const stored = await new Jsfs({ url: node.url, key: node.rootKey }).head('/page/upload.bin');
+    assert.deepEqual([stored.size, stored.contentType], [5 << 20, 'image/x-test']);
+  });
 });

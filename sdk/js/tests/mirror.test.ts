@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import WebSocket from 'ws';
-import { ConnectionError, Jsfs, type ObjectEntry } from 'jsfs';
+import { AccessKey, ConnectionError, Jsfs, type ObjectEntry } from 'jsfs';
 import { Node, missing } from './node.js';
 
 describe('mirrors', { skip: missing }, () => {
@@ -37,6 +37,22 @@ describe('mirrors', { skip: missing }, () => {
     await jsfs.delete('/shown/a.txt');
     assert.deepEqual(await sizes(), { 'sub/b.txt': 2 });
     await mirror.return();
+  });
+
+  it('lose what became private, and list again when a policy has changed', async () => {
+    await jsfs.put('/access/open.txt', '', { private: false });
+    await jsfs.put('/access/mine/a.txt', '');
+    const names = async (mirror: ReturnType<Jsfs['mirror']>): Promise<string[]> => [...((await mirror.next()).value ?? new Map()).keys()];
+    const [seen, own] = [new Jsfs({ url: node.url, WebSocket }).mirror('/access/'), jsfs.mirror('/access/')];
+    assert.deepEqual(await names(seen), ['open.txt']);
+    await jsfs.patch('/access/open.txt', { private: true });
+    assert.deepEqual(await names(seen), []);
+    await seen.return();
+    assert.deepEqual(await names(own), ['mine/a.txt', 'open.txt']);
+    await jsfs.patch('/access/mine/', { replacementKey: await AccessKey.generate() });
+    await jsfs.patch('/access/', { private: false });
+    while ((await names(own)).includes('mine/a.txt'));
+    await own.return();
   });
 
   it('equal the directory after many changes and a crash', { timeout: 60_000 }, async () => {

@@ -54,13 +54,18 @@ export class Node {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.kill(signal);
-    this.#process.kill('SIGCONT');
+    this.goOn();
     await ended;
   }
 
   /** Lets the process stand still: its connections stay, and it says nothing. */
   pause(): void {
     this.#process.kill('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  goOn(): void {
+    this.#process.kill('SIGCONT');
   }
 
   /** Starts the process again, with the data and at the address that it had. */
