@@ -33,7 +33,6 @@ interface Pending {
 export interface ConnectionOptions extends Cancellable {
   WebSocket: WebSocketConstructor;
   onNotification?: Notified;
-  silenceMs?: number;
 }
 
 /** An open socket with the client's credential. Made by `Jsfs.connect`. */
@@ -52,7 +51,7 @@ export class Connection {
   #lastBody = -1;
   #heardAt = Date.now();
 
-  private constructor(http: Http, socket: WebSocketLike, { onNotification, silenceMs = SILENCE_MS }: ConnectionOptions) {
+  private constructor(http: Http, socket: WebSocketLike, { onNotification }: ConnectionOptions) {
     this.#http = http;
     this.#socket = socket;
     this.#onNotification = onNotification ?? (() => undefined);
@@ -62,7 +61,7 @@ export class Connection {
     socket.addEventListener('close', ({ code, reason }) => this.#over(socketEnded(code, reason)));
     // What went wrong is told by the close event that follows.
     socket.addEventListener('error', () => undefined);
-    const timer = setInterval(() => this.#checkSilence(silenceMs), silenceMs);
+    const timer = setInterval(() => this.#checkSilence(), SILENCE_MS);
     void this.closed.then(() => clearInterval(timer));
   }
 
@@ -93,7 +92,8 @@ export class Connection {
   }
 
   /**
-   * Calls a method of docs/live.md, "Calls". Calls run side by side: who needs an order awaits the answer.
+   * Calls a method of docs/live.md, "Calls". Calls run side by side: who needs an order awaits the answer. Bodies in streams have
+   * {@link get}, {@link put} and {@link append}; to follow changes there is `Jsfs.watch`.
    *
    * Rejects with a {@link JsfsError} where the node refuses, with a {@link ConnectionError} where the connection ends before the answer, with
    * the signal's reason where that is aborted; the node carries the call out all the same.
@@ -173,14 +173,14 @@ export class Connection {
   }
 
   #receive(stream: number, signal: AbortSignal | undefined): IncomingBody {
-    const body = new IncomingBody(stream, (message) => this.#send(message), () => this.#bodies.delete(stream));
-    this.#bodies.set(stream, body);
-    const abort = (): void => {
-      body.giveUp(signal?.reason);
+    const abort = (): void => body.giveUp(signal?.reason);
+    const body = new IncomingBody(stream, (message) => this.#send(message), () => {
       this.#bodies.delete(stream);
-    };
+      signal?.removeEventListener('abort', abort);
+    });
+    this.#bodies.set(stream, body);
+    signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
-    signal?.addEventListener('abort', abort, { once: true });
     return body;
   }
 
@@ -212,15 +212,15 @@ export class Connection {
 
   #takeFrame(message: ArrayBuffer): void {
     const frame = decodeFrame(message);
-    if (frame && this.#bodies.get(frame.stream)?.take(frame)) this.#bodies.delete(frame.stream);
+    if (frame) this.#bodies.get(frame.stream)?.take(frame);
   }
 
-  #checkSilence(silenceMs: number): void {
+  #checkSilence(): void {
     const silentMs = Date.now() - this.#heardAt;
-    if (silentMs >= 2 * silenceMs) {
+    if (silentMs >= 2 * SILENCE_MS) {
       this.#over(socketEnded(1006, 'the node is silent'));
       this.#socket.close();
-    } else if (silentMs >= silenceMs) {
+    } else if (silentMs >= SILENCE_MS) {
       this.#call('ping', {}).catch(() => undefined);
     }
   }
@@ -229,7 +229,7 @@ export class Connection {
     if (this.#end) return;
     this.#end = error;
     for (const { reject } of this.#calls.values()) reject(error);
-    for (const body of this.#bodies.values()) body.fail(error);
+    for (const body of [...this.#bodies.values()]) body.fail(error);
     this.#calls.clear();
     this.#bodies.clear();
     this.#ended(error);

@@ -54,8 +54,8 @@ export interface WatchOptions extends Cancellable {
 /**
  * Changes of an object, or of everything below a directory, in order, each at least once. Made by `Jsfs.watch`; iterate over it once.
  *
- * A lost connection is not noticed here: it is opened again, and nothing is missed. The iteration ends when it is left, and throws a
- * {@link JsfsError} where the node refuses or the credential has run out, or the reason of the signal.
+ * A lost connection is not noticed here: it is opened again, for as long as it takes, and nothing is missed. The iteration ends when it is
+ * left, and throws a {@link JsfsError} where the node refuses or the credential has run out, or the reason of the signal.
  */
 export class Watch implements AsyncIterableIterator<WatchEvent, undefined> {
   /** Resolves when the node has begun to watch: every change from then on will come. */

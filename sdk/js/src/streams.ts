@@ -12,8 +12,8 @@ type Send = (message: Uint8Array<ArrayBuffer>) => void;
 
 /** One end of a body. @internal */
 export interface BodyStream {
-  /** Takes a message for it; true when the body is over. */
-  take(frame: Frame): boolean;
+  /** Takes a message for it. */
+  take(frame: Frame): void;
   /** The connection is gone. */
   fail(reason: unknown): void;
 }
@@ -23,56 +23,67 @@ export class IncomingBody implements BodyStream {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly #stream: number;
   readonly #send: Send;
+  readonly #onOver: () => void;
   #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
-  #isOver = false;
   /** Bytes that the sender may still send. */
   #granted = CREDIT_AT_FIRST;
+  #isOver = false;
 
-  /** `onCancel` is called when the reader wants no more. */
-  constructor(stream: number, send: Send, onCancel: () => void) {
+  /** `onOver` is called once, when no message for this body means anything any more. */
+  constructor(stream: number, send: Send, onOver: () => void) {
     this.#stream = stream;
     this.#send = send;
+    this.#onOver = onOver;
     this.readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
       {
         start: (controller) => void (this.#controller = controller),
-        pull: (controller) => {
-          const room = (controller.desiredSize ?? 0) - this.#granted;
-          if (this.#isOver || room < PIECE_BYTES_MAX) return;
-          this.#granted += room;
-          send(encodeCredit(stream, room));
-        },
-        cancel: () => {
-          if (!this.#isOver) send(encodeFrame(stream, ERROR));
-          this.#isOver = true;
-          onCancel();
-        },
+        pull: () => this.#grant(),
+        cancel: () => this.#refuse(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: CREDIT_AT_FIRST }),
     );
   }
 
-  take(frame: Frame): boolean {
-    if (this.#isOver) return true;
-    if (frame.kind === ERROR) this.fail(errorOf(frame));
-    if (frame.kind !== DATA && frame.kind !== END) return this.#isOver;
+  take(frame: Frame): void {
+    if (this.#isOver) return;
+    if (frame.kind === ERROR) return this.fail(errorOf(frame));
+    if (frame.kind !== DATA && frame.kind !== END) return;
     this.#granted -= frame.payload.length;
     if (frame.payload.length > 0) this.#controller.enqueue(frame.payload);
-    if (frame.kind === END) {
-      this.#isOver = true;
-      this.#controller.close();
-    }
-    return this.#isOver;
+    if (frame.kind === DATA) return;
+    this.#controller.close();
+    this.#over();
+  }
+
+  fail(reason: unknown): void {
+    if (this.#isOver) return;
+    this.#controller.error(reason);
+    this.#over();
   }
 
   /** Wants no more, and tells the sender. */
   giveUp(reason: unknown): void {
-    if (!this.#isOver) this.#send(encodeFrame(this.#stream, ERROR));
-    this.fail(reason);
+    if (!this.#isOver) this.#controller.error(reason);
+    this.#refuse();
   }
 
-  fail(reason: unknown): void {
-    if (!this.#isOver) this.#controller.error(reason);
+  // What was taken makes room for as much again.
+  #grant(): void {
+    const room = (this.#controller.desiredSize ?? 0) - this.#granted;
+    if (this.#isOver || room < PIECE_BYTES_MAX) return;
+    this.#granted += room;
+    this.#send(encodeCredit(this.#stream, room));
+  }
+
+  #refuse(): void {
+    if (this.#isOver) return;
+    this.#send(encodeFrame(this.#stream, ERROR));
+    this.#over();
+  }
+
+  #over(): void {
     this.#isOver = true;
+    this.#onOver();
   }
 }
 
@@ -123,11 +134,10 @@ export class OutgoingBody implements BodyStream {
     this.#reader?.cancel().catch(() => undefined);
   }
 
-  take(frame: Frame): boolean {
+  take(frame: Frame): void {
     if (frame.kind === ERROR) this.stop();
     if (frame.kind === CREDIT) this.#credit += readCredit(frame);
     this.#wake();
-    return this.#isStopped;
   }
 
   fail(): void {

@@ -36,6 +36,7 @@ describe('uploads', { skip: missing }, () => {
     assert.equal((await jsfs.upload('/text.html', new Blob(['{}'], { type: 'application/json' }), { ifMatch: first.etag ?? '' })).version, 2);
     assert.equal((await jsfs.head('/text.html')).contentType, 'application/json');
     await assert.rejects(jsfs.upload('/text.html', 'x', { ifMatch: first.etag ?? '' }), { name: 'JsfsError', status: 412 });
+    await assert.rejects(jsfs.upload('/text.html', 'x', { ifNoneMatch: '*' }), { name: 'JsfsError', status: 412 });
     assert.equal((await jsfs.upload('/empty.txt', '')).version, 1);
     assert.equal((await jsfs.head('/empty.txt')).size, 0);
     const asked: number[] = [];
