@@ -1,11 +1,13 @@
 // Manifests, content, records and envelopes: read strictly, and made from a description.
 
-import { isAddress, parentOf } from './address.mjs';
+import { isAddress } from '../../../sdk/js/dist/address.js';
+import { keyOfDid } from '../../../sdk/js/dist/owner.js';
+import { AccessToken } from '../../../sdk/js/dist/token.js';
+import { parentOf } from './address.mjs';
 import { concat, same, u64, unhex, utf8 } from './bytes.mjs';
 import { decode, encode } from './cbor.mjs';
-import { keyOfDid, privateLocator, publicLocator } from './keys.mjs';
+import { privateLocator, publicLocator } from './keys.mjs';
 import { blake3, hkdf, openGcm, verify } from './primitives.mjs';
-import { TokenError, covers, parse as parseToken, verifyAt } from './token.mjs';
 
 const check = (holds, what) => {
   if (!holds) throw new Error(what);
@@ -229,15 +231,15 @@ const isEnvelope = isTuple(
 async function authorOf(proof, record, acceptedMs) {
   if (proof === null) return { author: record.get(4), token: null };
   try {
-    const token = await parseToken(proof);
-    check(token.parts.length === 3, 'a proof has three parts');
-    await verifyAt(token, Number(acceptedMs / 1_000n));
-    if (!same(token.issuer, record.get(4))) throw new EnvelopeError('signature', 'the token of another');
+    const token = await AccessToken.parse(proof);
+    check(token.text === token.publicText, 'a proof has three parts');
+    await token.verify(new Date(Number(acceptedMs)));
+    if (!same(keyOfDid(token.issuer), record.get(4))) throw new EnvelopeError('signature', 'the token of another');
     const kind = record.get(1);
     if (kind === 2n || record.has(15)) throw new EnvelopeError('beyond tokens');
     if (!token.methods.includes(kind === 1n ? 'PUT' : 'DELETE')) throw new EnvelopeError('token', 'its methods');
     const address = record.get(10)?.get(1);
-    if (address && !covers(token.sub, address)) throw new EnvelopeError('token', 'its subject');
+    if (address && !token.covers(address)) throw new EnvelopeError('token', 'its subject');
     return { author: token.confirmation, token };
   } catch (error) {
     throw error instanceof EnvelopeError ? error : new EnvelopeError('token', error.message);
@@ -263,5 +265,3 @@ export async function verifyEnvelope(bytes, nowMs) {
   if (time > now + 60_000n || acceptedMs > now + 60_000n || time > acceptedMs + 60_000n) throw new EnvelopeError('ahead');
   return { recordBytes, token, node, acceptedMs };
 }
-
-export { TokenError };
