@@ -49,7 +49,8 @@ pub(crate) async fn follow(
         Problem::unavailable(detail, RETRY_AFTER_S)
     })?;
     let watching = front.objects().watch(grant, since).await?;
-    let first = format!(": watching {}\n\n", one_line(address.as_str()));
+    // A browser whose connection breaks before the first change goes on from here.
+    let first = format!(": watching {}\nid: {}\n\n", one_line(address.as_str()), watching.cursor());
     let feed = Feed { watching: Some(watching), stopping: front.counters().stopping(), first: Some(first) };
     let pieces = stream::unfold((feed, permit), |(mut feed, permit)| async move {
         let piece = feed.piece().await?;

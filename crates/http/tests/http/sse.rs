@@ -87,6 +87,7 @@ fn a_stream_begins_with_the_next_change_and_resumes_after_the_last_one_seen() {
         events.head.starts_with("http/1.1 200") && events.head.contains("content-type: text/event-stream")
     );
     assert!(events.line().unwrap().starts_with(": watching /localhost/d/"));
+    let beginning = events.line().unwrap().strip_prefix("id: ").unwrap().to_owned();
     node.put("/d/a", b"1");
     node.put_private("/d/b", b"22");
     let first = events.next().unwrap();
@@ -95,6 +96,9 @@ fn a_stream_begins_with_the_next_change_and_resumes_after_the_last_one_seen() {
     assert_eq!(events.next().unwrap().data["size"], 2);
     let key = &node.key;
     let resume = format!("authorization: Bearer {key}\r\nlast-event-id: {}\r\n", first.id);
+    let early = format!("authorization: Bearer {key}\r\nlast-event-id: {beginning}\r\n");
+    let mut early = Events::open(&node, "/d/", &early);
+    assert_eq!(early.next().unwrap().data["address"], "/localhost/d/a", "also before the first change");
     // What a browser has seen last counts more than the URL that it repeats.
     let mut resumed = Events::open(&node, "/d/?since=0-0", &resume);
     assert_eq!(resumed.next().unwrap().data["address"], "/localhost/d/b");
