@@ -227,11 +227,12 @@ describe('following changes', { skip: missing }, () => {
     await watch.ready;
     silent.pause();
     const { opened } = WebSocket;
-    for (let seconds = 0; seconds < 120; seconds += 30) {
+    for (let half = 0; half < 2; half += 1) {
       test.mock.timers.tick(30_000);
-      await setTimeout(200);
+      await setTimeout(50);
     }
-    assert.ok(WebSocket.opened > opened, 'it tried again');
+    // The suite's time-out ends this where the silence is not noticed.
+    while (WebSocket.opened === opened) await setTimeout(50);
     await watch.return();
     await silent.remove();
   });

@@ -16,6 +16,11 @@ export const missing: string | false =
   binary === undefined && 'there is no node to test against; build it with `cargo build --release`, or set JSFS_BIN';
 if (missing) console.log(`skipped: ${missing}`);
 
+/** Nodes end with the tests, also where the test runner loses its patience. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.once('SIGTERM', () => process.exit(143));
+
 /** A running node. */
 export class Node {
   readonly url: string;
@@ -79,6 +84,8 @@ async function launch(folder: string, listen: string): Promise<[ChildProcess, st
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { HOME: folder }, // The node would take JSFS_BIN for a setting.
   });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   let said = '';
   return new Promise((resolve, reject) => {
     const listener = (chunk: Buffer): void => {
