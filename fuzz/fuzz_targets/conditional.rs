@@ -5,6 +5,7 @@ use hyper::HeaderMap;
 use hyper::header::{
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
 };
+use jsfs_http::coding::Coding;
 use jsfs_http::conditional::{Conditions, Validators, range_applies};
 use libfuzzer_sys::fuzz_target;
 
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let current = Validators { etag: etag.clone(), modified_ms: 1_700_000_000_000, first: false };
     let asks_for = |text: &str| input.windows(text.len()).any(|window| window == text.as_bytes());
     if let Ok(conditions) = Conditions::parse(&headers) {
-        let _ = conditions.for_read(&current);
+        let _ = conditions.for_read(&current, Coding::negotiate(&headers));
         let holds = conditions.for_write(Some(&current));
         if headers.contains_key(IF_MATCH) && !asks_for("*") && !asks_for(&etag) {
             assert!(!holds, "If-Match names another version and holds");

@@ -10,7 +10,7 @@ use hyper::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_R
 
 use jsfs_objects::address::Address;
 
-use crate::coding::uncoded_tag;
+use crate::coding::{Coding, uncoded_tag};
 use crate::problem::{Kind, Problem};
 
 /// What a representation is compared by.
@@ -78,14 +78,17 @@ impl Conditions {
         *self == Self::default()
     }
 
-    /// For GET and HEAD of a representation that exists.
+    /// For GET and HEAD of a representation that exists. A tag that came with a content coding counts where this request would be answered with
+    /// the same one: whoever asks for a range, or takes no coding, does not have what it asks for.
     #[must_use]
-    pub fn for_read(&self, current: &Validators) -> Verdict {
+    pub fn for_read(&self, current: &Validators, coding: Option<Coding>) -> Verdict {
         if !self.unchanged(Some(current)) {
             return Verdict::Failed;
         }
         match (&self.none_match, self.modified_since) {
-            (Some(tags), _) if tags.contain(current, weak_equal) => Verdict::NotModified,
+            (Some(tags), _) if tags.contain(current, |tag, current| held(tag, current, coding)) => {
+                Verdict::NotModified
+            }
             (None, Some(since)) if current.modified_ms / 1000 <= since => Verdict::NotModified,
             _ => Verdict::Proceed,
         }
@@ -93,10 +96,10 @@ impl Conditions {
 
     /// The tag by which the client has the representation, as it named it.
     #[must_use]
-    pub fn tag_held<'c>(&'c self, current: &'c Validators) -> &'c str {
+    pub fn tag_held<'c>(&'c self, current: &'c Validators, coding: Option<Coding>) -> &'c str {
         match &self.none_match {
             Some(Tags::Some(tags)) => {
-                tags.iter().find(|tag| weak_equal(tag, current)).map_or(&current.etag, |tag| &tag.opaque)
+                tags.iter().find(|tag| held(tag, current, coding)).map_or(&current.etag, |tag| &tag.opaque)
             }
             _ => &current.etag,
         }
@@ -134,7 +137,7 @@ impl Conditions {
 }
 
 impl Tags {
-    fn contain(&self, current: &Validators, equal: fn(&Tag, &Validators) -> bool) -> bool {
+    fn contain(&self, current: &Validators, equal: impl Fn(&Tag, &Validators) -> bool) -> bool {
         match self {
             Self::Any => true,
             Self::Some(tags) => tags.iter().any(|tag| equal(tag, current)),
@@ -156,6 +159,12 @@ fn strong_equal(tag: &Tag, current: &Validators) -> bool {
 
 fn weak_equal(tag: &Tag, current: &Validators) -> bool {
     uncoded_tag(&tag.opaque) == current.etag
+}
+
+/// Whether the client has the representation that it would get.
+fn held(tag: &Tag, current: &Validators, coding: Option<Coding>) -> bool {
+    let suffix = tag.opaque.strip_prefix(&current.etag).and_then(|rest| rest.strip_prefix('-'));
+    tag.opaque == current.etag || (suffix.is_some() && suffix == coding.map(Coding::name))
 }
 
 /// `If-Range`: whether the part that the client holds belongs to the current representation. True where there is no such header.
@@ -242,6 +251,7 @@ pub fn http_date(modified_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Conditions, Validators, Verdict, http_date, range_applies};
+    use crate::coding::Coding;
     use hyper::HeaderMap;
     use hyper::header::{HeaderName, HeaderValue};
 
@@ -263,7 +273,9 @@ mod tests {
     }
 
     fn read(pairs: Pairs<'_>) -> Verdict {
-        Conditions::parse(&headers(pairs)).expect("readable").for_read(&current())
+        let headers = headers(pairs);
+        let coding = Coding::negotiate(&headers).filter(|_| !headers.contains_key("range"));
+        Conditions::parse(&headers).expect("readable").for_read(&current(), coding)
     }
 
     #[test]
@@ -283,7 +295,14 @@ mod tests {
             (&[("if-none-match", "\"abc\"")], NotModified),
             (&[("if-none-match", "W/\"abc\"")], NotModified),
             (&[("if-none-match", "*")], NotModified),
-            (&[("if-none-match", "\"abc-gzip\"")], NotModified),
+            (&[("if-none-match", "\"abc-gzip\""), ("accept-encoding", "gzip")], NotModified),
+            (&[("if-none-match", "\"abc-gzip\""), ("accept-encoding", "zstd, gzip")], Proceed),
+            (&[("if-none-match", "\"abc-gzip\"")], Proceed),
+            (
+                &[("if-none-match", "\"abc-gzip\""), ("accept-encoding", "gzip"), ("range", "bytes=0-3")],
+                Proceed,
+            ),
+            (&[("if-none-match", "\"abc\""), ("accept-encoding", "gzip")], NotModified),
             (&[("if-match", "\"abc-zstd\"")], Proceed),
             (&[("if-none-match", "\"abc-other\"")], Proceed),
             (&[("if-none-match", "\"x\"")], Proceed),

@@ -7,13 +7,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
+use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, RANGE};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadError, Refusal};
 use serde::Serialize;
 
 use crate::body::{Body, BrokenOff};
+use crate::coding::Coding;
 use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
@@ -61,9 +62,10 @@ pub(crate) async fn get(
 async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
     let validators = metadata::validators(&object.metadata);
     let conditions = Conditions::parse(asked.headers)?;
-    match conditions.for_read(&validators) {
+    let coding = Coding::negotiate(asked.headers).filter(|_| !asked.headers.contains_key(RANGE));
+    match conditions.for_read(&validators, coding) {
         Verdict::Proceed => {}
-        Verdict::NotModified => return Ok(not_modified(&object, conditions.tag_held(&validators))),
+        Verdict::NotModified => return Ok(not_modified(&object, conditions.tag_held(&validators, coding))),
         Verdict::Failed => {
             let detail =
                 format!("{} is not what the condition of the request names", object.metadata.address);

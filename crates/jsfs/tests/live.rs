@@ -175,7 +175,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
 
     let seen = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), following).await });
     let seen = seen.expect("the marker comes").unwrap();
-    let log = runtime.block_on(follow(client(address, &key), top, Some("0-0".to_owned()), || ()));
+    let log = runtime.block_on(follow(client(address, &key), top, Some("0".to_owned()), || ()));
     let cursors = |events: &[Event]| events.iter().map(|event| event.cursor.clone()).collect::<Vec<_>>();
     assert_eq!(cursors(&seen), cursors(&log), "every change of the log, in its order");
     let mut state = BTreeMap::new();

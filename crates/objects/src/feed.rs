@@ -27,38 +27,64 @@ const LINES_AT_ONCE: usize = 1_000;
 const STANDING_EVERY: Duration = Duration::from_secs(60);
 
 /// A place in a namespace's change log: lines up to here were seen. Its text means nothing to anybody else.
+///
+/// It names the line that it stands behind by number, and by a part of its hash: a cursor of another log, or of this one before it was restored from
+/// a backup, names a line that is not here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Cursor(u64, u32);
+pub struct Cursor {
+    sequence: u64,
+    index: u32,
+    line: u32,
+}
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{:x}-{:x}", self.0, self.1)
+        if *self == Cursor::default() {
+            return out.write_str("0");
+        }
+        write!(out, "{:x}-{:x}-{:08x}", self.sequence, self.index, self.line)
     }
 }
 
 impl Cursor {
-    /// Reads a cursor's text.
+    /// Reads a cursor's text; `0` is the beginning of the log, as far as it reaches back.
     pub fn parse(text: &str) -> Option<Cursor> {
-        let (sequence, index) = text.split_once('-')?;
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !digits(sequence) || !digits(index) {
+        if text == "0" {
+            return Some(Cursor::default());
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
             return None;
         }
-        Some(Cursor(u64::from_str_radix(sequence, 16).ok()?, u32::from_str_radix(index, 16).ok()?))
+        let mut parts = text.split('-');
+        let sequence = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let index = u32::from_str_radix(parts.next()?, 16).ok()?;
+        let line = u32::from_str_radix(parts.next()?, 16).ok()?;
+        parts.next().is_none().then_some(Cursor { sequence, index, line })
     }
 
-    pub(crate) fn of_key(key: &[u8]) -> Option<Cursor> {
+    /// The cursor behind a line of the log.
+    pub(crate) fn of_line(key: &[u8], value: &[u8]) -> Option<Cursor> {
         let (rest, index) = key.split_last_chunk::<4>()?;
         let (_, sequence) = rest.split_last_chunk::<8>()?;
-        Some(Cursor(u64::from_be_bytes(*sequence), u32::from_be_bytes(*index)))
+        Some(Cursor {
+            sequence: u64::from_be_bytes(*sequence),
+            index: u32::from_be_bytes(*index),
+            line: mark(value),
+        })
     }
 
     pub(crate) fn key(&self, namespace: &str) -> Vec<u8> {
         let mut key = tables::event_prefix(namespace);
-        key.extend_from_slice(&self.0.to_be_bytes());
-        key.extend_from_slice(&self.1.to_be_bytes());
+        key.extend_from_slice(&self.sequence.to_be_bytes());
+        key.extend_from_slice(&self.index.to_be_bytes());
         key
     }
+}
+
+/// What a cursor tells of the line that it stands behind.
+fn mark(value: &[u8]) -> u32 {
+    let [first, second, third, fourth, ..] = *blake3::hash(value).as_bytes();
+    u32::from_be_bytes([first, second, third, fourth])
 }
 
 /// What a version looks like to whoever may read it.
@@ -148,7 +174,7 @@ impl Objects {
     pub(crate) fn newest_cursor(&self, namespace: &str) -> Result<Cursor, ReadError> {
         let range = tables::prefix_range(tables::event_prefix(namespace));
         let last = self.store().scan(tables::EVENT, range).next_back().transpose()?;
-        Ok(last.and_then(|(key, _)| Cursor::of_key(&key)).unwrap_or_default())
+        Ok(last.and_then(|(key, entry)| Cursor::of_line(&key, &entry.value)).unwrap_or_default())
     }
 
     /// Records must not go back in time because the system's clock did between two starts.
@@ -162,14 +188,13 @@ impl Objects {
         Ok(())
     }
 
-    /// Whether the log holds everything after a cursor: lines at its beginning are forgotten, and a cursor from another log lies anywhere.
+    /// Whether the log holds everything after a cursor: the line that it stands behind is still there.
     fn log_reaches(&self, namespace: &str, since: &Cursor) -> Result<bool, ReadError> {
-        if *since == Cursor::default() || self.store().get(tables::EVENT, &since.key(namespace))?.is_some() {
+        if *since == Cursor::default() {
             return Ok(true);
         }
-        let mut older =
-            self.store().scan(tables::EVENT, tables::event_prefix(namespace)..since.key(namespace));
-        Ok(older.next().is_some() && *since <= self.newest_cursor(namespace)?)
+        let line = self.store().get(tables::EVENT, &since.key(namespace))?;
+        Ok(line.is_some_and(|line| mark(&line.value) == since.line))
     }
 }
 
@@ -299,6 +324,13 @@ impl Watching {
         let held = &self.grant.held;
         if held.proven.keys.is_empty() && held.proven.tokens.is_empty() {
             return Ok(Reach::Nothing);
+        }
+        // Whoever owns the directory above hears that something in it was handed over: it has just lost what lies there.
+        if line.event.kind == EventKind::Access
+            && let Some(above) = line.event.address.parent()
+            && self.may_know_of(&above)?
+        {
+            return Ok(Reach::Open(None));
         }
         let Some(chain) = line.chain(&self.objects)? else { return Ok(Reach::Nothing) };
         let address = &line.event.address;

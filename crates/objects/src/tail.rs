@@ -38,7 +38,7 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Line, StorageError> {
         let damaged = || StorageError::Write("a key of the change log is cut short".into());
-        let cursor = Cursor::of_key(key).ok_or_else(damaged)?;
+        let cursor = Cursor::of_line(key, value).ok_or_else(damaged)?;
         let event = Event::decode(value)?;
         Ok(Line { cursor, event, properties: OnceLock::new(), chain: Mutex::default() })
     }

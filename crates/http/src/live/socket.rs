@@ -175,8 +175,10 @@ impl Socket {
         ending.watch.begin_socket();
         let config = config(&self.front.counters().limits());
         let socket = io.into_inner();
-        let stream =
-            WebSocketStream::from_partially_read(socket, read_buf.to_vec(), Role::Server, Some(config)).await;
+        // What came after the handshake; the buffer that it lies in was made for requests and is given back.
+        let early = read_buf.to_vec();
+        drop(read_buf);
+        let stream = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
         let (mut sink, mut stream) = stream.split();
         let (messages, queued_messages) = mpsc::channel(MESSAGES_QUEUED);
         let (pieces, queued_pieces) = mpsc::channel(PIECES_QUEUED);
@@ -278,7 +280,10 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Stream>, ending: 
             message = stream.next() => {
                 heard = Instant::now();
                 let taken = match message {
-                    Some(Ok(Message::Text(text))) => session.take_text(text.as_str(), &mut tasks, stopping).await,
+                    // Boxed, so that a socket that only watches keeps no room for it.
+                    Some(Ok(Message::Text(text))) => {
+                        Box::pin(session.take_text(text.as_str(), &mut tasks, stopping)).await
+                    }
                     Some(Ok(Message::Binary(bytes))) => session.take_binary(bytes),
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
                     Some(Ok(Message::Close(_))) | None => return Parting::gone(),
@@ -484,7 +489,7 @@ impl Session {
         let watch = name.clone();
         let task = tasks.spawn(async move {
             let _permit = permit;
-            match session.watching(&path, since, &credentials).await {
+            match Box::pin(session.watching(&path, since, &credentials)).await {
                 Ok(watching) => session.follow(id.as_ref(), &watch, watching).await,
                 Err(problem) => session.refuse(id.as_ref(), &problem).await,
             }

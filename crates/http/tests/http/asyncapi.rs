@@ -125,7 +125,7 @@ fn sample(name: &str, key: &str) -> Value {
         "text" | "after" => json!("x"),
         "base64" => json!("eA=="),
         "range" => json!("0-1"),
-        "since" => json!("0-0"),
+        "since" => json!("0"),
         "content_type" => json!("text/plain"),
         "watch" => json!("w1"),
         "properties" => json!({}),

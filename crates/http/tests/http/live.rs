@@ -217,7 +217,7 @@ fn changes_arrive_in_order_and_a_watch_resumes_where_it_was() {
     node.put("/d/e", b"5");
     assert_eq!(back.call("ping", json!({})), json!({}));
     assert!(back.notifications.is_empty(), "{:?}", back.notifications);
-    back.call("watch", json!({"path": "d/", "since": "ffffffffff-0"}));
+    back.call("watch", json!({"path": "d/", "since": "ffffffffff-0-00000000"}));
     let reset = back.notification();
     assert_eq!((&reset["method"], &reset["params"]["watch"]), (&"reset".into(), &"w2".into()));
     node.put("/d/f", b"6");

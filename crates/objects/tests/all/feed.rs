@@ -15,7 +15,7 @@ async fn watch_as(world: &World, credentials: &Credentials, address: &str, since
 
 /// From the beginning of the log.
 async fn watch_all(world: &World, credentials: &Credentials, address: &str) -> Watching {
-    watch_as(world, credentials, address, Some("0-0")).await
+    watch_as(world, credentials, address, Some("0")).await
 }
 
 /// Everything that there is to say now.
@@ -209,7 +209,9 @@ async fn a_cursor_that_the_log_does_not_reach_is_reset() {
     world.clock.advance(3 * 86_400_000);
     world.put("/localhost/c", b"1", private()).await;
     world.objects.sweep().await.unwrap();
-    for lost in [old.as_str(), "ffffffff-0"] {
+    let of_another_log =
+        format!("{}00000000", &before.cursor().to_string()[..before.cursor().to_string().len() - 8]);
+    for lost in [old.as_str(), "ffffffff-0-00000000", &of_another_log] {
         let mut watching = watch_as(&world, &world.root(), "/localhost/", Some(lost)).await;
         let Some(News::Reset(cursor)) = watching.now().unwrap() else { panic!("{lost} passes") };
         world.put("/localhost/d", b"1", private()).await;
@@ -218,7 +220,7 @@ async fn a_cursor_that_the_log_does_not_reach_is_reset() {
     }
     let newest = before.cursor().to_string();
     assert!(Cursor::parse(&newest).is_some());
-    for bad in ["", "1", "x-0", "1-", "-1", "1-+2", "1-2-3", "g-0"] {
+    for bad in ["", "1", "x-0-0", "1-2", "1--3", "-1", "1-+2-3", "1-2-3-4", "g-0-0", "1-2-100000000"] {
         assert_eq!(Cursor::parse(bad), None, "{bad}");
     }
 }
@@ -264,4 +266,15 @@ async fn a_revoked_token_and_a_replaced_key_end_their_watches_at_once() {
         stranger.now().unwrap().is_none(),
         "whoever rested on nothing has lost nothing, and sees nothing"
     );
+}
+
+#[tokio::test]
+async fn whoever_hands_a_directory_over_hears_of_it_and_of_nothing_after() {
+    let world = World::new().await;
+    world.put("/localhost/d/sub/a", b"1", private()).await;
+    let mut before = watch_as(&world, &world.root(), "/localhost/d/", None).await;
+    let other = world.new_key();
+    world.hand_over(&world.root(), "/localhost/d/sub/", &other).await.unwrap();
+    world.put_as(&key(&other), "/localhost/d/sub/b", b"2", private()).await.unwrap();
+    assert_eq!(seen(&mut before), [(EventKind::Access, "/localhost/d/sub/".to_owned(), None)]);
 }
