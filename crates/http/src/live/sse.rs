@@ -20,6 +20,9 @@ use crate::parameters::Parameter;
 use crate::problem::Problem;
 use crate::request::Asked;
 
+/// Tells proxies of the nginx kind to hand on what comes at once.
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// After this time a line goes out even if nothing happened, so that proxies and clients know the stream alive.
@@ -57,7 +60,9 @@ pub(crate) async fn follow(
         Some((Ok::<_, BrokenOff>(Bytes::from(piece)), (feed, permit)))
     });
     let mut response = Response::new(Body::lasting(Box::pin(pieces)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }
 
