@@ -3,11 +3,11 @@
 import { covers, isAddress } from './address.mjs';
 import { text, unbase64url, utf8 } from './bytes.mjs';
 import { keyOfDid } from './keys.mjs';
-import { publicOf, verify } from './primitives.mjs';
+import { hmac, publicOf, verify } from './primitives.mjs';
 import { same } from './bytes.mjs';
 
 const METHODS = ['GET', 'LIST', 'WATCH', 'PUT', 'DELETE', 'EXECUTE'];
-const CLAIMS = ['iss', 'sub', 'methods', 'exp', 'nbf', 'iat', 'jti', 'cnf'];
+const CLAIMS = ['iss', 'sub', 'methods', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'opens'];
 
 // Why a token does not count; `reason` is what the vectors call it.
 export class TokenError extends Error {
@@ -83,11 +83,14 @@ export async function parse(given) {
   const confirmation = confirmationOf(claims.cnf);
   const writes = methods.includes('PUT') || methods.includes('DELETE');
   check(writes === Boolean(confirmation), 'cnf exactly if it writes');
+  const opens = claims.opens === undefined ? null : secretOf(claims.opens);
+  check(!opens || methods.some((method) => method !== 'DELETE' && method !== 'EXECUTE'), 'opens exactly if it reads');
   const secrets = parts.length === 4 ? part(parts[3]) : {};
   check(onlyHas(secrets, ['read', 'key']), 'fourth part');
   const [read, key] = [secretOf(secrets.read), secretOf(secrets.key)];
   check(parts.length === 3 || !confirmation || key, 'the fourth part lacks the key');
   check(!key || (confirmation && same(await publicOf(key), confirmation)), 'another key than cnf');
+  check(!read || (opens && same(await hmac(read, utf8('/token')), opens)), 'another read key than opens');
   const order = METHODS.filter((method) => methods.includes(method));
   return { publicText: parts.slice(0, 3).join('.'), parts, issuer, iss, sub, methods: order, exp, nbf, jti, confirmation, read, key };
 }
