@@ -37,6 +37,12 @@ impl Handover {
     /// Prepares what a new owner needs.
     pub(crate) fn prepare(objects: &Objects, held: &Held, to: Arc<Keys>) -> Result<Self, WriteError> {
         let chain = &held.chain;
+        let used = held.address.is_directory() || chain.object.is_some();
+        // Its tokens would go on naming the owner, with the read key of an epoch that is over.
+        if used && to.owner() == chain.place.owner {
+            let what = format!("that key owns {} already; a replacement must be another key", held.address);
+            return Err(WriteError::Invalid { what });
+        }
         let from = match &held.access {
             Access::Owner(keys) => Some(Arc::clone(keys)),
             _ => None,
@@ -45,7 +51,6 @@ impl Handover {
         let epoch_now = chain.place.epoch;
         let key_in =
             |address: &Address, epoch| opener.as_ref().and_then(|opener| opener.read_key(address, epoch));
-        let used = held.address.is_directory() || chain.object.is_some();
         let older = chain.place.roots.iter().filter(|_| used);
         let older =
             older.filter_map(|entry| Some((entry.epoch, key_in(&held.address, entry.epoch)?))).collect();

@@ -10,6 +10,7 @@
 //! | live | address of a directory | bytes of the newest versions below it (u64, little-endian) |
 //! | count | address of a directory | objects below it (u64, little-endian) |
 //! | public | address | nothing: the newest version there is a public object |
+//! | owned | owner (32 bytes), address | nothing: the newest version there names this owner itself |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -18,6 +19,7 @@
 use crate::{
     address::Address,
     error::StorageError,
+    key::Owner,
     record::{Envelope, Kind, Record},
 };
 use bytes::Bytes;
@@ -31,6 +33,10 @@ pub(crate) const USAGE: Table = Table(5);
 pub(crate) const LIVE: Table = Table(6);
 pub(crate) const COUNT: Table = Table(7);
 pub(crate) const PUBLIC: Table = Table(8);
+pub(crate) const OWNED: Table = Table(11);
+
+/// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
+pub(crate) const OWNED_COMPLETE: &[u8] = &[0];
 
 const ENTRY_FORMAT: u8 = 1;
 
@@ -112,6 +118,10 @@ pub(crate) fn split_version_key(key: &[u8]) -> Option<(&str, u64)> {
     let (address, version) = key.split_last_chunk::<8>()?;
     let address = address.strip_suffix(&[0])?;
     Some((std::str::from_utf8(address).ok()?, u64::from_be_bytes(*version)))
+}
+
+pub(crate) fn owned_key(owner: Owner, address: &str) -> Vec<u8> {
+    [owner.as_bytes().as_slice(), address.as_bytes()].concat()
 }
 
 pub(crate) fn event_prefix(namespace: &str) -> Vec<u8> {

@@ -4,10 +4,12 @@
 
 mod access;
 mod bytes;
+mod drop_box;
 mod feed;
 mod handover;
 mod listing;
 mod retention;
 mod tree;
+mod unreadable;
 mod versions;
 mod world;
