@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use jsfs_objects::address::Address;
-use jsfs_objects::{Delete, List, ListOptions, Moved, Objects, Precondition, Read, Write};
+use jsfs_objects::{Delete, Moved, Objects, Precondition, Read, Write};
 use serde::Serialize;
 
 use crate::body::Body;
@@ -66,11 +66,7 @@ pub(crate) async fn carry(
     let conditions = Conditions::parse(asked.headers)?;
     let credentials = asked.credentials()?;
     let read = objects.authorize::<Read>(&credentials, address).await?;
-    // A directory that shows this caller nothing is no source, whichever namespace it would be in.
-    if address.is_directory() {
-        let list = objects.authorize::<List>(&credentials, address).await?;
-        objects.list(&list, ListOptions { after: None, limit: 1, recursive: true }).await?;
-    }
+    objects.check_source(&read).await?;
     let delete = match carrying {
         Carrying::Copy => None,
         Carrying::Move => Some(objects.authorize::<Delete>(&credentials, address).await?),

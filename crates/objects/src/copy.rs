@@ -8,7 +8,8 @@ use crate::{
     delete::present,
     error::{ReadError, Refusal, WriteError},
     event::{Event, EventKind},
-    grant::{Delete, Grant, Held, Read, Write},
+    grant::{Access, Delete, Grant, Held, List, Read, Write},
+    list::ListOptions,
     metadata::Metadata,
     owned::named_owner,
     read::{self, Opened},
@@ -58,6 +59,16 @@ impl Objects {
         precondition: Option<Precondition>,
     ) -> Result<Moved, WriteError> {
         self.carry(read, Some(delete), to, precondition).await
+    }
+
+    /// Refuses a directory that shows this caller nothing as a source, in the words for one that is not there at all. For the destination comes
+    /// after it, and its refusal would tell the two apart.
+    pub async fn check_source(&self, from: &Grant<Read>) -> Result<(), ReadError> {
+        if !from.address().is_directory() || !matches!(from.held.access, Access::Public) {
+            return Ok(());
+        }
+        let list = self.authorize_proven::<List>(&from.held.proven, from.address())?;
+        self.list(&list, ListOptions { after: None, limit: 1, recursive: true }).await.map(|_| ())
     }
 
     async fn carry(

@@ -27,6 +27,11 @@ pub struct Status {
 }
 
 impl Objects {
+    /// What is wrong with the node's store, if anything. For the node's owner: it may name what is on the disk.
+    pub fn trouble(&self) -> Option<String> {
+        self.store().trouble()
+    }
+
     /// The state of the node.
     pub async fn status(&self, grant: &Grant<Root>) -> Result<Status, ReadError> {
         let namespaces = self.namespaces(grant).await?;

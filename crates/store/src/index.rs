@@ -92,6 +92,7 @@ struct Shared {
     making_snapshot: RwLock<()>,
     work: Mutex<Work>,
     changed: Condvar,
+    doubted: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -130,6 +131,7 @@ impl Index {
             making_snapshot: RwLock::default(),
             work: Mutex::default(),
             changed: Condvar::new(),
+            doubted: Mutex::default(),
         });
         let worker = shared.clone();
         let thread = thread::Builder::new()
@@ -199,6 +201,11 @@ impl Index {
             Some(failure) => Pressure::Stuck(failure.clone()),
             None => Pressure::Wait,
         }
+    }
+
+    /// What a read has found wrong with it, if anything.
+    pub(crate) fn doubted(&self) -> Option<String> {
+        hold(&self.shared.doubted).clone()
     }
 
     /// Lets the maintenance thread keep up with whoever fills the index at once.
@@ -351,6 +358,7 @@ impl Shared {
         if !matches!(error, lsm_tree::Error::Io(_)) {
             tracing::error!(?error, "the index is damaged; it is rebuilt at the next start");
             let _ = fs::write(doubt_path(&self.path), b"");
+            hold(&self.doubted).get_or_insert_with(|| format!("{error:?}"));
         }
         error.into()
     }

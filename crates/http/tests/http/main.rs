@@ -10,6 +10,7 @@ mod limits;
 mod live;
 mod node;
 mod openapi;
+mod outsiders;
 mod problems;
 mod raw;
 mod reading;

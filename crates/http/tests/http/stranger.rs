@@ -101,7 +101,11 @@ const VERBS: &[Verb] = &[
         query: "?recursive=true",
         ..verb("GET dir/?recursive", "GET", Need::List, 200, 200)
     },
-    Verb { kind: Kind::Directory, query: "?properties", ..verb("GET dir/?properties", "GET", Need::Key, 200, 200) },
+    Verb {
+        kind: Kind::Directory,
+        query: "?properties",
+        ..verb("GET dir/?properties", "GET", Need::Key, 200, 200)
+    },
     Verb { kind: Kind::Directory, body: b"new", ..verb("PUT dir/", "PUT", Need::Nothing, 405, 405) },
     Verb {
         kind: Kind::Directory,
@@ -111,11 +115,7 @@ const VERBS: &[Verb] = &[
     Verb { kind: Kind::Directory, ..verb("DELETE dir/", "DELETE", Need::Delete, 404, 204) },
     Verb { kind: Kind::Directory, header: ELSEWHERE_TREE, ..verb("COPY dir/", "COPY", Need::Copy, 404, 201) },
     Verb { kind: Kind::Directory, header: ELSEWHERE_TREE, ..verb("MOVE dir/", "MOVE", Need::Move, 404, 201) },
-    Verb {
-        kind: Kind::Directory,
-        query: "?after=Z",
-        ..verb("GET dir/?after", "GET", Need::List, 200, 200)
-    },
+    Verb { kind: Kind::Directory, query: "?after=Z", ..verb("GET dir/?after", "GET", Need::List, 200, 200) },
     Verb {
         kind: Kind::Directory,
         query: "?after=zz",
