@@ -84,7 +84,7 @@ pub(crate) struct Carry {
     pub(crate) pack: u64,
     pub(crate) blocks: Vec<CarryBlock>,
     pub(crate) operations: Vec<Operation>,
-    /// Everything before this offset was carried, with this part.
+    /// Everything before this offset was carried, with this part: frames, and blocks of the frame that it lies in.
     pub(crate) done: u64,
 }
 

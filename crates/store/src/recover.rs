@@ -370,7 +370,7 @@ impl Recovery {
             let walked = self.scans[at].walk(from, store_id, Depth::Descriptions, &mut |pack, frame, _| {
                 frames += 1;
                 let applied =
-                    apply_frame(&reading, &mut layer, locations, is_rebuild, location, pack, &frame);
+                    apply_frame(&reading, &mut layer, locations, is_rebuild, location, pack, &frame, 0);
                 if layer.len() >= REBUILD_ROWS {
                     // Without a mark, so that an interrupted rebuild begins anew; replay keeps to one batch.
                     if is_rebuild {
@@ -456,7 +456,8 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
     Ok(Some(Cut { location: backend.describe(), pack: number, offset: from, bytes: used as u64 }))
 }
 
-/// Applies one frame by the rules that running applies.
+/// Applies one frame by the rules that running applies, but for blocks that compaction has carried: those before `done`.
+#[expect(clippy::too_many_arguments, reason = "a frame, its place, and what it is applied to")]
 pub(crate) fn apply_frame(
     reading: &Reading,
     layer: &mut Layer,
@@ -465,6 +466,7 @@ pub(crate) fn apply_frame(
     location: u8,
     pack: &PackInfo,
     frame: &Frame,
+    done: u64,
 ) -> Result<(), IndexError> {
     let read_list = |id: &_, row: &_| reading.read_list(id, row);
     let under = std::mem::take(layer);
@@ -472,7 +474,8 @@ pub(crate) fn apply_frame(
     if is_rebuild {
         view = view.keep_spent_tombstones();
     }
-    for (head, place, bytes) in frame.blocks(location, pack.number) {
+    for (head, place, bytes) in frame.blocks(location, pack.number).filter(|(_, place, _)| place.end() > done)
+    {
         let list =
             list_of(pack.file.as_ref(), &place, &bytes).map_err(|error| IndexError(error.to_string()))?;
         view.see_block(place, head, list)?;
