@@ -492,7 +492,11 @@ impl Committer {
         if let Err(error) = self.write_end() {
             tracing::debug!(%error, "the end could not be marked; damage to the last frame would look like a crash");
         }
-        self.settle(false)?;
+        self.unflushed_bytes = 0;
+        // Nothing is lost: the next opening reads from the packs what was not written.
+        if let Err(error) = self.reading.index.flush() {
+            tracing::warn!(%error, "the index was not written to its end; the next start reads more");
+        }
         for log in &mut self.logs {
             log.trim().map_err(|error| write_error(&error))?;
         }

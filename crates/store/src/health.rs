@@ -9,6 +9,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+/// With less than this nothing can be stored, whatever floor the operator chose.
+const FREE_MIN: u64 = 64 << 10;
+
 /// Damage that reads have met since the store was opened: how often, and the first of it.
 #[derive(Default)]
 pub(crate) struct Met(Mutex<(u64, Option<String>)>);
@@ -45,7 +48,7 @@ impl Store {
         }
         let free = |backend: &Arc<dyn Backend>| backend.space().map_or(0, |space| space.free);
         let most = self.inner.reading.locations.iter().map(free).max().unwrap_or(0);
-        (most < self.inner.floor.max(1)).then(|| {
+        (most < self.inner.floor.max(FREE_MIN)).then(|| {
             format!(
                 "new data is refused: {most} bytes are free, and storage.floor keeps {}",
                 self.inner.floor

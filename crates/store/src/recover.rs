@@ -15,6 +15,7 @@ use crate::{
     read::Reading,
     rows::{Mark, PackRow, TOMBSTONE, Tip},
     scan::{PackInfo, Scan, TailFrame, read_packs},
+    store::temporary_path,
     view::{Layer, View},
     walk::{Depth, Frame, Walk, list_of},
 };
@@ -96,10 +97,22 @@ pub(crate) fn recover(
             // Damage leaves the old index alone: its mark is evidence.
             let beside = index_path.with_extension("damaged");
             let path = if is_damaged { &beside } else { index_path };
-            wipe(path)?;
-            let index = Index::open(path, is_temporary || is_damaged);
-            let index = index.map_err(|error| index_failed(path, &error))?;
+            let index = open_empty(path, is_temporary || is_damaged)?;
             recovery.finish(index, None, index_path)
+        }
+    }
+}
+
+/// An empty index, in the place of whatever was there. Where the disk is full it lies elsewhere for as long as this process runs, so that what is
+/// stored can be read and room can be made; the next opening puts it back.
+fn open_empty(path: &Path, is_temporary: bool) -> Result<Index, OpenError> {
+    wipe(path)?;
+    match Index::open(path, is_temporary) {
+        Ok(index) => Ok(index),
+        Err(error) => {
+            let elsewhere = temporary_path()?;
+            tracing::warn!(%error, place = %elsewhere.display(), "the index is kept elsewhere until the next start");
+            Index::open(&elsewhere, true).map_err(|_| index_failed(path, &error))
         }
     }
 }
@@ -398,7 +411,9 @@ impl Recovery {
         if is_sound {
             reading.index.apply(layer.into_changes(), Some(&mark));
             if is_rebuild && frames > 0 {
-                reading.index.flush().map_err(|error| failed(&error))?;
+                if let Err(error) = reading.index.flush() {
+                    tracing::warn!(%error, "the index stays in memory until it can be written");
+                }
             }
         } else {
             // Without a mark, and only in memory or in a temporary index: the next opening finds everything as this one did.
@@ -446,7 +461,12 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
     let used = bytes[..count].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(used);
     tracing::debug!(number, first, "keeping a torn tail");
-    backend.keep_cut(&format!("{number:012}-{from}.cut"), &bytes)?;
+    match backend.keep_cut(&format!("{number:012}-{from}.cut"), &bytes) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            tracing::warn!(pack = number, "the disk is full: a torn tail is cut off without a copy of it");
+        }
+        kept => kept?,
+    }
     if end == 0 {
         backend.remove_pack(number)?;
     } else {
