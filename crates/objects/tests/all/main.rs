@@ -9,6 +9,7 @@ mod feed;
 mod handover;
 mod listing;
 mod retention;
+mod timing;
 mod tree;
 mod unreadable;
 mod versions;
