@@ -410,10 +410,11 @@ impl Recovery {
         let is_sound = self.opening.damage.is_empty();
         if is_sound {
             reading.index.apply(layer.into_changes(), Some(&mark));
-            if is_rebuild && frames > 0 {
-                if let Err(error) = reading.index.flush() {
-                    tracing::warn!(%error, "the index stays in memory until it can be written");
-                }
+            if is_rebuild
+                && frames > 0
+                && let Err(error) = reading.index.flush()
+            {
+                tracing::warn!(%error, "the index stays in memory until it can be written");
             }
         } else {
             // Without a mark, and only in memory or in a temporary index: the next opening finds everything as this one did.

@@ -1,6 +1,8 @@
 //! How long a refusal takes, for a person to look at: `cargo test --release -p jsfs-objects --test all -- --ignored --nocapture timing`.
 //! Nothing is asserted, because machines differ; that a refusal looks at nothing hidden is what keeps the figures together.
 
+#![allow(clippy::print_stdout, reason = "its figures are for a person")]
+
 use crate::world::{World, at, key, private};
 use jsfs_objects::{Credentials, Delete, Manage, Read, Verb, Write};
 use std::time::{Duration, Instant};
