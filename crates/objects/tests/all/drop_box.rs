@@ -3,7 +3,7 @@
 use crate::world::{World, at, key, private, public, token};
 use jsfs_objects::{
     Credentials, Delete, List, ListOptions, Listed, Manage, PolicyChange, Purge, Read, ReadError, Refusal,
-    Write, WriteError, WriteOptions, record::Create, token::Method,
+    Settings, Write, WriteError, WriteOptions, record::Create, token::Method,
 };
 
 async fn world_with_a_box() -> World {
@@ -131,4 +131,25 @@ async fn a_listing_shows_each_its_own_and_to_the_directorys_owner_that_the_rest_
     world.delete_as(&key(&first), "/localhost/box/1").await.unwrap();
     world.delete_as(&world.root(), "/localhost/box/2").await.unwrap();
     assert_eq!(names(&key(&first)).await, ["3"]);
+}
+
+/// A store of an earlier version has no table of objects by owner.
+#[tokio::test]
+async fn a_store_of_an_earlier_version_keeps_every_owners_access() {
+    let store = jsfs_store::Store::open(jsfs_store::OpenOptions::memory(1 << 30)).unwrap();
+    let world = World::over(store.clone(), Settings::default()).await;
+    let other = world.new_key();
+    for number in 0..3 {
+        world.put(&format!("/localhost/o/{number}"), b"x", private()).await;
+        world.hand_over(&world.root(), &format!("/localhost/o/{number}"), &other).await.unwrap();
+    }
+    world.objects.close().await;
+    let table = jsfs_store::Table(11);
+    let rows: Vec<_> = store.scan(table, ..).map(|row| row.unwrap().0).collect();
+    assert_eq!(rows.len(), 4, "three objects, and that none is missing");
+    let ops = rows.into_iter().map(|key| jsfs_store::Op::Delete { table, key }).collect();
+    store.commit(jsfs_store::Commit { ops, ..jsfs_store::Commit::default() }).await.unwrap();
+    let again = World::over(store, Settings::default()).await;
+    assert_eq!(again.get_as(&key(&other), "/localhost/o/1").await.unwrap(), b"x");
+    assert_eq!(again.names(&key(&other), "/localhost/o/", true).await, ["0", "1", "2"]);
 }

@@ -59,7 +59,10 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> World {
-        let store = Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap();
+        World::over(Store::open(jsfs_store::OpenOptions::memory(4 << 30)).unwrap(), settings).await
+    }
+
+    pub(crate) async fn over(store: Store, settings: Settings) -> World {
         let clock = Arc::new(ManualClock::starting_at(START_MS));
         let random = Arc::new(SeededRandom::new(1));
         let root = Seed::generate(&*random);
