@@ -50,6 +50,9 @@ pub struct Entry {
     /// SHA-256 in hex where the node knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// `true` where the caller's key does not open it, though the directory is the caller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<bool>,
 }
 
 /// One page of a listing.

@@ -66,6 +66,7 @@ pub(crate) async fn carry(
     let source = precondition(asked, address)?;
     let credentials = asked.credentials()?;
     let read = objects.authorize::<Read>(&credentials, address).await?;
+    objects.check_source(&read).await?;
     let delete = match carrying {
         Carrying::Copy => None,
         Carrying::Move => Some(objects.authorize::<Delete>(&credentials, address).await?),

@@ -2,7 +2,7 @@
 
 use hyper::Response;
 use jsfs_objects::address::Address;
-use jsfs_objects::{Delete, Manage, Objects};
+use jsfs_objects::{Delete, Objects, Purge};
 
 use crate::body::Body;
 use crate::metadata::no_content;
@@ -24,7 +24,7 @@ pub(crate) async fn delete(
         if precondition.is_some() {
             return Err(Problem::malformed("a purge forgets every version; send it without If-… headers"));
         }
-        let grant = objects.authorize::<Manage>(&credentials, address).await?;
+        let grant = objects.authorize::<Purge>(&credentials, address).await?;
         objects.purge(grant).await?;
     } else {
         let grant = objects.authorize::<Delete>(&credentials, address).await?;

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, stream};
 use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LOCATION, RANGE};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
-use jsfs_objects::{Credentials, List, ListOptions, Object, Objects, Read, ReadError, Refusal};
+use jsfs_objects::{Credentials, List, ListOptions, Listed, Object, Objects, Read, ReadError, Refusal};
 use serde::Serialize;
 
 use crate::body::{Body, BrokenOff};
@@ -315,8 +315,13 @@ fn page_as_html(asked: &Asked<'_>, address: &Address, page: &Page, recursive: bo
 }
 
 fn entry(listed: jsfs_objects::ListEntry) -> Entry {
-    let Some(metadata) = listed.metadata else {
-        return Entry { name: listed.name, r#type: "directory", ..Entry::default() };
+    let metadata = match listed.what {
+        Listed::Directory => return Entry { name: listed.name, r#type: "directory", ..Entry::default() },
+        Listed::Unreadable => {
+            let (private, unreadable) = (Some(true), Some(true));
+            return Entry { name: listed.name, r#type: "object", private, unreadable, ..Entry::default() };
+        }
+        Listed::Object(metadata) => metadata,
     };
     Entry {
         name: listed.name,
@@ -328,5 +333,6 @@ fn entry(listed: jsfs_objects::ListEntry) -> Entry {
         etag: Some(metadata.etag.to_string()),
         sha256: metadata.sha256.as_ref().map(|sha256| hex(sha256)),
         content_type: Some(metadata.content_type),
+        unreadable: None,
     }
 }

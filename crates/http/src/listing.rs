@@ -60,6 +60,9 @@ pub struct Entry {
     /// Hex, where the whole was seen at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// `true` where the caller's key does not open it, though the directory is the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<bool>,
 }
 
 /// Whether the client would rather have HTML than JSON (RFC 9110 §12.5.1). A tie that the client did not mean, such as
@@ -267,6 +270,7 @@ mod tests {
             private: Some(private),
             etag: Some("00".into()),
             sha256: None,
+            unreadable: None,
         };
         Page {
             address: "/com.example/docs/".into(),

@@ -111,6 +111,8 @@ struct StatusDocument {
     status: &'static str,
     version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     load: Option<Load>,
@@ -119,10 +121,14 @@ struct StatusDocument {
 /// Anybody may ask whether the node works; the root key's holder hears more.
 async fn status(front: &Front, asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
     let credentials = asked.credentials()?;
-    let mut document = StatusDocument { status: "ok", version: front.version(), node: None, load: None };
+    let trouble = front.objects().trouble();
+    let status = if trouble.is_some() { "degraded" } else { "ok" };
+    let mut document =
+        StatusDocument { status, version: front.version(), reason: None, node: None, load: None };
     if !credentials.is_empty()
         && let Ok(grant) = front.objects().authorize_root(&credentials).await
     {
+        document.reason = trouble;
         document.node = Some(front.objects().status(&grant).await?);
         document.load = Some(front.load());
     }

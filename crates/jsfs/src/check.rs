@@ -31,6 +31,7 @@ fn report(connection: &Connection, arguments: &Check, output: Output) -> anyhow:
             missing.display()
         );
     }
+    crate::serve::keep_to_oneself();
     let options = OpenOptions::directory(&settings.data, &settings.storage_locations)?;
     output.say(&format!("reading every byte below {}", settings.data.display()));
     Ok(jsfs_store::check(&options)?)

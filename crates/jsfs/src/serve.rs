@@ -18,11 +18,12 @@ use crate::session::NODE_URL_FILE;
 use jsfs_objects::Objects;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_store::Store;
+use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,13 +42,14 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let signals = Signals::new()?;
     let logging = logging::start(&settings).map_err(cannot_run)?;
     raise_file_limit();
+    keep_to_oneself();
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
     let (store, objects) = open(&settings).await.map_err(cannot_run)?;
     let server = jsfs_http::Server::new(objects.clone(), env!("CARGO_PKG_VERSION"), settings.limits.front())
         .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
-    let url_file = UrlFile::write(&settings.data, address).map_err(cannot_run)?;
+    let url_file = UrlFile::write(&settings.data, address);
     welcome::say(address, &settings, output);
 
     let stop = CancellationToken::new();
@@ -81,6 +83,19 @@ fn raise_file_limit() {
     }
 }
 
+/// Whatever this process makes from here on is its owner's alone: names, keys and contents lie in it.
+pub(crate) fn keep_to_oneself() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// A data directory that was there before the node may be open to others.
+fn warn_of_others(data: &Path) {
+    let mode = fs::metadata(data).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!("others on this machine can look into {}; run chmod 700 {0}", data.display());
+    }
+}
+
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
@@ -100,6 +115,7 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn open(settings: &Settings) -> anyhow::Result<(Store, Objects)> {
     let data = settings.data.clone();
     make_directory(&data)?;
+    std::iter::once(&data).chain(&settings.storage_locations).for_each(|place| warn_of_others(place));
     let options = jsfs_store::OpenOptions::directory(&data, &settings.storage_locations)?
         .floor(settings.storage_floor)
         .synced(settings.storage_durability == "fsync");
@@ -226,11 +242,14 @@ async fn until_told(
 struct UrlFile(PathBuf);
 
 impl UrlFile {
-    fn write(data: &Path, address: SocketAddr) -> anyhow::Result<UrlFile> {
+    /// A node on a full disk runs without it; commands on this machine are told where it is by `--url`.
+    fn write(data: &Path, address: SocketAddr) -> UrlFile {
         let path = data.join(NODE_URL_FILE);
-        fs::write(&path, format!("{}\n", welcome::local_url(address)))
-            .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
-        Ok(UrlFile(path))
+        if let Err(error) = fs::write(&path, format!("{}\n", welcome::local_url(address))) {
+            let _ = fs::remove_file(&path);
+            tracing::warn!(%error, "cannot write {}; commands on this machine need --node", path.display());
+        }
+        UrlFile(path)
     }
 
     fn remove(&self) {

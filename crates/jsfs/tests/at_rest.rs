@@ -4,6 +4,7 @@
 
 use jsfs_testkit::http::{Client, Request};
 use jsfs_testkit::node::Setup;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Every file below a directory with its content.
@@ -93,4 +94,41 @@ fn the_disk_tells_no_private_content_and_no_secret() {
         assert_eq!(containing(&found, text), Vec::<PathBuf>::new(), "a secret is on the disk or in the log");
     }
     assert_eq!(containing(&found, &root_key), [folder.path().join("data/root.key")]);
+}
+
+#[test]
+fn whatever_the_node_makes_is_its_owners_alone_even_in_a_directory_that_others_may_enter() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    // As an earlier version left its index.
+    std::fs::create_dir(data.join("index")).unwrap();
+    let open = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    [data.clone(), data.join("index")].iter().for_each(|path| open(path));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &data);
+    let node = setup.start();
+    let mut client = Client::new(node.address());
+    let request = Request::new("PUT", "/a/name-of-a-private-object").bearer(&setup.root_key());
+    assert_eq!(client.send(&request.body(b"x")).unwrap().status, 201);
+    let log = node.log_text();
+    assert!(log.contains(&format!("run chmod 700 {}", data.display())), "{log}");
+    let wrong = |folder: &Path| -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut rest = vec![folder.to_owned()];
+        while let Some(folder) = rest.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+                if mode != if path.is_dir() { 0o700 } else { 0o600 } {
+                    wrong.push(format!("{} {mode:o}", path.display()));
+                }
+                rest.extend(path.is_dir().then_some(path));
+            }
+        }
+        wrong
+    };
+    assert_eq!(wrong(&data), Vec::<String>::new(), "while it runs");
+    assert!(node.stop().success());
+    assert_eq!(setup.check().status.code(), Some(0));
+    assert_eq!(wrong(&data), Vec::<String>::new(), "after its end");
 }

@@ -216,3 +216,52 @@ fn space_that_others_give_back_is_used_without_a_restart() {
         assert!(node.stop().success());
     }
 }
+
+/// A node that was killed, or stopped in good order, while its disk was full starts again, reads, refuses writes, and takes them when there is room.
+#[test]
+fn a_node_starts_on_a_full_disk() {
+    let cases = [
+        ("16MiB", true, false),
+        ("0", false, false),
+        ("0", true, false),
+        ("16MiB", true, true),
+        ("0", false, true),
+    ];
+    for (floor, is_killed, is_index_lost) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else { return };
+        let (setup, node, mut peer) = start(&disk, folder.path(), floor);
+        let stored = fill(&mut peer);
+        let mut ballast = disk.ballast(0);
+        if is_killed {
+            node.kill();
+        } else {
+            let ended = node.stop();
+            assert!(ended.success(), "{}", std::fs::read_to_string(folder.path().join("log")).unwrap());
+        }
+        if is_index_lost {
+            std::fs::remove_dir_all(setup.data().join("index")).unwrap();
+            ballast = disk.ballast(0);
+        }
+        let node = setup.start();
+        let mut peer = Peer { client: Client::new(node.address()), key: peer.key };
+        reads_what_was_stored(&mut peer, 0..stored);
+        let refused = peer.send("PUT", "/full/more", &body(500));
+        assert_eq!(refused.status, 507, "floor {floor}, killed {is_killed}: {}", refused.text());
+        let status = peer.send("GET", "/.jsfs/status", &[]);
+        assert_eq!(status.json()["status"], "degraded", "{}", status.text());
+        std::fs::remove_file(ballast).unwrap();
+        disk.grow();
+        let waited = until_writable(&mut peer, "/full/again", 501);
+        eprintln!(
+            "floor {floor}, killed {is_killed}, index lost {is_index_lost}: writable {} ms after others made room",
+            waited.as_millis()
+        );
+        reads_what_was_stored(&mut peer, 0..stored);
+        ends_clean(&setup, node);
+        let node = setup.start();
+        let mut peer = Peer { client: Client::new(node.address()), key: peer.key };
+        assert!(peer.send("GET", "/full/again", &[]).body == body(501));
+        ends_clean(&setup, node);
+    }
+}

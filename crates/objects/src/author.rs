@@ -67,7 +67,9 @@ impl Author {
                     needs: "the token's fourth part, which holds the key to sign with",
                 });
             }
-            Access::Public | Access::Anyone(_) => return Err(Refusal::Unauthenticated { note: None }),
+            Access::Public | Access::Anyone(_) | Access::Directory(_) => {
+                return Err(Refusal::Unauthenticated { note: None });
+            }
         };
         Ok(Author { owner, epoch, signer, opener: access.opener(chain) })
     }

@@ -21,7 +21,9 @@ pub enum Need {
     Delete,
     /// Run a program.
     Execute,
-    /// Change owners and policies, mint and revoke tokens, purge. A key holder's alone.
+    /// Forget every version. A key holder's alone.
+    Purge,
+    /// Change owners and policies, mint and revoke tokens. A key holder's alone.
     Manage,
 }
 
@@ -35,7 +37,7 @@ impl Need {
             Need::Write => Some(Method::Put),
             Need::Delete => Some(Method::Delete),
             Need::Execute => Some(Method::Execute),
-            Need::Manage => None,
+            Need::Purge | Need::Manage => None,
         }
     }
 
@@ -67,6 +69,8 @@ pub struct Facts {
     pub create: Create,
     /// Whether the address was used before: a tombstone keeps its owner.
     pub remembered: bool,
+    /// Whether the object is one that a drop box took in, which the directory's owner may remove without being able to read it.
+    pub removable: bool,
 }
 
 /// A token whose signature, times and revocation were checked, and whose issuer is the owner of the address's nearest place.
@@ -83,6 +87,8 @@ pub struct ProvenToken {
 pub struct Presented {
     /// One of the keys is the owner's.
     pub owns: bool,
+    /// One of the keys is that of the directory which the address lies in, whoever owns the object.
+    pub owns_directory: bool,
     /// The tokens that verified.
     pub tokens: Vec<ProvenToken>,
 }
@@ -98,6 +104,8 @@ pub enum Basis {
     Public,
     /// The directory lets anyone create; the creator becomes the owner.
     Anyone,
+    /// The key of the directory was presented, and the object came through a drop box.
+    Directory,
 }
 
 /// Why a need was refused.
@@ -131,6 +139,9 @@ pub fn decide(need: Need, facts: Facts, presented: &Presented) -> Result<Basis, 
         && !facts.remembered
     {
         return Ok(Basis::Anyone);
+    }
+    if matches!(need, Need::Delete | Need::Purge) && facts.removable && presented.owns_directory {
+        return Ok(Basis::Directory);
     }
     if covering().next().is_some() {
         return Err(Denial::Forbidden);

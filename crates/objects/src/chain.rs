@@ -48,6 +48,8 @@ pub(crate) struct Effective {
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) place: PlaceState,
+    /// The same without looking at the object: whoever owns the directory that it lies in.
+    pub(crate) directory_place: PlaceState,
     /// Every directory from the namespace down to the address, with the sequence number of its record, 0 where it has none.
     pub(crate) seen: Vec<(Address, u64)>,
     /// Those that have a record; the last may be the address itself.
@@ -58,8 +60,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Reads the chain above `address`; none if its namespace is not on this node.
+    /// Reads the chain above `address` and what is there; none if its namespace is not on this node.
     pub(crate) fn load(objects: &Objects, address: &Address) -> Result<Option<Chain>, StorageError> {
+        let Some(mut chain) = Chain::above(objects, address)? else { return Ok(None) };
+        chain.see_object(objects, address)?;
+        Ok(Some(chain))
+    }
+
+    /// Reads the directories above `address` alone.
+    pub(crate) fn above(objects: &Objects, address: &Address) -> Result<Option<Chain>, StorageError> {
         let mut directories = Vec::new();
         let mut seen = Vec::new();
         let mut path: Vec<_> = address.directories().collect();
@@ -76,13 +85,31 @@ impl Chain {
         for directory in &directories {
             place = PlaceState::of(&directory.address, &directory.record).or(place);
         }
-        let object = if address.is_directory() { None } else { objects.current(address)? };
-        if let Some(stored) = &object {
-            place = PlaceState::of(address, &stored.record).or(place);
-        }
         let Some(place) = place else { return Ok(None) };
         let policy = Effective::of(&directories, objects.settings());
-        Ok(Some(Chain { place, seen, directories, policy, object }))
+        let directory_place = place.clone();
+        Ok(Some(Chain { place, directory_place, seen, directories, policy, object: None }))
+    }
+
+    /// Reads what is at the address.
+    pub(crate) fn see_object(&mut self, objects: &Objects, address: &Address) -> Result<(), StorageError> {
+        if address.is_directory() {
+            return Ok(());
+        }
+        self.object = objects.current(address)?;
+        if let Some(place) = self.object.as_ref().and_then(|stored| PlaceState::of(address, &stored.record)) {
+            self.place = place;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody else than the directory's owner has the object, and nobody handed it to them: a drop box took it in. While the
+    /// directory is one, that is so for all that others have in it.
+    fn came_through_a_drop_box(&self) -> bool {
+        let is_foreign = self.place.owner != self.directory_place.owner;
+        let record = self.object.as_ref().map(|stored| &stored.record);
+        let record = record.filter(|record| is_foreign && record.place.is_some());
+        record.is_some_and(|record| record.delegation.is_none() || self.policy.create == Create::Anyone)
     }
 
     /// What authority needs to know of the address.
@@ -94,7 +121,12 @@ impl Chain {
             Some(_) => Visibility::Public,
             None => Visibility::Absent,
         };
-        Facts { visibility, create: self.policy.create, remembered: self.object.is_some() }
+        Facts {
+            visibility,
+            create: self.policy.create,
+            remembered: self.object.is_some(),
+            removable: self.came_through_a_drop_box(),
+        }
     }
 }
 

@@ -5,12 +5,13 @@ use crate::{
     author::{Author, Body, Draft},
     commit::{ATTEMPTS, Change},
     delete::present,
-    error::WriteError,
+    error::{Refusal, WriteError},
     event::{Event, EventKind},
-    grant::{Grant, Held, Manage, Write},
+    grant::{Grant, Held, Manage, Read, Write},
     handover::Handover,
     key::Keys,
     metadata::Metadata,
+    owned::named_owner,
     read::{self, Opened},
     record::{Delegation, Kind, PlaceRoot},
     tables::{self, Stored},
@@ -56,10 +57,19 @@ impl Objects {
                 held = self.authorize_proven::<Write>(&held.proven, &held.address)?.held;
             }
             let before = present(&held.address, &held.chain)?;
-            let opener = held.opener();
-            let mut opened = Opened::of(&held.address, before, opener.as_ref())?;
+            let mut opened = held.open(before)?;
             if precondition.as_ref().is_some_and(|holds| !holds(Some(&opened.metadata()))) {
                 return Err(WriteError::Precondition { address: held.address.clone() });
+            }
+            if change.private == Some(false) && opened.private {
+                self.authorize_proven::<Read>(&held.proven, &held.address).map_err(
+                    |refusal| match refusal {
+                        Refusal::Storage(error) => error.into(),
+                        _ => WriteError::from(Refusal::Forbidden {
+                            needs: "GET as well as PUT, to show everybody what is private",
+                        }),
+                    },
+                )?;
             }
             if change.private.is_some_and(|private| private != opened.private) {
                 return self.rewrite(grant, change, precondition).await;
@@ -88,6 +98,7 @@ impl Objects {
     fn revise(&self, commit: &mut Change, held: &Held, revision: Revision<'_>) -> Result<(), WriteError> {
         let Revision { before, opened, author, place, delegation, kind } = revision;
         let address = &held.address;
+        let is_place = place.is_some();
         let envelope = author.sign(
             self,
             Draft {
@@ -116,6 +127,7 @@ impl Objects {
             value: tables::entry_value(before.size, &envelope).into(),
             references: before.references.clone(),
         });
+        commit.own(address, named_owner(&before.record), is_place.then_some(author.owner));
         let (version, time_ms) = (before.record.version, self.clock().now_ms());
         let public = !opened.private;
         commit.log(&Event {
@@ -138,7 +150,7 @@ impl Objects {
         precondition: Option<Precondition>,
     ) -> Result<Metadata, WriteError> {
         let held = &grant.held;
-        let opened = Opened::of(&held.address, present(&held.address, &held.chain)?, held.opener().as_ref())?;
+        let opened = held.open(present(&held.address, &held.chain)?)?;
         let (version, etag) = (opened.version, opened.metadata().etag);
         let unchanged: Precondition = Arc::new(move |now: Option<&Metadata>| {
             now.is_some_and(|now| now.version == version && now.etag == etag)
@@ -172,7 +184,7 @@ pub(crate) async fn hand_over_object(
             held = objects.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
         }
         let before = present(&held.address, &held.chain)?;
-        let mut opened = Opened::of(&held.address, before, held.opener().as_ref())?;
+        let mut opened = held.open(before)?;
         let handover = Handover::prepare(objects, &held, Arc::clone(&keys))?;
         let author = handover.author();
         opened.owner = author.owner;

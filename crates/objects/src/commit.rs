@@ -6,6 +6,8 @@ use crate::{
     chain::Chain,
     error::{StorageError, WriteError},
     event::{Event, EventKind},
+    key::Owner,
+    owned::named_owner,
     record::{Envelope, Kind, RECORD_BLOCKS_MAX},
     tables::{self, Stored},
     tree,
@@ -34,6 +36,8 @@ pub(crate) struct Newest<'a> {
     pub(crate) envelope: &'a Envelope,
     pub(crate) references: Vec<BlockId>,
     pub(crate) kind: Kind,
+    /// Whose it is, where it says so itself.
+    pub(crate) owner: Option<Owner>,
     /// Whether it is an object that anyone may read.
     pub(crate) public: bool,
 }
@@ -87,7 +91,7 @@ impl Change {
         before: Option<&Stored>,
         newest: Newest<'_>,
     ) {
-        let Newest { size, envelope, references, kind, public } = newest;
+        let Newest { size, envelope, references, kind, owner, public } = newest;
         let key = tables::address_key(address);
         self.expect(tables::CURRENT, key.clone(), before.map_or(0, |stored| stored.sequence));
         if let Some(before) = before {
@@ -106,6 +110,7 @@ impl Change {
             references,
         });
         self.show(key, before.is_some_and(Stored::is_public), public);
+        self.own(address, before.and_then(|stored| named_owner(&stored.record)), owner);
         let was = before.filter(|stored| stored.record.kind == Kind::Object);
         let is = i64::from(kind == Kind::Object);
         self.count(tables::USAGE, chain, address, signed(size));

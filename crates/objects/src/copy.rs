@@ -6,15 +6,17 @@ use crate::{
     author::{Author, Body, Draft},
     commit::{ATTEMPTS, Change, Newest},
     delete::present,
-    error::{ReadError, WriteError},
+    error::{ReadError, Refusal, WriteError},
     event::{Event, EventKind},
-    grant::{Delete, Grant, Held, Read, Write},
+    grant::{Access, Delete, Grant, Held, List, Read, Write},
+    list::ListOptions,
     metadata::Metadata,
+    owned::named_owner,
     read::{self, Opened},
     record::Kind,
     tables::Stored,
     tree,
-    write::{Precondition, Written},
+    write::{self, Precondition, Written},
 };
 use std::sync::Arc;
 
@@ -68,6 +70,16 @@ impl Objects {
         self.carry(read, Some(delete), to, expected).await
     }
 
+    /// Refuses a directory that shows this caller nothing as a source, in the words for one that is not there at all. For the destination comes
+    /// after it, and its refusal would tell the two apart.
+    pub async fn check_source(&self, from: &Grant<Read>) -> Result<(), ReadError> {
+        if !from.address().is_directory() || !matches!(from.held.access, Access::Public) {
+            return Ok(());
+        }
+        let list = self.authorize_proven::<List>(&from.held.proven, from.address())?;
+        self.list(&list, ListOptions { after: None, limit: 1, recursive: true }).await.map(|_| ())
+    }
+
     async fn carry(
         &self,
         from: Grant<Read>,
@@ -78,7 +90,7 @@ impl Objects {
         let (source, target) = (from.address().clone(), to.address().clone());
         check_ends(&source, &target)?;
         for _ in 0..ATTEMPTS {
-            let legs = self.legs(&from, &to)?;
+            let legs = self.legs(&from, &to, delete.is_some())?;
             check_source(&source, &legs, expected.source.as_ref())?;
             let mut change = Change::new();
             let mut created = false;
@@ -102,7 +114,7 @@ impl Objects {
     }
 
     /// Every object that goes, with authority decided for both ends of each.
-    fn legs(&self, from: &Grant<Read>, to: &Grant<Write>) -> Result<Vec<Leg>, WriteError> {
+    fn legs(&self, from: &Grant<Read>, to: &Grant<Write>, is_move: bool) -> Result<Vec<Leg>, WriteError> {
         let (source, target) = (from.address(), to.address());
         if !source.is_directory() {
             let held = self.authorize_proven::<Read>(&from.held.proven, source)?.held;
@@ -111,7 +123,13 @@ impl Objects {
         }
         let mut legs = Vec::new();
         for address in tree::live_objects(self, source)? {
-            let Ok(held) = self.authorize_proven::<Read>(&from.held.proven, &address) else { continue };
+            let held = match self.authorize_proven::<Read>(&from.held.proven, &address) {
+                Ok(held) => held,
+                Err(Refusal::Storage(error)) => return Err(error.into()),
+                // A copy takes what its maker may read; a move that leaves something behind is none.
+                Err(_) if is_move => return Err(tree::blocked(&from.held, address)),
+                Err(_) => continue,
+            };
             let below = address.as_str().strip_prefix(source.as_str()).unwrap_or_default();
             let destination = Address::parse_exact(&format!("{target}{below}"))
                 .map_err(|error| WriteError::Invalid { what: format!("{target}{below}: {error}") })?;
@@ -119,7 +137,7 @@ impl Objects {
             legs.push(leg(held.held, to)?);
         }
         if legs.is_empty() {
-            return Err(WriteError::Absent { address: source.clone() });
+            return Err(WriteError::of_source(from.held.nothing_there()));
         }
         Ok(legs)
     }
@@ -134,17 +152,17 @@ impl Objects {
         let Leg { source, target, stored, opened } = leg;
         let chain = &target.chain;
         let before = present(&target.address, chain).ok();
-        let at_target =
-            before.map(|before| Opened::of(&target.address, before, target.opener().as_ref())).transpose()?;
-        if precondition.is_some_and(|holds| !holds(at_target.as_ref().map(Opened::metadata).as_ref())) {
-            return Err(WriteError::Precondition { address: target.address.clone() });
-        }
+        let at_target = write::before(target, chain, target.opener().as_ref())?;
+        write::check_precondition(precondition, &target.address, at_target.as_ref())?;
+        write::refuse_stale_token(self, target, opened.private)?;
         let author = Author::of(&target.access, chain)?;
         let mut content = opened.content.clone();
         content.address = target.address.clone();
         content.modified_ms = self.clock().now_ms();
         if !moved {
-            content.created_ms = at_target.as_ref().map_or(content.modified_ms, |at| at.content.created_ms);
+            content.created_ms = at_target
+                .and_then(|before| before.metadata)
+                .map_or(content.modified_ms, |metadata| metadata.created_ms);
         }
         let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
         let place = chain.object.as_ref().and_then(|stored| stored.record.place.clone());
@@ -175,6 +193,7 @@ impl Objects {
             envelope: &envelope,
             references,
             kind: Kind::Object,
+            owner: chain.object.as_ref().and_then(|stored| named_owner(&stored.record)),
             public: !opened.private,
         };
         change.put_current(&target.address, chain, chain.object.as_ref(), newest);
@@ -194,8 +213,7 @@ impl Objects {
     fn leave(&self, change: &mut Change, leg: &Leg, delete: &Grant<Delete>) -> Result<(), WriteError> {
         let address = &leg.source.address;
         let held = self.authorize_proven::<Delete>(&delete.held.proven, address)?.held;
-        let author = Author::of(&held.access, &held.chain)?;
-        self.bury(change, address, &held.chain, present(address, &held.chain)?, &author, false)
+        self.bury(change, &held, present(address, &held.chain)?, false)
     }
 
     /// Makes a new version that equals an older one.
@@ -218,11 +236,12 @@ impl Objects {
             if stored.record.kind != Kind::Object {
                 return Err(absent());
             }
-            let opened =
-                Opened::of(&address, &stored, source.opener().as_ref()).map_err(|error| match error {
-                    ReadError::Resealing { .. } => absent(),
-                    other => other.into(),
-                })?;
+            let opened = source.open(&stored).map_err(|error| match error {
+                ReadError::Resealing { .. } => absent(),
+                // An older version that was private is not opened by who may read the newest because it is public.
+                ReadError::Refused(Refusal::Forbidden { .. }) => absent(),
+                other => other.into(),
+            })?;
             // The version restored must still be kept when this commits.
             let mut change = Change::new();
             if current.is_none_or(|current| current.record.version != version) {
@@ -241,7 +260,7 @@ impl Objects {
 
 fn leg(source: Arc<Held>, target: Arc<Held>) -> Result<Leg, WriteError> {
     let stored = present(&source.address, &source.chain)?.clone();
-    let opened = Opened::of(&source.address, &stored, source.opener().as_ref())?;
+    let opened = source.open(&stored).map_err(WriteError::of_source)?;
     Ok(Leg { source, target, stored, opened })
 }
 

@@ -100,7 +100,11 @@ impl Proven {
     /// What these credentials prove at an address of the given chain, and the token behind each proof.
     pub(crate) fn at(&self, address: &Address, chain: &Chain) -> (Presented, Vec<Arc<Token>>) {
         let owner = chain.place.owner;
-        let mut presented = Presented { owns: self.key_of(owner).is_some(), tokens: Vec::new() };
+        let mut presented = Presented {
+            owns: self.key_of(owner).is_some(),
+            owns_directory: self.key_of(chain.directory_place.owner).is_some(),
+            tokens: Vec::new(),
+        };
         let mut behind = Vec::new();
         for token in &self.tokens {
             if token.issuer() != owner || chain.policy.revoked.contains(token.jti()) {
@@ -116,6 +120,11 @@ impl Proven {
     /// Whether any credential could prove something where `owner` owns.
     pub(crate) fn proves_for(&self, owner: Owner) -> bool {
         self.key_of(owner).is_some() || self.tokens.iter().any(|token| token.issuer() == owner)
+    }
+
+    /// Everybody for whom one of these credentials could prove something.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.keys.iter().map(|keys| keys.owner()).chain(self.tokens.iter().map(|token| token.issuer()))
     }
 
     /// The presented key that belongs to an owner.

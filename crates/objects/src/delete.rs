@@ -3,17 +3,18 @@
 use crate::{
     Objects,
     address::Address,
-    author::{Author, Body, Draft},
+    author::{Author, Body, Draft, Signer},
     chain::Chain,
     commit::{ATTEMPTS, Change, Newest},
     error::{Refusal, WriteError},
     event::{Event, EventKind},
-    grant::{Delete, Grant, Held, Manage},
-    read::Opened,
-    record::Kind,
+    grant::{Access, Delete, Grant, Held, Purge},
+    key::Keys,
+    read_key::ReadKey,
+    record::{Kind, PlaceRoot},
     tables::{self, Stored},
     tree,
-    write::Precondition,
+    write::{self, Precondition},
 };
 use std::sync::Arc;
 
@@ -35,14 +36,7 @@ impl Objects {
             let before = present(&held.address, &held.chain)?;
             check(&held, before, precondition.as_ref())?;
             let mut change = Change::new();
-            self.bury(
-                &mut change,
-                &held.address,
-                &held.chain,
-                before,
-                &Author::of(&held.access, &held.chain)?,
-                false,
-            )?;
+            self.bury(&mut change, &held, before, false)?;
             if change.commit(self).await?.is_some() {
                 return Ok(());
             }
@@ -60,11 +54,14 @@ impl Objects {
             let mut change = Change::new();
             let mut met = false;
             for address in tree::live_objects(self, top)? {
-                let each = self.authorize_proven::<Delete>(&grant.held.proven, &address)?.held;
+                let each = match self.authorize_proven::<Delete>(&grant.held.proven, &address) {
+                    Ok(each) => each.held,
+                    Err(Refusal::Storage(error)) => return Err(error.into()),
+                    Err(_) => return Err(tree::blocked(&grant.held, address)),
+                };
                 let Ok(before) = present(&address, &each.chain) else { continue };
                 met = true;
-                let author = Author::of(&each.access, &each.chain)?;
-                self.bury(&mut change, &address, &each.chain, before, &author, false)?;
+                self.bury(&mut change, &each, before, false)?;
                 tree::check_size(&change)?;
             }
             if !met {
@@ -84,13 +81,23 @@ impl Objects {
     pub(crate) fn bury(
         &self,
         change: &mut Change,
-        address: &Address,
-        chain: &Chain,
+        held: &Held,
         before: &Stored,
-        author: &Author,
         purged: bool,
     ) -> Result<(), WriteError> {
+        let Held { address, chain, access, .. } = held;
         let version = before.record.version + 1;
+        let (author, place) = match access {
+            Access::Directory(keys) => {
+                change.names_owner();
+                let (author, root) = self.taken_back(keys, before)?;
+                (author, Some(vec![root]))
+            }
+            access => (Author::of(access, chain)?, before.record.place.clone()),
+        };
+        // The policy of the drop box is the proof that the directory's owner may take an address back.
+        let delegation = before.record.delegation.clone().filter(|_| !matches!(access, Access::Directory(_)));
+        let owner = place.is_some().then_some(author.owner);
         let envelope = author.sign(
             self,
             Draft {
@@ -100,8 +107,8 @@ impl Objects {
                 predecessor: Some(before.hash),
                 blocks: Vec::new(),
                 body: Body::Gone { locator: before.record.locator, group: before.record.group },
-                place: before.record.place.clone(),
-                delegation: before.record.delegation.clone(),
+                place,
+                delegation,
                 policy: None,
                 purged,
             },
@@ -112,6 +119,7 @@ impl Objects {
             envelope: &envelope,
             references: Vec::new(),
             kind: Kind::Tombstone,
+            owner,
             public: false,
         };
         change.put_current(address, chain, Some(before), newest);
@@ -129,15 +137,28 @@ impl Objects {
         Ok(())
     }
 
+    /// The directory's owner takes an address back that a drop box gave away: a place of the owner's from the next epoch on.
+    fn taken_back(&self, keys: &Arc<Keys>, before: &Stored) -> Result<(Author, PlaceRoot), WriteError> {
+        let epoch = before
+            .record
+            .epoch
+            .checked_add(1)
+            .ok_or_else(|| WriteError::Invalid { what: "the object changed hands too often".into() })?;
+        let root = PlaceRoot { epoch, wrapped: keys.wrap_root(&ReadKey::generate(self.random())) };
+        let author =
+            Author { owner: keys.owner(), epoch, signer: Signer::Owner(Arc::clone(keys)), opener: None };
+        Ok((author, root))
+    }
+
     /// Forgets every version of an object. Only the tombstone that says so remains.
-    pub async fn purge(&self, grant: Grant<Manage>) -> Result<(), WriteError> {
+    pub async fn purge(&self, grant: Grant<Purge>) -> Result<(), WriteError> {
         let mut held = Arc::clone(&grant.held);
         if held.address.is_directory() {
             return Err(WriteError::IsDirectory { address: held.address.clone() });
         }
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                held = self.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
+                held = self.authorize_proven::<Purge>(&held.proven, &held.address)?.held;
             }
             let (address, chain) = (&held.address, &held.chain);
             let before =
@@ -146,7 +167,7 @@ impl Objects {
                 return Err(WriteError::Purged { address: address.clone() });
             }
             let mut change = Change::new();
-            self.bury(&mut change, address, chain, before, &Author::of(&held.access, chain)?, true)?;
+            self.bury(&mut change, &held, before, true)?;
             let range = tables::prefix_range(tables::version_prefix(address));
             for item in self.store().scan(tables::VERSION, range) {
                 let stored = Stored::decode(address, item?.1)?;
@@ -182,10 +203,6 @@ fn check(held: &Held, before: &Stored, precondition: Option<&Precondition>) -> R
             Refusal::Forbidden { needs: "GET, to compare the version with the request's condition" }.into()
         );
     }
-    let metadata = Opened::of(&held.address, before, opener.as_ref())?.metadata();
-    if holds(Some(&metadata)) {
-        Ok(())
-    } else {
-        Err(WriteError::Precondition { address: held.address.clone() })
-    }
+    let known = write::before(held, &held.chain, opener.as_ref())?;
+    write::check_precondition(Some(holds), &held.address, known.as_ref())
 }

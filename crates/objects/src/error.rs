@@ -32,6 +32,9 @@ impl From<jsfs_store::ReadError> for StorageError {
     }
 }
 
+/// What can be done about a record that its owner cannot open.
+const UNREADABLE: &str = "does not open with this key, because it was sealed under another; replace it, delete it, or restore a version before it";
+
 /// Why a request is refused before anything is touched.
 #[derive(Clone, Debug, Error)]
 pub enum Refusal {
@@ -101,6 +104,12 @@ pub enum ReadError {
         /// Where.
         address: Address,
     },
+    /// It was sealed under a key to which the owner's does not lead.
+    #[error("{address} {what}", what = UNREADABLE)]
+    Unreadable {
+        /// Where.
+        address: Address,
+    },
     /// A cursor or limit that this node did not make.
     #[error("{what}")]
     Invalid {
@@ -151,6 +160,14 @@ pub enum WriteError {
     Conflict {
         /// Where.
         address: Address,
+    },
+    /// An object stands in the way of what was asked for.
+    #[error("{address} is in the way: it {what}")]
+    Blocked {
+        /// Which object.
+        address: Address,
+        /// What it is or does, and what can be done about it.
+        what: &'static str,
     },
     /// The quota of a directory above would be passed.
     #[error("the quota of {directory} ({limit} bytes, kept versions included) would be passed")]
@@ -221,9 +238,22 @@ impl From<ReadError> for WriteError {
             ReadError::Purged { address } => WriteError::Purged { address },
             ReadError::VersionAbsent { address, version } => WriteError::VersionAbsent { address, version },
             ReadError::Resealing { address } => WriteError::Conflict { address },
+            ReadError::Unreadable { address } => WriteError::Blocked { address, what: UNREADABLE },
             ReadError::Invalid { what } => WriteError::Invalid { what },
+            // What a read hides a change asks a credential for.
+            ReadError::Refused(Refusal::Hidden { note }) => Refusal::Unauthenticated { note }.into(),
             ReadError::Refused(refusal) => WriteError::Refused(refusal),
             ReadError::Storage(error) => WriteError::Storage(error),
+        }
+    }
+}
+
+impl WriteError {
+    /// The same for something that a change only reads: what is hidden stays hidden.
+    pub(crate) fn of_source(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(refusal) => refusal.into(),
+            error => error.into(),
         }
     }
 }

@@ -341,7 +341,7 @@ impl Watching {
                 let keys = held.proven.key_of(chain.place.owner);
                 Reach::Open(keys.and_then(|keys| Opener::of_owner(keys, &chain)))
             }
-            Ok(Basis::Token(index)) => Reach::Open(Opener::of_token(&tokens[index], chain.place.epoch)),
+            Ok(Basis::Token(index)) => Reach::Open(Opener::of_token(&tokens[index], &chain.place)),
             _ => Reach::Nothing,
         })
     }
@@ -370,7 +370,7 @@ impl Watching {
                     etag: ETag(opened.content.etag),
                     content_type: opened.content.content_type,
                 })),
-                Err(ReadError::Resealing { .. }) => return Ok(None),
+                Err(ReadError::Resealing { .. } | ReadError::Unreadable { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             },
         };

@@ -3,15 +3,21 @@
 use crate::{
     Objects,
     address::Address,
-    authority::{self, Basis, Denial, Need},
-    chain::Chain,
+    authority::{self, Basis, Denial, Facts, Need, Visibility},
+    chain::{Chain, PlaceState},
     credentials::{Credentials, Proven},
-    error::{Refusal, StorageError},
+    error::{ReadError, Refusal, StorageError},
     key::{Keys, Owner},
+    read::Opened,
     read_key::{Convergence, Group, ReadKey},
+    record::Create,
+    tables::Stored,
     token::Token,
 };
 use std::{marker::PhantomData, sync::Arc};
+
+/// What is wrong with a token whose read key opens nothing.
+pub(crate) const STALE: &str = "the token's read key does not open what is there now; ask for a new token";
 
 /// A kind of authority: one of the marker types below.
 pub trait Verb: Send + Sync + 'static {
@@ -41,7 +47,9 @@ verbs! {
     Delete,
     /// Run.
     Execute,
-    /// Owners, policies, tokens, purging.
+    /// Forget every version.
+    Purge,
+    /// Owners, policies, tokens.
     Manage,
 }
 
@@ -77,6 +85,8 @@ pub(crate) enum Access {
     Public,
     /// A drop box: the creator's own key, if one was presented.
     Anyone(Option<Arc<Keys>>),
+    /// The owner of the directory removes what a drop box took in.
+    Directory(Arc<Keys>),
 }
 
 impl<V> Grant<V> {
@@ -112,9 +122,12 @@ impl Objects {
         proven: &Arc<Proven>,
         address: &Address,
     ) -> Result<Grant<V>, Refusal> {
-        let Some(chain) = Chain::load(self, address)? else {
+        let Some(mut chain) = Chain::above(self, address)? else {
             return Err(self.no_namespace::<V>(proven, address));
         };
+        if self.concerns(V::NEED, proven, &chain, address)? {
+            chain.see_object(self, address)?;
+        }
         let (presented, tokens) = proven.at(address, &chain);
         let basis = authority::decide(V::NEED, chain.facts(address), &presented)
             .map_err(|denial| refusal(denial, V::NEED, proven))?;
@@ -129,8 +142,37 @@ impl Objects {
             Basis::Token(index) => Access::Token(Arc::clone(&tokens[index])),
             Basis::Public => Access::Public,
             Basis::Anyone => Access::Anyone(proven.keys.first().cloned()),
+            Basis::Directory => match proven.key_of(chain.directory_place.owner) {
+                Some(keys) => Access::Directory(Arc::clone(keys)),
+                None => return Err(refusal(Denial::Unauthenticated, V::NEED, proven)),
+            },
         };
         Ok(Grant::new(Held { address: address.clone(), chain, access, proven: Arc::clone(proven) }))
+    }
+
+    /// Whether a decision depends on what is at the address. Where it does not, that is not looked at: how long a refusal takes then tells as
+    /// little as what it says.
+    fn concerns(
+        &self,
+        need: Need,
+        proven: &Proven,
+        chain: &Chain,
+        address: &Address,
+    ) -> Result<bool, StorageError> {
+        if chain.policy.create == Create::Anyone {
+            return Ok(true);
+        }
+        let (presented, _) = proven.at(address, chain);
+        let anything = Facts {
+            visibility: Visibility::Private,
+            create: Create::Owner,
+            remembered: true,
+            removable: true,
+        };
+        if authority::decide(need, anything, &presented).is_ok() {
+            return Ok(true);
+        }
+        self.is_shown_or_owned_by(proven, address)
     }
 
     /// Decides whether the credentials hold the node's root key.
@@ -176,11 +218,13 @@ pub(crate) struct Opener {
     keys: Vec<(u64, ReadKey)>,
     /// The group of private children of the directory that the top lies in, where it is known.
     above: Option<Group>,
+    /// Whether what is sealed under an epoch that is not here is on its way to one that is.
+    pub(crate) waits: bool,
 }
 
 impl Opener {
     pub(crate) fn new(top: Address, keys: Vec<(u64, ReadKey)>, above: Option<Group>) -> Self {
-        Opener { top, keys, above }
+        Opener { top, keys, above, waits: false }
     }
 
     /// The read key of an address below, as of an epoch.
@@ -214,8 +258,10 @@ impl Opener {
     }
 
     /// From a token's fourth part: the present epoch only.
-    pub(crate) fn of_token(token: &Token, epoch: u64) -> Option<Opener> {
-        Some(Opener::new(token.subject().clone(), vec![(epoch, token.read_key()?.clone())], None))
+    pub(crate) fn of_token(token: &Token, place: &PlaceState) -> Option<Opener> {
+        let keys = vec![(place.epoch, token.read_key()?.clone())];
+        let waits = place.roots.len() > 1;
+        Some(Opener { waits, ..Opener::new(token.subject().clone(), keys, None) })
     }
 }
 
@@ -224,14 +270,45 @@ impl Held {
     pub(crate) fn opener(&self) -> Option<Opener> {
         self.access.opener(&self.chain)
     }
+
+    /// Whether a key was presented that owns the address.
+    pub(crate) fn owns(&self) -> bool {
+        self.proven.key_of(self.chain.place.owner).is_some()
+    }
+
+    /// There is nothing here that this caller may know of. To whoever may know that, nothing is said of credentials.
+    pub(crate) fn nothing_there(&self) -> ReadError {
+        match &self.access {
+            Access::Owner(_) | Access::Token(_) | Access::Directory(_) => {
+                ReadError::Absent { address: self.address.clone() }
+            }
+            Access::Public | Access::Anyone(_) => Refusal::Hidden { note: self.proven.note.clone() }.into(),
+        }
+    }
+
+    /// Opens what is stored at the address, with whatever this grant can decrypt.
+    pub(crate) fn open(&self, stored: &Stored) -> Result<Opened, ReadError> {
+        self.convict(Opened::of(&self.address, stored, self.opener().as_ref()))
+    }
+
+    /// A token whose read key does not open what it covers proves nothing there: it was made before the place got its present root, or the
+    /// record was sealed by somebody who had another key. Only the owner hears of the latter.
+    pub(crate) fn convict<T>(&self, opened: Result<T, ReadError>) -> Result<T, ReadError> {
+        match opened {
+            Err(ReadError::Unreadable { .. }) if matches!(self.access, Access::Token(_)) => {
+                Err(Refusal::Hidden { note: Some(STALE.to_owned()) }.into())
+            }
+            opened => opened,
+        }
+    }
 }
 
 impl Access {
     pub(crate) fn opener(&self, chain: &Chain) -> Option<Opener> {
         match self {
             Access::Owner(keys) => Opener::of_owner(keys, chain),
-            Access::Token(token) => Opener::of_token(token, chain.place.epoch),
-            Access::Public | Access::Anyone(_) => None,
+            Access::Token(token) => Opener::of_token(token, &chain.place),
+            Access::Public | Access::Anyone(_) | Access::Directory(_) => None,
         }
     }
 }

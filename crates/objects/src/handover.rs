@@ -8,7 +8,7 @@ use crate::{
     address::Address,
     author::{Author, Body, Draft, Signer},
     chain::{DirectoryState, PlaceState},
-    commit::Change,
+    commit::{ATTEMPTS, Change},
     error::WriteError,
     event::{Event, EventKind},
     grant::{Access, Grant, Held, Manage, Opener},
@@ -37,6 +37,12 @@ impl Handover {
     /// Prepares what a new owner needs.
     pub(crate) fn prepare(objects: &Objects, held: &Held, to: Arc<Keys>) -> Result<Self, WriteError> {
         let chain = &held.chain;
+        let used = held.address.is_directory() || chain.object.is_some();
+        // Its tokens would go on naming the owner, with the read key of an epoch that is over.
+        if used && to.owner() == chain.place.owner {
+            let what = format!("that key owns {} already; a replacement must be another key", held.address);
+            return Err(WriteError::Invalid { what });
+        }
         let from = match &held.access {
             Access::Owner(keys) => Some(Arc::clone(keys)),
             _ => None,
@@ -45,7 +51,6 @@ impl Handover {
         let epoch_now = chain.place.epoch;
         let key_in =
             |address: &Address, epoch| opener.as_ref().and_then(|opener| opener.read_key(address, epoch));
-        let used = held.address.is_directory() || chain.object.is_some();
         let older = chain.place.roots.iter().filter(|_| used);
         let older =
             older.filter_map(|entry| Some((entry.epoch, key_in(&held.address, entry.epoch)?))).collect();
@@ -107,15 +112,29 @@ impl Objects {
 
     /// Hands a directory, or an object without sending its bytes again, over to another key.
     pub async fn hand_over(&self, grant: Grant<Manage>, replacement_key: &str) -> Result<(), WriteError> {
-        let held = Arc::clone(&grant.held);
+        let mut held = Arc::clone(&grant.held);
         let keys = self.replacement_keys(replacement_key, held.address.namespace()).await?;
         if !held.address.is_directory() {
             return crate::change::hand_over_object(self, &grant, keys).await;
         }
-        let handover = Handover::prepare(self, &held, keys)?;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                // Sealing under an earlier key may have come to its end meanwhile.
+                held = self.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
+            }
+            let handover = Handover::prepare(self, &held, Arc::clone(&keys))?;
+            if self.hand_over_directory(&held, &handover)?.commit(self).await?.is_some() {
+                self.reseal_below(held.address.clone(), Arc::clone(&handover.to));
+                return Ok(());
+            }
+        }
+        Err(WriteError::Conflict { address: held.address.clone() })
+    }
+
+    /// The new record of a directory that is handed over, and its line in the log.
+    fn hand_over_directory(&self, held: &Held, handover: &Handover) -> Result<Change, WriteError> {
         let own = held.chain.directories.last().filter(|directory| directory.address == held.address);
-        let author = handover.author();
-        let envelope = author.sign(
+        let envelope = handover.author().sign(
             self,
             Draft {
                 kind: Kind::Directory,
@@ -132,7 +151,7 @@ impl Objects {
         )?;
         let mut change = Change::new();
         change.expect_chain(&held.chain);
-        let key = held.address.as_str().as_bytes().to_vec();
+        let key = tables::address_key(&held.address);
         change.expect(tables::DIRECTORY, key.clone(), own.map_or(0, |own| own.sequence));
         change.op(Op::Put {
             table: tables::DIRECTORY,
@@ -149,11 +168,7 @@ impl Objects {
             public: false,
             was_public: false,
         });
-        if change.commit(self).await?.is_none() {
-            return Err(WriteError::Conflict { address: held.address.clone() });
-        }
-        self.reseal_below(held.address.clone(), Arc::clone(&handover.to));
-        Ok(())
+        Ok(change)
     }
 }
 

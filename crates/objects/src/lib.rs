@@ -10,6 +10,7 @@
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
 //! | reading | `read`, `list`, `feed` (following changes; `tail` is what all who follow share) |
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
+//! | whose an object is that names an owner itself | `owned` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -35,6 +36,7 @@ mod list;
 pub mod manifest;
 mod metadata;
 mod namespace;
+mod owned;
 mod policy;
 mod read;
 pub mod read_key;
@@ -60,8 +62,8 @@ pub use crypto::{WRAPPED_BYTES, Wrapped};
 pub use error::{ReadError, Refusal, StorageError, WriteError};
 pub use event::EventKind;
 pub use feed::{Cursor, News, Notice, Properties, Watching};
-pub use grant::{Delete, Execute, Grant, List, Manage, Read, Root, Verb, Watch, Write};
-pub use list::{ListEntry, ListOptions, Listing, PAGE_MAX};
+pub use grant::{Delete, Execute, Grant, List, Manage, Purge, Read, Root, Verb, Watch, Write};
+pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
@@ -151,6 +153,8 @@ struct Inner {
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
     turns: Arc<unfinished::Turns>,
+    left_sealed: AtomicU64,
+    owned_is_complete: owned::IsComplete,
     tails: Tails,
     authority: AtomicU64,
     tasks: TaskTracker,
@@ -168,6 +172,8 @@ impl Objects {
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
             turns: Arc::default(),
+            left_sealed: AtomicU64::new(0),
+            owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
             authority: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -180,6 +186,7 @@ impl Objects {
             settings,
         }));
         objects.catch_up_with_own_past()?;
+        objects.complete_owned().await?;
         if let Some(seed) = root_key {
             objects.found(Arc::new(seed.keys())).await?;
         }
@@ -262,6 +269,22 @@ impl Objects {
         self.0.tasks.spawn(async move {
             stop.run_until_cancelled(work).await;
         });
+    }
+
+    pub(crate) fn owned_is_complete(&self) -> &owned::IsComplete {
+        &self.0.owned_is_complete
+    }
+
+    /// Notes that an entry could not be sealed again: whoever wrote it sealed it under a key to which its owner's does not lead.
+    pub(crate) fn leave_sealed(&self, address: &Address) {
+        self.0.left_sealed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%address, "a record does not open with its owner's key and is left as it is; replace or delete the object");
+    }
+
+    /// Directories that are being sealed again, and entries that had to be left.
+    pub(crate) fn resealing_state(&self) -> (u64, u64) {
+        let under_way = self.0.resealing.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (under_way as u64, self.0.left_sealed.load(Ordering::Relaxed))
     }
 
     /// Notes that a directory is being sealed again; false if it is already.

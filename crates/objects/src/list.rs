@@ -2,14 +2,17 @@
 //!
 //! Keys of the current table are whole addresses, so the children of a directory are found by seeking past each subdirectory; no
 //! directory keeps a list of its own that a write would have to update. Who can open nothing below the directory walks the table of public
-//! objects instead: what is hidden from them then costs no time that they could measure.
+//! objects, and that of objects which name an owner whose key was presented, instead: what is hidden from them then costs no time that they
+//! could measure.
+//!
+//! One entry that does not open does not spoil the rest. The owner of the directory sees that it is there; everybody else does not.
 
 use crate::{
     Objects,
     address::Address,
     authority::{Basis, Need, Visibility, decide},
     chain::{Chain, DirectoryState},
-    error::ReadError,
+    error::{ReadError, Refusal, StorageError},
     grant::{Grant, Held, List, Opener},
     metadata::Metadata,
     read::Opened,
@@ -53,8 +56,20 @@ pub struct Listing {
 pub struct ListEntry {
     /// Its name, relative to the directory; a directory's ends in `/`.
     pub name: String,
-    /// The properties of an object; none for a directory.
-    pub metadata: Option<Metadata>,
+    /// What it is.
+    pub what: Listed,
+}
+
+/// What an entry of a listing is.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// Something lies below it.
+    Directory,
+    /// An object that the caller may read.
+    Object(Box<Metadata>),
+    /// An object in the caller's own directory that the caller's key does not open: somebody else's, or sealed under a key that is not the
+    /// owner's.
+    Unreadable,
 }
 
 impl Objects {
@@ -63,9 +78,12 @@ impl Objects {
         let held = Arc::clone(&grant.held);
         let objects = self.clone();
         let list = tokio::task::spawn_blocking(move || Walk::new(&objects, &held, options).run());
-        list.await.map_err(|_| crate::StorageError::Stopping)?
+        list.await.map_err(|_| StorageError::Stopping)?
     }
 }
+
+/// Keys in order, each with its entry where the table has it.
+type Run = Box<dyn Iterator<Item = Result<(Vec<u8>, Option<jsfs_store::Entry>), jsfs_store::ReadError>>>;
 
 /// One pass over the keys below a directory.
 struct Walk<'a> {
@@ -91,41 +109,74 @@ impl<'a> Walk<'a> {
 
     fn run(mut self) -> Result<Listing, ReadError> {
         let top = self.held.address.clone();
-        let table = if self.opens_something()? { tables::CURRENT } else { tables::PUBLIC };
+        let opens_something = self.opens_something()?;
         let mut from = self.start(&top)?;
         let end = tables::after_prefix(top.as_str().as_bytes());
         let mut entries: Vec<ListEntry> = Vec::new();
         'seek: loop {
             let range = (from, Bound::Excluded(end.clone()));
-            for item in self.objects.store().scan(table, range) {
+            for item in self.keys(opens_something, range) {
                 let (key, entry) = item?;
                 let address = tree::address_of(&key)?;
                 let below = address.as_str().strip_prefix(top.as_str()).unwrap_or_default().to_owned();
-                let stored = match table {
-                    tables::PUBLIC => self.objects.current(&address)?,
-                    _ => Some(Stored::decode(&address, entry)?),
+                let stored = match entry {
+                    None => self.objects.current(&address).transpose(),
+                    Some(entry) => Some(Stored::decode(&address, entry)),
                 };
                 let Some(stored) = stored else { continue };
-                let Some(metadata) = self.visible(&address, stored)? else { continue };
+                let Some(what) = self.visible(&address, stored)? else { continue };
                 if entries.len() == self.options.limit {
                     let next = entries.last().map(|last| last.name.clone());
                     return Ok(Listing { entries, next });
                 }
                 match below.split_once('/') {
                     Some((name, _)) if !self.options.recursive => {
-                        entries.push(ListEntry { name: format!("{name}/"), metadata: None });
+                        entries.push(ListEntry { name: format!("{name}/"), what: Listed::Directory });
                         from = Bound::Included(tables::after_prefix(format!("{top}{name}/").as_bytes()));
                         continue 'seek;
                     }
-                    _ => entries.push(ListEntry { name: below, metadata: Some(metadata) }),
+                    _ => entries.push(ListEntry { name: below, what }),
                 }
             }
             break;
         }
-        if entries.is_empty() && self.options.after.is_none() && !self.may_know() {
-            return Err(ReadError::Absent { address: top });
+        if entries.is_empty() && !self.may_know() && !self.shows_something_before()? {
+            return Err(Refusal::Hidden { note: self.held.proven.note.clone() }.into());
         }
         Ok(Listing { entries, next: None })
+    }
+
+    /// Whether an empty page is the end of something, rather than of nothing.
+    fn shows_something_before(&self) -> Result<bool, ReadError> {
+        if self.options.after.is_none() {
+            return Ok(false);
+        }
+        let options = ListOptions { after: None, limit: 1, recursive: true };
+        match Walk::new(self.objects, self.held, options).run() {
+            Ok(_) => Ok(true),
+            Err(ReadError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What to look at: everything, or what everybody may see and what the caller has to itself.
+    fn keys(&self, everything: bool, range: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Run {
+        let store = self.objects.store();
+        if everything {
+            return Box::new(
+                store.scan(tables::CURRENT, range).map(|item| item.map(|(key, entry)| (key, Some(entry)))),
+            );
+        }
+        let mut keys: Run =
+            Box::new(store.scan(tables::PUBLIC, range.clone()).map(|item| item.map(|(key, _)| (key, None))));
+        for own in &self.held.proven.keys {
+            let owner = *own.owner().as_bytes();
+            let below = |bound: &Bound<Vec<u8>>| bound.as_ref().map(|key| [&owner[..], key].concat());
+            let owned = store.scan(tables::OWNED, (below(&range.0), below(&range.1)));
+            let owned = owned.map(move |item| item.map(|(key, _)| (key[owner.len()..].to_vec(), None)));
+            keys = Box::new(Merged { sides: [keys.peekable(), (Box::new(owned) as Run).peekable()] });
+        }
+        keys
     }
 
     /// Where the page begins: after a name, and past everything below it if it is a directory.
@@ -172,26 +223,42 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// The properties of an object, if the caller may know that it is there.
-    fn visible(&mut self, address: &Address, stored: Stored) -> Result<Option<Metadata>, ReadError> {
-        if stored.record.kind != Kind::Object {
-            return Ok(None);
+    /// What an object is to the caller, if the caller may know that it is there.
+    fn visible(
+        &mut self,
+        address: &Address,
+        stored: Result<Stored, StorageError>,
+    ) -> Result<Option<Listed>, ReadError> {
+        let opened = match stored {
+            Ok(stored) if stored.record.kind != Kind::Object => return Ok(None),
+            Ok(stored) => self.opened(address, &stored),
+            Err(error) => Err(error.into()),
+        };
+        match opened {
+            Ok(Some(opened)) => return Ok(Some(Listed::Object(Box::new(opened.metadata())))),
+            Ok(None) | Err(ReadError::Resealing { .. } | ReadError::Unreadable { .. }) => {}
+            Err(ReadError::Storage(error @ StorageError::Record { .. })) => {
+                tracing::error!(%error, "an entry of a listing");
+            }
+            Err(error) => return Err(error),
         }
+        let is_own = match address.parent() {
+            Some(directory) => self.sight(directory)?.is_some_and(|sight| sight.presented.owns),
+            None => false,
+        };
+        Ok(is_own.then_some(Listed::Unreadable))
+    }
+
+    /// Opens an object with what of the caller's credentials reaches it, if anything does.
+    fn opened(&mut self, address: &Address, stored: &Stored) -> Result<Option<Opened>, ReadError> {
         if !stored.is_sealed() {
-            return Ok(Some(Opened::of(address, &stored, None)?.metadata()));
+            return Opened::of(address, stored, None).map(Some);
         }
         let opener = match &stored.record.place {
             Some(_) => self.opener_of_place(address)?,
             None => self.opener_in_directory(address)?,
         };
-        match opener {
-            Some(opener) => match Opened::of(address, &stored, Some(&opener)) {
-                Ok(opened) => Ok(Some(opened.metadata())),
-                Err(ReadError::Resealing { .. }) => Ok(None),
-                Err(error) => Err(error),
-            },
-            None => Ok(None),
-        }
+        opener.map(|opener| Opened::of(address, stored, Some(&opener))).transpose()
     }
 
     /// For an object that names its own owner.
@@ -204,13 +271,19 @@ impl<'a> Walk<'a> {
     /// For an object that belongs to its directory's owner.
     fn opener_in_directory(&mut self, address: &Address) -> Result<Option<Opener>, ReadError> {
         let Some(directory) = address.parent() else { return Ok(None) };
+        let held = self.held;
+        let Some(sight) = self.sight(directory)? else { return Ok(None) };
+        Ok(opener(Visibility::Private, &sight.chain, &sight.presented, &sight.tokens, held))
+    }
+
+    /// What the caller can see in a directory.
+    fn sight(&mut self, directory: Address) -> Result<Option<&Sight>, ReadError> {
         if self.sight.as_ref().is_none_or(|sight| sight.directory != directory) {
             let Some(chain) = Chain::load(self.objects, &directory)? else { return Ok(None) };
             let (presented, tokens) = self.held.proven.at(&directory, &chain);
             self.sight = Some(Sight { directory, chain, presented, tokens });
         }
-        let Some(sight) = &self.sight else { return Ok(None) };
-        Ok(opener(Visibility::Private, &sight.chain, &sight.presented, &sight.tokens, self.held))
+        Ok(self.sight.as_ref())
     }
 }
 
@@ -222,10 +295,33 @@ fn opener(
     tokens: &[Arc<crate::token::Token>],
     held: &Held,
 ) -> Option<Opener> {
-    let facts = crate::authority::Facts { visibility, create: chain.policy.create, remembered: true };
+    let create = chain.policy.create;
+    let facts = crate::authority::Facts { visibility, create, remembered: true, removable: false };
     match decide(Need::List, facts, presented).ok()? {
         Basis::Owner => Opener::of_owner(held.proven.key_of(chain.place.owner)?, chain),
-        Basis::Token(index) => Opener::of_token(&tokens[index], chain.place.epoch),
-        Basis::Public | Basis::Anyone => None,
+        Basis::Token(index) => Opener::of_token(&tokens[index], &chain.place),
+        Basis::Public | Basis::Anyone | Basis::Directory => None,
+    }
+}
+
+/// Two runs of keys as one, in order and each key once.
+struct Merged {
+    sides: [std::iter::Peekable<Run>; 2],
+}
+
+impl Iterator for Merged {
+    type Item = Result<(Vec<u8>, Option<jsfs_store::Entry>), jsfs_store::ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [left, right] = &mut self.sides;
+        match (left.peek(), right.peek()) {
+            (Some(Ok((one, _))), Some(Ok((other, _)))) if one == other => {
+                right.next();
+                left.next()
+            }
+            (Some(Ok((one, _))), Some(Ok((other, _)))) if one > other => right.next(),
+            (None, _) => right.next(),
+            _ => left.next(),
+        }
     }
 }

@@ -57,7 +57,7 @@ pub struct VersionInfo {
     pub deleted: bool,
     /// Whether reading it needs a credential; nothing for a deletion, in which there is nothing to read.
     pub private: Option<bool>,
-    /// Its properties; absent for a deletion.
+    /// Its properties; absent for a deletion, and for a version that does not open with the key presented.
     pub metadata: Option<Metadata>,
 }
 

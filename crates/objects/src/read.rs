@@ -3,7 +3,7 @@
 use crate::{
     Objects,
     address::Address,
-    error::{ReadError, StorageError},
+    error::{ReadError, Refusal, StorageError},
     grant::{Grant, Opener, Read},
     key::Owner,
     manifest::{Cursor, LocatedExtent, Step},
@@ -47,12 +47,20 @@ impl Opened {
         let key = match stored.is_sealed() {
             false => None,
             true => {
-                let key = opener.and_then(|opener| opener.read_key(address, record.epoch));
-                Some(key.ok_or_else(|| ReadError::Resealing { address: address.clone() })?)
+                let opener = opener.ok_or(Refusal::Forbidden {
+                    needs: "the token's fourth part, which holds the key to read with",
+                })?;
+                let key = opener.read_key(address, record.epoch);
+                Some(key.ok_or_else(|| match opener.waits {
+                    true => ReadError::Resealing { address: address.clone() },
+                    false => ReadError::Unreadable { address: address.clone() },
+                })?)
             }
         };
         let content = match &key {
-            Some(key) => Some(record.open(key).map_err(|error| damaged(error.to_string()))?),
+            Some(key) => {
+                Some(record.open(key).map_err(|_| ReadError::Unreadable { address: address.clone() })?)
+            }
             None => record.content.clone(),
         };
         let content = content.ok_or_else(|| ReadError::Absent { address: address.clone() })?;
@@ -127,7 +135,7 @@ impl Objects {
                 version: stored.record.version,
             });
         }
-        let opened = Opened::of(address, stored, opener.as_ref())?;
+        let opened = held.convict(Opened::of(address, stored, opener.as_ref()))?;
         Ok(Object::from_opened(self, opened))
     }
 
@@ -188,7 +196,13 @@ fn version_info(
     opener: Option<&Opener>,
 ) -> Result<VersionInfo, ReadError> {
     let deleted = stored.record.kind != Kind::Object;
-    let metadata = if deleted { None } else { Some(Opened::of(address, stored, opener)?.metadata()) };
+    let metadata = match Opened::of(address, stored, opener) {
+        _ if deleted => None,
+        Ok(opened) => Some(opened.metadata()),
+        // Sealed by somebody else, or under a key that is gone: that it is there is all there is to say.
+        Err(ReadError::Unreadable { .. } | ReadError::Resealing { .. }) => None,
+        Err(error) => return Err(error),
+    };
     Ok(VersionInfo {
         version: stored.record.version,
         modified_ms: metadata.as_ref().map_or(stored.record.time.ms(), |metadata| metadata.modified_ms),

@@ -53,6 +53,11 @@ impl ReadKey {
         Group(self.0.hmac(&[b"/directory"]))
     }
 
+    /// What a token says of this key in the open, so that its bearer cannot put another in its place.
+    pub fn commitment(&self) -> [u8; 32] {
+        self.0.hmac(&[b"/token"])
+    }
+
     /// Wraps an earlier epoch's read root under this newer one.
     pub fn wrap_older(&self, older: &ReadKey) -> Wrapped {
         self.0.wrap(&older.0)

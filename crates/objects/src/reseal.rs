@@ -3,6 +3,8 @@
 //! Until then everything stays readable through the older roots that the directory's record carries. The keys for it come from the request
 //! that handed the directory over and live in memory only: a node that stops half-way goes on when the new key is next used on the directory
 //! (`Objects::resume_resealing`). When nothing is left under older roots, the record drops them.
+//!
+//! A record that the owner's key does not open (somebody sealed it under another) is left as it is, and counted: it keeps nothing else waiting.
 
 use crate::{
     Objects,
@@ -10,7 +12,7 @@ use crate::{
     author::{Author, Body, Draft, Signer},
     chain::Chain,
     commit::Change,
-    error::WriteError,
+    error::{ReadError, StorageError, WriteError},
     grant::Opener,
     key::Keys,
     read::Opened,
@@ -94,13 +96,18 @@ impl Objects {
             }
             let text = if table == tables::VERSION { tables::split_version_key(&key) } else { None };
             let address = tree::address_of(text.map_or(key.as_slice(), |(text, _)| text.as_bytes()))?;
-            let stored = Stored::decode(&address, entry)?;
+            let stored = match Stored::decode(&address, entry) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    tracing::error!(%error, "not sealed again");
+                    continue;
+                }
+            };
             let due = stored.record.epoch < chain.place.epoch
                 && stored.record.place.is_none()
                 && stored.record.kind != Kind::Directory
                 && self.place_of(&address)? == Some(directory.clone());
-            if due {
-                self.reseal_one(&mut change, table, key, &address, &stored, &author, opener.as_ref())?;
+            if due && self.reseal_one(&mut change, table, key, &address, &stored, &author, opener.as_ref())? {
                 sealed += 1;
             }
         }
@@ -123,9 +130,21 @@ impl Objects {
         stored: &Stored,
         author: &Author,
         opener: Option<&Opener>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<bool, WriteError> {
         let tombstone = stored.record.kind == Kind::Tombstone;
-        let opened = if tombstone { None } else { Some(Opened::of(address, stored, opener)?) };
+        let opened = match Opened::of(address, stored, opener) {
+            _ if tombstone => None,
+            Ok(opened) => Some(opened),
+            Err(ReadError::Unreadable { .. } | ReadError::Refused(_)) => {
+                self.leave_sealed(address);
+                return Ok(false);
+            }
+            Err(ReadError::Storage(error @ StorageError::Record { .. })) => {
+                tracing::error!(%error, "not sealed again");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let body = match &opened {
             Some(opened) if opened.private => Body::Private(&opened.content, None),
             Some(opened) => Body::Public(&opened.content),
@@ -149,7 +168,7 @@ impl Objects {
         change.expect(table, key.clone(), stored.sequence);
         let value = tables::entry_value(stored.size, &envelope).into();
         change.op(Op::Put { table, key, value, references: stored.references.clone() });
-        Ok(())
+        Ok(true)
     }
 
     /// Nothing is sealed under the older roots any more.

@@ -238,6 +238,7 @@ impl Objects {
                 }
                 change.expect_current(&address, stored.sequence);
                 change.op(Op::Delete { table: tables::CURRENT, key });
+                change.own(&address, crate::owned::named_owner(&stored.record), None);
                 met += 1;
             }
             if met > 0 && change.commit(self).await?.is_some() {

@@ -18,20 +18,32 @@ pub struct Status {
     pub objects: u64,
     /// Bytes of objects, old versions included, before deduplication and compression.
     pub logical_bytes: u64,
+    /// Directories that changed hands and are being sealed under their new key.
+    pub resealing: u64,
+    /// Entries that could not be sealed again since the node was started, because nobody's key opens them; the log names them.
+    pub unreadable: u64,
     /// The store underneath.
     pub store: serde_json::Value,
 }
 
 impl Objects {
+    /// What is wrong with the node's store, if anything. For the node's owner: it may name what is on the disk.
+    pub fn trouble(&self) -> Option<String> {
+        self.store().trouble()
+    }
+
     /// The state of the node.
     pub async fn status(&self, grant: &Grant<Root>) -> Result<Status, ReadError> {
         let namespaces = self.namespaces(grant).await?;
         let store = self.store().stats()?;
+        let (resealing, unreadable) = self.resealing_state();
         Ok(Status {
             uptime_s: self.clock().now_ms().saturating_sub(self.opened_ms()) / 1_000,
             namespaces: namespaces.len() as u64,
             objects: namespaces.iter().map(|namespace| namespace.objects).sum(),
             logical_bytes: namespaces.iter().map(|namespace| namespace.bytes).sum(),
+            resealing,
+            unreadable,
             store: serde_json::to_value(store).unwrap_or_default(),
         })
     }

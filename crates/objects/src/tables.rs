@@ -12,6 +12,7 @@
 //! | public | address | nothing: the newest version there is a public object |
 //! | upload | id (16 bytes) | line of an unfinished upload, or of one that was finished a short time ago (`unfinished`) |
 //! | unfinished | address of a namespace | number of unfinished uploads in it (u64, little-endian) |
+//! | owned | owner (32 bytes), address | nothing: the newest version there names this owner itself |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -20,6 +21,7 @@
 use crate::{
     address::Address,
     error::StorageError,
+    key::Owner,
     record::{Envelope, Kind, Record},
 };
 use bytes::Bytes;
@@ -35,6 +37,10 @@ pub(crate) const COUNT: Table = Table(7);
 pub(crate) const PUBLIC: Table = Table(8);
 pub(crate) const UPLOAD: Table = Table(9);
 pub(crate) const UNFINISHED: Table = Table(10);
+pub(crate) const OWNED: Table = Table(11);
+
+/// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
+pub(crate) const OWNED_COMPLETE: &[u8] = &[0];
 
 const ENTRY_FORMAT: u8 = 1;
 
@@ -116,6 +122,10 @@ pub(crate) fn split_version_key(key: &[u8]) -> Option<(&str, u64)> {
     let (address, version) = key.split_last_chunk::<8>()?;
     let address = address.strip_suffix(&[0])?;
     Some((std::str::from_utf8(address).ok()?, u64::from_be_bytes(*version)))
+}
+
+pub(crate) fn owned_key(owner: Owner, address: &str) -> Vec<u8> {
+    [owner.as_bytes().as_slice(), address.as_bytes()].concat()
 }
 
 pub(crate) fn event_prefix(namespace: &str) -> Vec<u8> {

@@ -178,6 +178,7 @@ impl Mint {
     pub fn sign(self, keys: &Keys, random: &dyn Random) -> Result<Token, TokenError> {
         let jti = BASE64URL.encode(random.bytes::<16>());
         let key = self.methods.writes().then(|| SigningKey::generate(random));
+        let read = self.read.filter(|_| self.methods.reads());
         let claims = Claims {
             iss: keys.owner().to_string(),
             sub: self.subject.to_string(),
@@ -187,9 +188,10 @@ impl Mint {
             iat: None,
             jti,
             cnf: key.as_ref().map(|key| Confirmation { jwk: Jwk::of(key.public()) }),
+            opens: read.as_ref().map(|read| BASE64URL.encode(read.commitment())),
         };
         let public = encode(&claims, keys.signing())?;
-        let secrets = Secrets { read: self.read.filter(|_| self.methods.reads()), key };
+        let secrets = Secrets { read, key };
         let token = Token::from_parts(public, claims, secrets)?;
         if token.to_text().len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed { what: TOO_LONG });
@@ -271,6 +273,21 @@ impl Token {
         }
         if secrets.key.as_ref().is_some_and(|key| Some(key.public()) != confirmation) {
             return Err(malformed("the key in its fourth part is not the one that it names (cnf)"));
+        }
+        let opens = claims.opens.as_deref().map(decode_32).map(|bytes| {
+            bytes
+                .ok_or_else(|| malformed("what it says of its read key (opens) is not 32 bytes in base64url"))
+        });
+        let opens = opens.transpose()?;
+        if opens.is_some() && !methods.reads() {
+            return Err(malformed(
+                "it speaks of a read key (opens), which a token that only deletes or runs has not",
+            ));
+        }
+        if secrets.read.as_ref().is_some_and(|read| opens.as_deref() != Some(&read.commitment())) {
+            return Err(malformed(
+                "the read key in its fourth part is not the one that it was made with (opens)",
+            ));
         }
         Ok(Token {
             issuer: claims
@@ -405,6 +422,9 @@ struct Claims {
     jti: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    /// What the read key of the fourth part must be: else a bearer could seal what it writes under a key that its owner does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opens: Option<String>,
 }
 
 impl Claims {

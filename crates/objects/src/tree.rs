@@ -4,7 +4,8 @@ use crate::{
     Objects,
     address::Address,
     commit::Change,
-    error::{StorageError, WriteError},
+    error::{Refusal, StorageError, WriteError},
+    grant::Held,
     record::Kind,
     tables::{self, Stored},
 };
@@ -23,6 +24,20 @@ pub(crate) fn check_size(change: &Change) -> Result<(), WriteError> {
     Err(WriteError::TooLarge { what })
 }
 
+/// A tree cannot be taken whole because of an object that somebody else owns. The directory's owner hears which; whoever came with a token
+/// only that there is one.
+pub(crate) fn blocked(top: &Held, address: Address) -> WriteError {
+    match top.owns() {
+        true => WriteError::Blocked {
+            address,
+            what: "belongs to another key; ask its owner to move it, or delete it where it came through a drop box",
+        },
+        false => {
+            Refusal::Forbidden { needs: "the key of every object below, and some belong to others" }.into()
+        }
+    }
+}
+
 /// The addresses of the objects below a directory that are not deleted.
 pub(crate) fn live_objects(objects: &Objects, top: &Address) -> Result<Vec<Address>, WriteError> {
     let range = tables::prefix_range(tables::address_key(top));
@@ -30,8 +45,9 @@ pub(crate) fn live_objects(objects: &Objects, top: &Address) -> Result<Vec<Addre
     for item in objects.store().scan(tables::CURRENT, range) {
         let (key, entry) = item?;
         let address = address_of(&key)?;
-        if Stored::decode(&address, entry)?.record.kind == Kind::Object {
-            found.push(address);
+        match Stored::decode(&address, entry) {
+            Ok(stored) if stored.record.kind != Kind::Object => {}
+            _ => found.push(address),
         }
     }
     Ok(found)

@@ -7,14 +7,15 @@ use crate::{
     authority::Visibility,
     chain::Chain,
     commit::{self, ATTEMPTS, Change, Newest, event_of},
-    error::{Refusal, WriteError},
-    grant::{Access, Grant, Held, Write},
+    error::{ReadError, Refusal, WriteError},
+    grant::{Access, Grant, Held, Opener, Read, STALE, Write},
     key::AccessKey,
     metadata::{BlockInfo, ETag, Metadata},
     read::{self, Opened},
     record::{Content, Kind},
     stow::{Blocks, Pause, Sealing, Stowed, Stowing},
-    tables::Stored,
+    tables::{self, Stored},
+    tree,
     unfinished::Ending,
 };
 use aws_lc_rs::digest;
@@ -27,6 +28,10 @@ pub type Precondition = Arc<dyn Fn(Option<&Metadata>) -> bool + Send + Sync>;
 
 /// The longest content type that is kept.
 const CONTENT_TYPE_MAX: usize = 256;
+
+/// How many entries beside the one that is written a token's read key is tried on, and how many are looked at to find them.
+const SIBLINGS_COMPARED: usize = 4;
+const SIBLINGS_SEEN: usize = 64;
 
 /// What a write asks for beside its bytes. What is absent stays as it was, or follows the directory.
 #[derive(Clone, Default)]
@@ -94,10 +99,11 @@ impl Objects {
         check_content_type(options.content_type_if_new.as_deref())?;
         let chain = &held.chain;
         let (ownership, author, new_key) = self.ownership(&held, options.replacement_key.take()).await?;
-        let before = opened_before(&held.address, chain, author.opener.as_ref())?;
-        check_precondition(&options, &held.address, before.as_ref())?;
-        let inherited = before.as_ref().map(|metadata| metadata.private);
+        let before = before(&held, chain, author.opener.as_ref())?;
+        check_precondition(options.precondition.as_ref(), &held.address, before.as_ref())?;
+        let inherited = before.as_ref().map(|before| before.private);
         let private = options.private.or(inherited).unwrap_or(chain.policy.private);
+        refuse_stale_token(self, &held, private)?;
         self.check_room(&held, options.size_hint)?;
         let sealing = Sealing::of(&author, private).ok_or(Refusal::Forbidden {
             needs: "the token's fourth part, which holds the key to seal with",
@@ -248,13 +254,13 @@ impl Finish {
             Ownership::Handed(handover) => handover.author(),
         };
         let opener = held.access.opener(chain);
-        let before = opened_before(address, chain, opener.as_ref().or(author.opener.as_ref()))?;
-        check_precondition(options, address, before.as_ref())?;
+        let before = before(held, chain, opener.as_ref().or(author.opener.as_ref()))?;
+        check_precondition(options.precondition.as_ref(), address, before.as_ref())?;
         let now_ms = objects.clock().now_ms();
         let mut content = self.content(before.as_ref(), stowed, now_ms);
         let mut blocks = Blocks { told: Vec::new(), ..stowed.blocks.clone() };
         if let (true, Some(_), Some(stored)) = (options.append, &before, &chain.object) {
-            let mut joined = Opened::of(address, stored, opener.as_ref())?;
+            let mut joined = held.convict(Opened::of(address, stored, opener.as_ref()))?;
             blocks = self.append(&author, stored, &mut joined, stowed).await?;
             content = Content {
                 content_type: content.content_type,
@@ -265,6 +271,7 @@ impl Finish {
         }
         let references = commit::references(&blocks.lists, &blocks.needs, &mut blocks.fresh)?;
         let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
+        let place = self.place(chain);
         let envelope = author.sign(
             objects,
             Draft {
@@ -278,7 +285,7 @@ impl Finish {
                 } else {
                     Body::Public(&content)
                 },
-                place: self.place(chain),
+                place: place.clone(),
                 delegation: self.delegation(chain),
                 policy: None,
                 purged: false,
@@ -291,6 +298,7 @@ impl Finish {
             envelope: &envelope,
             references,
             kind: Kind::Object,
+            owner: place.is_some().then_some(author.owner),
             public: !self.private,
         };
         change.put_current(address, chain, chain.object.as_ref(), newest);
@@ -332,8 +340,11 @@ impl Finish {
         crate::append::join(&self.objects, stored, joined, &sealing, stowed).await
     }
 
-    fn content(&self, before: Option<&Metadata>, stowed: &Stowed, now_ms: u64) -> Content {
+    fn content(&self, before: Option<&Before>, stowed: &Stowed, now_ms: u64) -> Content {
         let options = &self.options;
+        // What was private is not told to everybody by whoever may not read it.
+        let would_tell = |before: &&Before| before.private && !self.private && !self.may_read();
+        let before = before.filter(|before| !would_tell(before)).and_then(|before| before.metadata.as_ref());
         let kept = |of: fn(&Metadata) -> String| before.map(of);
         Content {
             address: self.held.address.clone(),
@@ -351,6 +362,10 @@ impl Finish {
             sha256: Some(stowed.sha256),
             manifest: stowed.manifest.clone(),
         }
+    }
+
+    fn may_read(&self) -> bool {
+        self.objects.authorize_proven::<Read>(&self.held.proven, &self.held.address).is_ok()
     }
 
     /// The read roots that the new record carries, if it names its owner.
@@ -389,30 +404,78 @@ pub(crate) fn etag_of_joined(before: ETag, added: &[u8; 32]) -> ETag {
     etag_of(&sha256)
 }
 
-/// The properties of what is there now, as far as the writer can open it.
-fn opened_before(
-    address: &Address,
-    chain: &Chain,
-    opener: Option<&crate::grant::Opener>,
-) -> Result<Option<Metadata>, WriteError> {
-    match chain.facts(address).visibility {
-        Visibility::Public | Visibility::Private => {
-            let opened =
-                chain.object.as_ref().map(|stored| Opened::of(address, stored, opener)).transpose()?;
-            Ok(opened.map(|opened| opened.metadata()))
-        }
-        Visibility::Absent | Visibility::Directory => Ok(None),
-    }
+/// What is there now, as far as the writer can open it.
+pub(crate) struct Before {
+    pub(crate) private: bool,
+    /// Its properties, unless it was sealed under a key to which the owner's does not lead.
+    pub(crate) metadata: Option<Metadata>,
 }
 
-fn check_precondition(
-    options: &WriteOptions,
+pub(crate) fn before(
+    held: &Held,
+    chain: &Chain,
+    opener: Option<&Opener>,
+) -> Result<Option<Before>, WriteError> {
+    let address = &held.address;
+    let is_there = matches!(chain.facts(address).visibility, Visibility::Public | Visibility::Private);
+    let Some(stored) = chain.object.as_ref().filter(|_| is_there) else { return Ok(None) };
+    let metadata = match held.convict(Opened::of(address, stored, opener)) {
+        Ok(opened) => Some(opened.metadata()),
+        // The owner may replace what nobody can read.
+        Err(ReadError::Unreadable { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Before { private: stored.is_sealed(), metadata }))
+}
+
+/// A condition on properties that are not known does not hold.
+pub(crate) fn check_precondition(
+    precondition: Option<&Precondition>,
     address: &Address,
-    before: Option<&Metadata>,
+    before: Option<&Before>,
 ) -> Result<(), WriteError> {
-    match &options.precondition {
-        Some(holds) if !holds(before) => Err(WriteError::Precondition { address: address.clone() }),
-        _ => Ok(()),
+    let Some(holds) = precondition else { return Ok(()) };
+    let fulfilled = match before {
+        None => holds(None),
+        Some(before) => before.metadata.as_ref().is_some_and(|metadata| holds(Some(metadata))),
+    };
+    if fulfilled { Ok(()) } else { Err(WriteError::Precondition { address: address.clone() }) }
+}
+
+/// Refuses a token whose read key is that of an epoch before, as far as that can be told: its owner vouched for the key when the token was
+/// made, but the place may have been handed on and back since. What is sealed below the token's subject now opens with the right one.
+pub(crate) fn refuse_stale_token(objects: &Objects, held: &Held, private: bool) -> Result<(), WriteError> {
+    let (Access::Token(token), Some(opener)) = (&held.access, held.opener()) else { return Ok(()) };
+    if !private || !token.subject().is_directory() {
+        return Ok(());
+    }
+    let place = &held.chain.place;
+    let mut compared = 0;
+    let range = tables::prefix_range(tables::address_key(token.subject()));
+    for item in objects.store().scan(tables::CURRENT, range).take(SIBLINGS_SEEN) {
+        let (key, entry) = item?;
+        let address = tree::address_of(&key)?;
+        let Ok(Stored { record, .. }) = Stored::decode(&address, entry) else { continue };
+        let is_of_place =
+            record.place.is_none() && record.owner == place.owner && record.epoch == place.epoch;
+        if !record.is_private() || !is_of_place {
+            continue;
+        }
+        let above = Chain::above(objects, &address)?;
+        if above.is_none_or(|above| above.place.address != place.address) {
+            continue;
+        }
+        if opener.read_key(&address, record.epoch).is_some_and(|key| key.locator() == record.locator) {
+            return Ok(());
+        }
+        compared += 1;
+        if compared == SIBLINGS_COMPARED {
+            break;
+        }
+    }
+    match compared {
+        0 => Ok(()),
+        _ => Err(Refusal::Unauthenticated { note: Some(STALE.to_owned()) }.into()),
     }
 }
 

@@ -153,10 +153,11 @@ fn read_all(
         let walked = scan.walk(None, store_id, Depth::Everything, &mut |pack, frame, _| {
             report.frames += 1;
             // What compaction has left behind is read, but the index does not lead there.
-            if known.done.get(&(location, pack.number)).is_some_and(|done| frame.end <= *done) {
+            let done = known.done.get(&(location, pack.number)).copied().unwrap_or(0);
+            if frame.end <= done {
                 return Ok(());
             }
-            let applied = apply_frame(rebuilt, &mut layer, locations, true, location, pack, &frame);
+            let applied = apply_frame(rebuilt, &mut layer, locations, true, location, pack, &frame, done);
             if layer.len() >= REBUILD_ROWS {
                 rebuilt.index.apply(std::mem::take(&mut layer).into_changes(), None);
                 rebuilt.index.wait();
@@ -280,7 +281,7 @@ fn follow(
             return Ok(None);
         }
         scan.walk(Some(*tip), store_id, Depth::Descriptions, &mut |pack, frame, _| {
-            apply_frame(&reading, &mut layer, backends.len(), false, location, pack, &frame)
+            apply_frame(&reading, &mut layer, backends.len(), false, location, pack, &frame, 0)
                 .map_err(|error| io::Error::other(error.0))
         })?;
     }

@@ -11,9 +11,9 @@ use crate::{
     commit::{Commit, Committed, NewBlock},
     decide::Decide,
     error::{CommitError, WriteError},
-    frame::{BlockHead, Operation},
+    frame::{BlockHead, EMPTY_FRAME, Kind, Operation},
     index::{IndexError, Pressure},
-    log::LocationLog,
+    log::{FramePlan, LocationLog, Planned},
     pins::Pin,
     read::Reading,
     rows::{Mark, Place, Tip},
@@ -84,7 +84,7 @@ pub(crate) struct Carry {
     pub(crate) pack: u64,
     pub(crate) blocks: Vec<CarryBlock>,
     pub(crate) operations: Vec<Operation>,
-    /// Everything before this offset was carried, with this part.
+    /// Everything before this offset was carried, with this part: frames, and blocks of the frame that it lies in.
     pub(crate) done: u64,
 }
 
@@ -117,6 +117,17 @@ impl Status {
     pub(crate) fn refuse_writes(&self, why: String) {
         tracing::error!(why, "the store takes no more writes");
         own(&self.read_only).get_or_insert(why);
+    }
+}
+
+/// Tells when the thread that writes has ended by a panic: nobody else would.
+struct Alarm(Arc<Status>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.refuse_writes("the thread that writes has failed; restart the node".to_owned());
+        }
     }
 }
 
@@ -170,6 +181,7 @@ impl Committer {
 
     /// Works until the store is closed or dropped.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let _alarm = Alarm(self.status.clone());
         while let Some(first) = requests.blocking_recv() {
             let mut batch = Vec::new();
             let mut bytes = 0;
@@ -476,11 +488,49 @@ impl Committer {
         if self.status.read_only().is_some() {
             return Ok(());
         }
-        self.settle(false)?;
+        self.sync_if(true)?;
+        if let Err(error) = self.write_end() {
+            tracing::debug!(%error, "the end could not be marked; damage to the last frame would look like a crash");
+        }
+        self.unflushed_bytes = 0;
+        // Nothing is lost: the next opening reads from the packs what was not written.
+        if let Err(error) = self.reading.index.flush() {
+            tracing::warn!(%error, "the index was not written to its end; the next start reads more");
+        }
         for log in &mut self.logs {
             log.trim().map_err(|error| write_error(&error))?;
         }
         Ok(())
+    }
+
+    /// Ends the packs with an empty frame, whose only word is that everything before it was synced. Without it nothing would tell damage to the
+    /// last frame of a store that was closed in good order from a write that a crash interrupted.
+    fn write_end(&mut self) -> Result<(), WriteError> {
+        let is_empty = self.logs.iter().any(|log| log.active_pack() == 0);
+        let is_marked = |log: &LocationLog| log.ends_with_empty_frame().map_err(|error| write_error(&error));
+        if is_empty || self.logs.iter().map(is_marked).collect::<Result<Vec<_>, _>>()?.iter().all(|is| *is) {
+            return Ok(());
+        }
+        self.make_ready(EMPTY_FRAME)?;
+        let before = (self.sequence, self.logs.iter().map(LocationLog::tip).collect::<Vec<_>>());
+        self.sequence += 1;
+        let reading = self.reading.clone();
+        let mut view = View::new(&reading.index, None, self.logs.len(), &|_, _| None);
+        let mut broken = None;
+        for (location, log) in (0u8..).zip(&mut self.logs) {
+            let (sequence, durable) = (self.sequence, self.durable);
+            let frame =
+                FramePlan { kind: Kind::Commit, sequence, durable, blocks: Vec::new(), operations: &[] };
+            let Planned { pack, end, .. } = log.plan(frame);
+            match view.pack(location, pack) {
+                Ok(row) => row.end = end,
+                Err(error) => broken = Some(index_error(&error)),
+            }
+        }
+        let top = view.top;
+        self.write(before.0, &before.1, broken)?;
+        self.unsynced = top;
+        self.sync_if(true)
     }
 
     pub(crate) fn mark(&self) -> Mark {

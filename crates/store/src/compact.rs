@@ -258,10 +258,11 @@ impl Compactor {
     ) -> Result<bool, CompactError> {
         if !row.is_forgotten() {
             let file = self.reading.pack(location, number)?;
-            let mut walk = Walk::new(file.clone(), self.store_id, Depth::Everything, row.done)?;
-            let mut part = Part::default();
+            let mut walk = Walk::new(file.clone(), self.store_id, Depth::Everything, PACK_HEADER)?;
+            let mut part = Part { done: row.done, ..Part::default() };
             loop {
                 let frame = match walk.step()? {
+                    Step::Frame(frame) if frame.end <= row.done => continue,
                     Step::Frame(frame) if frame.start < row.end => frame,
                     Step::Bad(bad) if bad.offset < row.end => {
                         let at = self.describe(location, number, bad.offset);
@@ -295,9 +296,11 @@ impl Compactor {
     /// Gathers a frame's contents, sending parts on the way. Answers the bytes written.
     fn take(&self, location: u8, number: u64, frame: &Frame, part: &mut Part) -> Result<u64, CompactError> {
         let mut written = 0;
-        for (head, from, bytes) in frame.blocks(location, number) {
+        let before = part.done;
+        for (head, from, bytes) in frame.blocks(location, number).filter(|(_, from, _)| from.end() > before) {
             let is_redundant = self.has_other_copy(&head.id, &from)?;
             part.bytes += from.weight();
+            part.done = from.end();
             part.blocks.push(CarryBlock { head: head.clone(), from, bytes, is_redundant });
             if part.bytes >= PART_BYTES {
                 written += self.send(location, number, part, part.done)?;
@@ -364,6 +367,6 @@ struct Part {
     blocks: Vec<CarryBlock>,
     operations: Vec<Operation>,
     bytes: u64,
-    /// The end of the last frame that is wholly in this part or an earlier one.
+    /// The end of the last block or frame that is in this part or an earlier one. A frame's operations come with its end.
     done: u64,
 }

@@ -72,7 +72,9 @@ pub enum OpenError {
         found: String,
     },
     /// The index can neither be used nor be rebuilt.
-    #[error("cannot open or rebuild the index in {place}: {what}")]
+    #[error(
+        "cannot open or rebuild the index in {place}: {what}; make room on its disk, or remove the directory"
+    )]
     Index {
         /// The directory of the index.
         place: String,

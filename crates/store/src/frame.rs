@@ -12,6 +12,9 @@ use bytes::Bytes;
 pub(crate) const PACK_HEADER: u64 = 128;
 /// Bytes of a frame header.
 pub(crate) const FRAME_HEADER: u64 = 128;
+/// Bytes of a commit without blocks and operations, and of its description.
+pub(crate) const EMPTY_FRAME: u64 = FRAME_HEADER + EMPTY_DESCRIPTION as u64;
+const EMPTY_DESCRIPTION: u32 = 8;
 /// The magic at the beginning of each frame.
 pub(crate) const FRAME_MAGIC: &[u8; 8] = b"JSFSFRM1";
 /// The format of packs that this program writes, and the newest that it reads.
@@ -173,6 +176,11 @@ impl FrameHeader {
     /// Whether these header bytes and this description are what was written.
     pub(crate) fn verify(bytes: &[u8], store_id: &[u8; 16], description: &[u8]) -> bool {
         bytes.len() == 128 && frame_hash(store_id, &bytes[..96], description) == bytes[96..]
+    }
+
+    /// Whether it changes nothing: it only says what was synced before it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kind == Kind::Commit && self.description == EMPTY_DESCRIPTION && self.payload == 0
     }
 
     /// Bytes of the whole frame, with the gap after it.

@@ -22,6 +22,7 @@ use std::{
     collections::HashSet,
     fs, io,
     ops::Bound,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -50,9 +51,24 @@ const RETRY: Duration = Duration::from_millis(500);
 #[error("{0}")]
 pub(crate) struct IndexError(pub(crate) String);
 
+/// Said of a disk without room, which is nobody's damage.
+const NO_ROOM: &str = "no space left on the disk of the index";
+
 impl From<lsm_tree::Error> for IndexError {
     fn from(error: lsm_tree::Error) -> Self {
-        Self(format!("{error:?}"))
+        match error {
+            lsm_tree::Error::Io(error) => error.into(),
+            error => Self(format!("{error:?}")),
+        }
+    }
+}
+
+impl From<io::Error> for IndexError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self(NO_ROOM.to_owned()),
+            _ => Self(error.to_string()),
+        }
     }
 }
 
@@ -92,6 +108,7 @@ struct Shared {
     making_snapshot: RwLock<()>,
     work: Mutex<Work>,
     changed: Condvar,
+    doubted: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -110,7 +127,9 @@ impl Index {
         if doubt_path(path).exists() {
             return Err(IndexError("a read found it damaged".to_owned()));
         }
-        fs::create_dir_all(path).map_err(|error| IndexError(error.to_string()))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        // An earlier version left it open to everybody; there are names in it.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         let sequence = SequenceNumberCounter::default();
         let visible = SequenceNumberCounter::default();
         let config = Config::new(path, sequence.clone(), visible)
@@ -130,6 +149,7 @@ impl Index {
             making_snapshot: RwLock::default(),
             work: Mutex::default(),
             changed: Condvar::new(),
+            doubted: Mutex::default(),
         });
         let worker = shared.clone();
         let thread = thread::Builder::new()
@@ -199,6 +219,11 @@ impl Index {
             Some(failure) => Pressure::Stuck(failure.clone()),
             None => Pressure::Wait,
         }
+    }
+
+    /// What a read has found wrong with it, if anything.
+    pub(crate) fn doubted(&self) -> Option<String> {
+        hold(&self.shared.doubted).clone()
     }
 
     /// Lets the maintenance thread keep up with whoever fills the index at once.
@@ -351,6 +376,7 @@ impl Shared {
         if !matches!(error, lsm_tree::Error::Io(_)) {
             tracing::error!(?error, "the index is damaged; it is rebuilt at the next start");
             let _ = fs::write(doubt_path(&self.path), b"");
+            hold(&self.doubted).get_or_insert_with(|| format!("{error:?}"));
         }
         error.into()
     }

@@ -51,6 +51,7 @@ mod decide;
 mod error;
 mod finding;
 mod frame;
+mod health;
 mod id;
 mod index;
 mod log;

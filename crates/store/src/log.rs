@@ -107,6 +107,14 @@ impl LocationLog {
         self.active.is_some() && (self.tip.end + bytes <= self.pack_max || self.tip.end <= PACK_HEADER)
     }
 
+    /// Whether the last frame changes nothing.
+    pub(crate) fn ends_with_empty_frame(&self) -> io::Result<bool> {
+        let mut header = [0; 128];
+        let Some(active) = self.active.as_ref().filter(|_| self.tip.start != 0) else { return Ok(false) };
+        let count = active.file.read_at(&mut header, self.tip.start)?;
+        Ok(FrameHeader::decode(&header[..count]).is_some_and(|header| header.is_empty()))
+    }
+
     /// Whether frames were written that are not synced.
     pub(crate) fn is_dirty(&self) -> bool {
         self.tip != self.synced

@@ -6,6 +6,7 @@
 use crate::{
     backend::{Backend, PackFile},
     error::ReadError,
+    health::Met,
     id::{BlockId, Tag},
     index::{Index, IndexError},
     pins::{Pin, Pins},
@@ -54,6 +55,7 @@ pub(crate) struct Reading {
     pub(crate) index: Index,
     pub(crate) pins: Arc<Pins>,
     pub(crate) verified: Verified,
+    pub(crate) damage: Met,
     pending: RwLock<Pending>,
     open: Mutex<OpenPacks>,
 }
@@ -78,6 +80,7 @@ impl Reading {
             index,
             pins: Arc::default(),
             verified: Verified::default(),
+            damage: Met::default(),
             pending: RwLock::default(),
             open: Mutex::default(),
         }
@@ -113,7 +116,13 @@ impl Reading {
             }
         }
         let row = self.row(id)?.ok_or(ReadError::NotFound(*id))?;
-        self.block_at(id, &row.places)
+        self.block_at(id, &row.places).inspect_err(|error| {
+            // No compaction is as fast as that: the pack is gone.
+            if matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound) {
+                tracing::error!(%error, "a block's pack is missing");
+                self.damage.note(error);
+            }
+        })
     }
 
     /// As [`Reading::block`], from these places: the first whose bytes are right.
@@ -129,8 +138,16 @@ impl Reading {
                     self.verified.remove(id);
                     failure = ReadError::Damaged { id: *id, at: self.describe(place) };
                     tracing::error!(error = %failure, "a block is damaged");
+                    self.damage.note(&failure);
                 }
-                Err(source) => failure = ReadError::Io { at: self.describe(place), source },
+                Err(source) => {
+                    let is_short = source.kind() == io::ErrorKind::UnexpectedEof;
+                    failure = ReadError::Io { at: self.describe(place), source };
+                    if is_short {
+                        tracing::error!(error = %failure, "a block is cut off");
+                        self.damage.note(&failure);
+                    }
+                }
             }
         }
         Err(failure)

@@ -15,6 +15,7 @@ use crate::{
     read::Reading,
     rows::{Mark, PackRow, TOMBSTONE, Tip},
     scan::{PackInfo, Scan, TailFrame, read_packs},
+    store::temporary_path,
     view::{Layer, View},
     walk::{Depth, Frame, Walk, list_of},
 };
@@ -33,8 +34,22 @@ pub(crate) struct Recovered {
     pub(crate) opening: Opening,
 }
 
-/// The index as it was found: open, its mark, and why it cannot be used, if so.
-type Found = (Option<Index>, Option<Mark>, Option<String>);
+/// The index as it was found.
+#[derive(Default)]
+struct Found {
+    index: Option<Index>,
+    mark: Option<Mark>,
+    /// Why it cannot be used as it is.
+    doubt: Option<String>,
+    /// It is this store's and sound, but knows frames that the packs do not have.
+    is_ahead: bool,
+}
+
+impl Found {
+    fn doubted(index: Option<Index>, doubt: String) -> Self {
+        Self { index, doubt: Some(doubt), ..Self::default() }
+    }
+}
 
 pub(crate) struct Recovery {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
@@ -58,30 +73,48 @@ pub(crate) fn recover(
     }
     let mut recovery = Recovery { backends, parameters, scans, opening: Opening::default(), pack_max };
     recovery.remove_unfinished()?;
-    let (index, mark, doubt) = recovery.open_index(index_path, is_temporary)?;
+    let Found { index, mark, doubt, is_ahead } = recovery.open_index(index_path, is_temporary)?;
     let durable = mark.as_ref().map_or(0, |mark| mark.durable);
-    let usable = mark.filter(|_| doubt.is_none());
-    recovery.scan(usable.as_ref())?;
-    recovery.judge(durable, usable.as_ref())?;
+    let usable = mark.as_ref().filter(|_| doubt.is_none());
+    recovery.scan(usable)?;
+    recovery.judge(durable, usable)?;
     let is_damaged = !recovery.opening.damage.is_empty();
-    let index = match (index, doubt) {
-        (Some(index), None) => {
+    match (index, &mark) {
+        (Some(index), mark) if doubt.is_none() => {
             if is_damaged {
                 index.keep_in_memory();
             }
-            index
+            recovery.finish(index, mark.as_ref(), index_path)
         }
-        (index, doubt) => {
+        // Rebuilt from what is left it would give older versions of what the packs have lost.
+        (Some(index), Some(mark)) if is_damaged && is_ahead => {
+            index.keep_in_memory();
+            recovery.finish(index, Some(mark), index_path)
+        }
+        (index, _) => {
             drop(index);
             recovery.opening.rebuilt = doubt;
             // Damage leaves the old index alone: its mark is evidence.
             let beside = index_path.with_extension("damaged");
             let path = if is_damaged { &beside } else { index_path };
-            wipe(path)?;
-            Index::open(path, is_temporary || is_damaged).map_err(|error| index_failed(path, &error))?
+            let index = open_empty(path, is_temporary || is_damaged)?;
+            recovery.finish(index, None, index_path)
         }
-    };
-    recovery.finish(index, usable.as_ref(), index_path)
+    }
+}
+
+/// An empty index, in the place of whatever was there. Where the disk is full it lies elsewhere for as long as this process runs, so that what is
+/// stored can be read and room can be made; the next opening puts it back.
+fn open_empty(path: &Path, is_temporary: bool) -> Result<Index, OpenError> {
+    wipe(path)?;
+    match Index::open(path, is_temporary) {
+        Ok(index) => Ok(index),
+        Err(error) => {
+            let elsewhere = temporary_path()?;
+            tracing::warn!(%error, place = %elsewhere.display(), "the index is kept elsewhere until the next start");
+            Index::open(&elsewhere, true).map_err(|_| index_failed(path, &error))
+        }
+    }
 }
 
 impl Recovery {
@@ -108,40 +141,50 @@ impl Recovery {
     fn open_index(&mut self, path: &Path, is_temporary: bool) -> Result<Found, OpenError> {
         let index = match Index::open(path, is_temporary) {
             Ok(index) => index,
-            Err(error) => return Ok((None, None, Some(format!("it does not open: {error}")))),
+            Err(error) => return Ok(Found::doubted(None, format!("it does not open: {error}"))),
         };
         let mark = match index.mark() {
             Ok(Some(mark)) => mark,
             Ok(None) if self.scans.iter().all(|scan| scan.packs.is_empty()) => {
-                return Ok((Some(index), None, None));
+                return Ok(Found { index: Some(index), ..Found::default() });
             }
-            Ok(None) => return Ok((Some(index), None, Some("it was never finished".to_owned()))),
-            Err(error) => return Ok((Some(index), None, Some(error.to_string()))),
+            Ok(None) => return Ok(Found::doubted(Some(index), "it was never finished".to_owned())),
+            Err(error) => return Ok(Found::doubted(Some(index), error.to_string())),
         };
         if mark.store_id != self.store_id() || mark.tips.len() != self.backends.len() {
-            return Ok((Some(index), None, Some("it is another store's".to_owned())));
+            return Ok(Found::doubted(Some(index), "it is another store's".to_owned()));
         }
+        let mut doubt = None;
         for ((_, backend, scan), tip) in self.locations().zip(&mark.tips) {
             let found = scan.has(tip, self.store_id());
             if !found.map_err(|error| OpenError::io("read the packs", &backend.describe(), error))? {
-                let doubt = format!("frame {}, the last that it knows, is not in the packs", tip.sequence);
-                return Ok((Some(index), Some(mark), Some(doubt)));
+                doubt = Some(format!("frame {}, the last that it knows, is not in the packs", tip.sequence));
             }
         }
+        let is_ahead = doubt.is_some();
         match self.compare_packs(&index, &mark) {
-            Ok(doubt) => Ok((Some(index), Some(mark), doubt)),
-            Err(error) => Ok((Some(index), Some(mark), Some(error.to_string()))),
+            Ok(None) => Ok(Found { index: Some(index), mark: Some(mark), doubt, is_ahead }),
+            Ok(doubt) => Ok(Found { index: Some(index), mark: Some(mark), doubt, is_ahead: false }),
+            Err(error) => {
+                let doubt = Some(error.to_string());
+                Ok(Found { index: Some(index), mark: Some(mark), doubt, is_ahead: false })
+            }
         }
     }
 
-    /// Whether the index knows the packs that are there. A pack that it knows and that is gone is damage; one that it does not know is doubt.
+    /// Whether the index knows the packs that are there. A pack that it knows and that is gone, or shorter than what it knows of it, is damage;
+    /// one that it does not know is doubt.
     fn compare_packs(&mut self, index: &Index, mark: &Mark) -> Result<Option<String>, IndexError> {
         let rows = index.packs()?;
-        let mut gone = Vec::new();
+        let mut lost = Vec::new();
         let mut forgotten = Layer::default();
         for (location, number, row) in &rows {
             let Some(scan) = self.scans.get_mut(usize::from(*location)) else { continue };
-            let is_there = scan.packs.iter().any(|pack| pack.number == *number);
+            let found = scan.packs.iter().find(|pack| pack.number == *number).map(|pack| pack.length);
+            let is_there = found.is_some();
+            // Where nobody waits for the disk, a power loss may shorten the pack that is being written.
+            let is_synced = mark.durable >= mark.sequence
+                || mark.tips.get(usize::from(*location)).is_some_and(|tip| *number < tip.pack);
             if row.is_forgotten() {
                 // Compaction was interrupted between taking it out of the index and removing the file.
                 if is_there {
@@ -151,15 +194,17 @@ impl Recovery {
                 }
                 forgotten.forget_pack(*location, *number);
             } else if !is_there && scan.all_bad.iter().all(|(pack, _)| pack != number) {
-                gone.push((*location, *number));
+                lost.push((*location, *number, 0, "this pack is missing".to_owned()));
+            } else if let Some(length) = found.filter(|length| *length < row.end && is_synced) {
+                let what = format!("this pack is shorter than the {} bytes that were written to it", row.end);
+                lost.push((*location, *number, length, what));
             }
         }
         if forgotten.len() > 0 {
             index.apply(forgotten.into_changes(), Some(mark));
         }
-        for (location, number) in gone {
-            let what = "this pack is missing".to_owned();
-            self.find_damage(location, number, 0, what);
+        for (location, number, offset, what) in lost {
+            self.find_damage(location, number, offset, what);
         }
         for ((location, _, scan), tip) in self.locations().zip(&mark.tips) {
             let known = |pack: &PackInfo| {
@@ -196,6 +241,9 @@ impl Recovery {
         let lost_header = self.scans.iter().flat_map(|scan| &scan.all_bad).any(|(_, bad)| bad.offset == 0);
         if lost_header || !losses.is_empty() {
             self.report_damage(&losses);
+            return Ok(());
+        }
+        if !self.opening.damage.is_empty() {
             return Ok(());
         }
         let first_lost = self.first_lost(durable, mark);
@@ -320,6 +368,13 @@ impl Recovery {
         let is_rebuild = mark.is_none();
         for at in 0..self.scans.len() {
             let from = mark.and_then(|mark| mark.tips.get(at)).copied();
+            if let Some(from) = &from {
+                let is_there = self.scans[at].has(from, self.store_id());
+                // What follows the last frame that the index knows is gone with that frame.
+                if !is_there.is_ok_and(|is_there| is_there) {
+                    continue;
+                }
+            }
             let location = u8::try_from(at).unwrap_or(u8::MAX);
             let tip = self.scans[at].tip;
             let locations = self.backends.len();
@@ -328,7 +383,7 @@ impl Recovery {
             let walked = self.scans[at].walk(from, store_id, Depth::Descriptions, &mut |pack, frame, _| {
                 frames += 1;
                 let applied =
-                    apply_frame(&reading, &mut layer, locations, is_rebuild, location, pack, &frame);
+                    apply_frame(&reading, &mut layer, locations, is_rebuild, location, pack, &frame, 0);
                 if layer.len() >= REBUILD_ROWS {
                     // Without a mark, so that an interrupted rebuild begins anew; replay keeps to one batch.
                     if is_rebuild {
@@ -355,8 +410,11 @@ impl Recovery {
         let is_sound = self.opening.damage.is_empty();
         if is_sound {
             reading.index.apply(layer.into_changes(), Some(&mark));
-            if is_rebuild && frames > 0 {
-                reading.index.flush().map_err(|error| failed(&error))?;
+            if is_rebuild
+                && frames > 0
+                && let Err(error) = reading.index.flush()
+            {
+                tracing::warn!(%error, "the index stays in memory until it can be written");
             }
         } else {
             // Without a mark, and only in memory or in a temporary index: the next opening finds everything as this one did.
@@ -404,7 +462,12 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
     let used = bytes[..count].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(used);
     tracing::debug!(number, first, "keeping a torn tail");
-    backend.keep_cut(&format!("{number:012}-{from}.cut"), &bytes)?;
+    match backend.keep_cut(&format!("{number:012}-{from}.cut"), &bytes) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            tracing::warn!(pack = number, "the disk is full: a torn tail is cut off without a copy of it");
+        }
+        kept => kept?,
+    }
     if end == 0 {
         backend.remove_pack(number)?;
     } else {
@@ -414,7 +477,8 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
     Ok(Some(Cut { location: backend.describe(), pack: number, offset: from, bytes: used as u64 }))
 }
 
-/// Applies one frame by the rules that running applies.
+/// Applies one frame by the rules that running applies, but for blocks that compaction has carried: those before `done`.
+#[expect(clippy::too_many_arguments, reason = "a frame, its place, and what it is applied to")]
 pub(crate) fn apply_frame(
     reading: &Reading,
     layer: &mut Layer,
@@ -423,6 +487,7 @@ pub(crate) fn apply_frame(
     location: u8,
     pack: &PackInfo,
     frame: &Frame,
+    done: u64,
 ) -> Result<(), IndexError> {
     let read_list = |id: &_, row: &_| reading.read_list(id, row);
     let under = std::mem::take(layer);
@@ -430,7 +495,8 @@ pub(crate) fn apply_frame(
     if is_rebuild {
         view = view.keep_spent_tombstones();
     }
-    for (head, place, bytes) in frame.blocks(location, pack.number) {
+    for (head, place, bytes) in frame.blocks(location, pack.number).filter(|(_, place, _)| place.end() > done)
+    {
         let list =
             list_of(pack.file.as_ref(), &place, &bytes).map_err(|error| IndexError(error.to_string()))?;
         view.see_block(place, head, list)?;

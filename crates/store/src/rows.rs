@@ -112,6 +112,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Where the block ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + u64::from(self.len)
+    }
+
     /// Bytes of the pack that live and die with the block.
     pub(crate) fn weight(&self) -> u64 {
         u64::from(self.len) + u64::from(self.head)

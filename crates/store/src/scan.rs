@@ -76,11 +76,13 @@ pub(crate) fn read_packs(backend: &dyn Backend, parameters: &Parameters) -> Resu
                 return Err(OpenError::Newer { place, found, known: PACK_FORMAT, writer });
             }
             Err(BadPackHeader::NotWhole) => {
-                let mut walk = Walk::new(file, parameters.store_id, Depth::Descriptions, 0).map_err(io)?;
+                let walk = Walk::new(file.clone(), parameters.store_id, Depth::Descriptions, 0);
+                let mut walk = walk.map_err(io)?;
                 if Some(number) == newest && walk.find_frame(0).map_err(io)?.is_none() {
                     scan.unfinished.push(number);
                 } else {
                     scan.note_bad(number, 0, "the header of a pack");
+                    scan.packs.extend(without_header(file, parameters, number, length).map_err(io)?);
                 }
                 continue;
             }
@@ -89,6 +91,22 @@ pub(crate) fn read_packs(backend: &dyn Backend, parameters: &Parameters) -> Resu
         scan.packs.push(PackInfo { number, before: header.before, chain, length, file });
     }
     Ok(scan)
+}
+
+/// A pack whose header is lost can still be read: the header says nothing that its name, `store.json` and its first frame do not.
+fn without_header(
+    file: Arc<dyn PackFile>,
+    parameters: &Parameters,
+    number: u64,
+    length: u64,
+) -> io::Result<Option<PackInfo>> {
+    let mut walk = Walk::new(file.clone(), parameters.store_id, Depth::Descriptions, PACK_HEADER)?;
+    let Step::Frame(first) = walk.step()? else { return Ok(None) };
+    let &Parameters { location, store_id, chunking, .. } = parameters;
+    let before = first.header.before;
+    let header = PackHeader { location, store_id, number, before, chunking };
+    let chain = *blake3::hash(&header.encode()).as_bytes();
+    Ok(Some(PackInfo { number, before, chain, length, file }))
 }
 
 /// Where a frame was found: its pack, and whether something bad lies before it.

@@ -26,6 +26,11 @@ export class ReadKey {
     return new ReadKey(address, bytes);
   }
 
+  /** What a token says of the read key that it carries: it tells nothing of the key. @internal */
+  async mark(): Promise<Bytes> {
+    return hmac(this.#bytes, '/token');
+  }
+
   /** 32 bytes in base64url, as tokens carry them: a secret. */
   get text(): string {
     return base64url(this.#bytes);

@@ -14,7 +14,7 @@ import { ReadKey } from './read_key.js';
 export type Method = 'GET' | 'LIST' | 'WATCH' | 'PUT' | 'DELETE' | 'EXECUTE';
 
 const METHODS: readonly Method[] = ['GET', 'LIST', 'WATCH', 'PUT', 'DELETE', 'EXECUTE'];
-const CLAIMS = ['iss', 'sub', 'methods', 'exp', 'nbf', 'iat', 'jti', 'cnf'];
+const CLAIMS = ['iss', 'sub', 'methods', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'opens'];
 const BYTES_MAX = 8_192;
 const JTI_BYTES_MAX = 64;
 /** Times past the year 9999 are mistakes. */
@@ -46,6 +46,8 @@ interface Claims {
   nbf?: number;
   jti: string;
   cnf?: { jwk: { kty: 'OKP'; crv: 'Ed25519'; x: string } };
+  /** What the read key in the fourth part must match: a bearer cannot put another in its place. */
+  opens?: string;
 }
 
 /** Makes and signs a token of an owner. @internal */
@@ -65,8 +67,10 @@ export async function mint(
     jti: base64url(randomBytes(16)),
   };
   const secrets: { read?: string; key?: string } = {};
-  if (readKey && claims.methods.some((method) => method !== 'DELETE' && method !== 'EXECUTE')) {
-    secrets.read = (await readKey.below(subject)).text;
+  if (readKey && reads(claims.methods)) {
+    const own = await readKey.below(subject);
+    secrets.read = own.text;
+    claims.opens = base64url(await own.mark());
   }
   if (writes(claims.methods)) {
     const key = randomBytes(32);
@@ -98,6 +102,7 @@ export class AccessToken {
   readonly readKey: ReadKey | null;
   readonly #text: string;
   readonly #confirmation: Bytes | null;
+  readonly #opens: Bytes | null;
   readonly #key: Bytes | null;
 
   private constructor(text: string, claims: Claims, publicText: string, { read, key }: Secrets) {
@@ -111,6 +116,7 @@ export class AccessToken {
     this.readKey = read && new ReadKey(claims.sub, read);
     this.#text = text;
     this.#confirmation = claims.cnf ? unbase64url(claims.cnf.jwk.x) : null;
+    this.#opens = claims.opens === undefined ? null : unbase64url(claims.opens);
     this.#key = key;
   }
 
@@ -124,7 +130,7 @@ export class AccessToken {
     const secrets = fourth === undefined ? { read: null, key: null } : readSecrets(part(fourth));
     check(fourth === undefined || !read.cnf || secrets.key !== null, 'its fourth part lacks the key to sign with');
     const token = new AccessToken(text, read, `${header}.${claims}.${signature}`, secrets);
-    await token.#checkKey();
+    await token.#checkKeys();
     return token;
   }
 
@@ -165,10 +171,15 @@ export class AccessToken {
     if (now >= this.expires) throw new InvalidError('expired', `the token expired at ${this.expires.toISOString()}`);
   }
 
-  async #checkKey(): Promise<void> {
-    if (!this.#key) return;
-    const matches = this.#confirmation !== null && equal(await publicOf(this.#key), this.#confirmation);
-    check(matches, 'the key in its fourth part is not the one that it names (cnf)');
+  async #checkKeys(): Promise<void> {
+    if (this.#key) {
+      const matches = this.#confirmation !== null && equal(await publicOf(this.#key), this.#confirmation);
+      check(matches, 'the key in its fourth part is not the one that it names (cnf)');
+    }
+    if (this.readKey) {
+      const matches = this.#opens !== null && equal(await this.readKey.mark(), this.#opens);
+      check(matches, 'the read key in its fourth part is not the one that it names (opens)');
+    }
   }
 }
 
@@ -225,7 +236,7 @@ function checkHeader(header: Json): void {
 
 function readClaims(claims: Json): Claims {
   check(onlyHas(claims, CLAIMS), 'it has a claim that is not known');
-  const { iss, sub, methods, exp, nbf, iat, jti, cnf } = claims;
+  const { iss, sub, methods, exp, nbf, iat, jti, cnf, opens } = claims;
   check(typeof iss === 'string' && keyOfDid(iss) !== null, 'its issuer is not a did:key of an Ed25519 key');
   check(isAddress(sub), 'its subject is not an address in its normal form');
   check(isMethods(methods), 'its methods are not a choice of those that exist');
@@ -235,7 +246,17 @@ function readClaims(claims: Json): Claims {
   check(isId(jti), `its id has not 1 to ${JTI_BYTES_MAX} bytes of text`);
   check(cnf === undefined || isConfirmation(cnf), 'the key that signs what it writes (cnf) is none');
   check(writes(methods) === (cnf !== undefined), 'it names a key to sign with (cnf) exactly if it grants PUT or DELETE');
-  return { iss, sub, methods, exp, jti, ...(nbf !== undefined && { nbf }), ...(cnf !== undefined && { cnf }) };
+  check(opens === undefined || (isSecret(opens) && reads(methods)), 'it names a read key (opens) only if it reads');
+  return {
+    iss,
+    sub,
+    methods,
+    exp,
+    jti,
+    ...(nbf !== undefined && { nbf }),
+    ...(cnf !== undefined && { cnf }),
+    ...(opens !== undefined && { opens }),
+  };
 }
 
 function isMethods(value: unknown): value is Method[] {
@@ -245,6 +266,15 @@ function isMethods(value: unknown): value is Method[] {
 
 function writes(methods: readonly Method[]): boolean {
   return methods.includes('PUT') || methods.includes('DELETE');
+}
+
+/** Whether using it needs the read key. */
+function reads(methods: readonly Method[]): boolean {
+  return methods.some((method) => method !== 'DELETE' && method !== 'EXECUTE');
+}
+
+function isSecret(value: unknown): value is string {
+  return typeof value === 'string' && unbase64url(value)?.length === 32;
 }
 
 function isTime(value: unknown): value is number {

@@ -20,6 +20,22 @@ fn anybody_may_ask_for_the_status_and_the_root_key_hears_more() {
 }
 
 #[test]
+fn a_node_that_has_met_damage_says_so_to_everybody_and_where_to_the_root_key() {
+    let (node, disk) = Node::faulty();
+    let body: Vec<u8> =
+        (0..100_000_u32).map(|at| u8::try_from(at.wrapping_mul(2_654_435_761) >> 24).unwrap()).collect();
+    node.put("/damaged", &body);
+    assert_eq!(node.get("/.jsfs/status").json()["status"], "ok");
+    let length = disk.pack_bytes(1).len() as u64;
+    (0..length).step_by(997).skip(4).for_each(|offset| disk.flip_bit(1, offset, 3));
+    assert_eq!(node.get("/damaged").status, 500);
+    let all = node.get("/.jsfs/status");
+    assert_eq!(all.json(), serde_json::json!({"status": "degraded", "version": "5.0.0-test"}));
+    let root = node.ask(&node.own("GET", "/.jsfs/status")).json();
+    assert!(root["reason"].as_str().unwrap().contains("000000000001.pack"), "{root}");
+}
+
+#[test]
 fn tokens_are_made_for_the_holder_of_the_key_and_revoked_by_him() {
     let node = Node::start();
     let post = |body: &serde_json::Value| {

@@ -11,6 +11,7 @@ mod limits;
 mod live;
 mod node;
 mod openapi;
+mod outsiders;
 mod problems;
 mod raw;
 mod reading;

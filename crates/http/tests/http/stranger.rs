@@ -44,13 +44,22 @@ enum Need {
     Nothing,
 }
 
+/// What a verb is sent to. Public and private are a directory or namespace by what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Object,
+    Directory,
+    /// The top of a namespace that is not this one's; absent means that there is no such namespace.
+    Namespace,
+}
+
 struct Verb {
     name: &'static str,
     method: &'static str,
     query: &'static str,
     header: Option<(&'static str, &'static str)>,
     body: &'static [u8],
-    directory: bool,
+    kind: Kind,
     need: Need,
     /// With the owner's key: on what is absent, and on what is there.
     absent: u16,
@@ -58,7 +67,7 @@ struct Verb {
 }
 
 const fn verb(name: &'static str, method: &'static str, need: Need, absent: u16, there: u16) -> Verb {
-    Verb { name, method, query: "", header: None, body: b"", directory: false, need, absent, there }
+    Verb { name, method, query: "", header: None, body: b"", kind: Kind::Object, need, absent, there }
 }
 
 const ANY_TAG: Option<(&str, &str)> = Some(("If-None-Match", "*"));
@@ -85,23 +94,68 @@ const VERBS: &[Verb] = &[
     verb("EXECUTE", "EXECUTE", Need::Nothing, 501, 501),
     verb("OPTIONS", "OPTIONS", Need::Nothing, 204, 204),
     verb("TRACE", "TRACE", Need::Nothing, 405, 405),
-    Verb { directory: true, ..verb("GET dir/", "GET", Need::List, 200, 200) },
-    Verb { directory: true, ..verb("HEAD dir/", "HEAD", Need::List, 200, 200) },
+    Verb { kind: Kind::Directory, ..verb("GET dir/", "GET", Need::List, 200, 200) },
+    Verb { kind: Kind::Directory, ..verb("HEAD dir/", "HEAD", Need::List, 200, 200) },
     Verb {
-        directory: true,
+        kind: Kind::Directory,
         query: "?recursive=true",
         ..verb("GET dir/?recursive", "GET", Need::List, 200, 200)
     },
-    Verb { directory: true, query: "?properties", ..verb("GET dir/?properties", "GET", Need::Key, 200, 200) },
-    Verb { directory: true, body: b"new", ..verb("PUT dir/", "PUT", Need::Nothing, 405, 405) },
     Verb {
-        directory: true,
+        kind: Kind::Directory,
+        query: "?properties",
+        ..verb("GET dir/?properties", "GET", Need::Key, 200, 200)
+    },
+    Verb { kind: Kind::Directory, body: b"new", ..verb("PUT dir/", "PUT", Need::Nothing, 405, 405) },
+    Verb {
+        kind: Kind::Directory,
         body: br#"{"private":true}"#,
         ..verb("PATCH dir/", "PATCH", Need::Key, 204, 204)
     },
-    Verb { directory: true, ..verb("DELETE dir/", "DELETE", Need::Delete, 404, 204) },
-    Verb { directory: true, header: ELSEWHERE_TREE, ..verb("COPY dir/", "COPY", Need::Copy, 404, 201) },
-    Verb { directory: true, header: ELSEWHERE_TREE, ..verb("MOVE dir/", "MOVE", Need::Move, 404, 201) },
+    Verb { kind: Kind::Directory, ..verb("DELETE dir/", "DELETE", Need::Delete, 404, 204) },
+    Verb { kind: Kind::Directory, header: ELSEWHERE_TREE, ..verb("COPY dir/", "COPY", Need::Copy, 404, 201) },
+    Verb { kind: Kind::Directory, header: ELSEWHERE_TREE, ..verb("MOVE dir/", "MOVE", Need::Move, 404, 201) },
+    Verb { kind: Kind::Directory, query: "?after=Z", ..verb("GET dir/?after", "GET", Need::List, 200, 200) },
+    Verb {
+        kind: Kind::Directory,
+        query: "?after=zz",
+        ..verb("GET dir/?after the end", "GET", Need::List, 200, 200)
+    },
+    Verb { kind: Kind::Directory, query: "?limit=1", ..verb("GET dir/?limit", "GET", Need::List, 200, 200) },
+    Verb { kind: Kind::Namespace, ..verb("GET namespace/", "GET", Need::List, 404, 200) },
+    Verb { kind: Kind::Namespace, ..verb("HEAD namespace/", "HEAD", Need::List, 404, 200) },
+    Verb {
+        kind: Kind::Namespace,
+        query: "?recursive=true",
+        ..verb("GET namespace/?recursive", "GET", Need::List, 404, 200)
+    },
+    Verb {
+        kind: Kind::Namespace,
+        query: "?after=zz",
+        ..verb("GET namespace/?after the end", "GET", Need::List, 404, 200)
+    },
+    Verb {
+        kind: Kind::Namespace,
+        query: "?properties",
+        ..verb("GET namespace/?properties", "GET", Need::Key, 404, 200)
+    },
+    Verb { kind: Kind::Namespace, body: b"new", ..verb("PUT namespace/", "PUT", Need::Nothing, 405, 405) },
+    Verb {
+        kind: Kind::Namespace,
+        body: br#"{"private":true}"#,
+        ..verb("PATCH namespace/", "PATCH", Need::Key, 404, 204)
+    },
+    Verb { kind: Kind::Namespace, ..verb("DELETE namespace/", "DELETE", Need::Delete, 404, 204) },
+    Verb {
+        kind: Kind::Namespace,
+        header: ELSEWHERE_TREE,
+        ..verb("COPY namespace/", "COPY", Need::Copy, 404, 201)
+    },
+    Verb {
+        kind: Kind::Namespace,
+        header: ELSEWHERE_TREE,
+        ..verb("MOVE namespace/", "MOVE", Need::Move, 404, 201)
+    },
 ];
 
 const STATES: [State; 3] = [State::Absent, State::Public, State::Private];
@@ -119,8 +173,10 @@ fn model(verb: &Verb, state: State, credential: Credential) -> u16 {
         // Public things are read by all, and so is a directory as far as it is public; what COPY needs elsewhere and MOVE
         // here, nobody else has.
         Need::Read | Need::List if state == State::Public => verb.there,
-        Need::Copy if state == State::Public || verb.directory => 401,
-        Need::Move if (state == State::Public || verb.directory) && stranger => 401,
+        Need::Copy if state == State::Public => 401,
+        Need::Move if state == State::Public && stranger => 401,
+        // A directory that shows nothing is none, to whomever.
+        Need::Copy | Need::Move if state != State::Public && verb.kind != Kind::Object => 404,
         // A listing shows each what it may know; where that is nothing, there is no directory.
         Need::List => 404,
         _ if stranger && reads => 404,
@@ -144,9 +200,16 @@ impl World {
     /// A fresh name in the given state.
     fn prepare(&self, verb: &Verb, state: State) -> String {
         self.next.set(self.next.get() + 1);
-        let name = format!("/w/n{:04}", self.next.get());
-        let target = if verb.directory { format!("{name}/") } else { name };
-        let object = if verb.directory { format!("{target}a") } else { target.clone() };
+        let number = self.next.get();
+        let target = match verb.kind {
+            Kind::Object => format!("/w/n{number:04}"),
+            Kind::Directory => format!("/w/n{number:04}/"),
+            Kind::Namespace => format!("/.n{number:04}/"),
+        };
+        if verb.kind == Kind::Namespace && state != State::Absent {
+            self.node.add_namespace(&format!("n{number:04}"));
+        }
+        let object = if verb.kind == Kind::Object { target.clone() } else { format!("{target}a") };
         match state {
             State::Absent => {}
             State::Public => drop(self.node.put(&object, b"bytes")),
@@ -202,7 +265,11 @@ fn a_stranger_can_tell_nothing_about_what_is_private() {
         "| request | credential | absent | public | private | private told from absent |\n|---|---|---|---|---|---|\n",
     );
     for verb in VERBS {
-        for credential in CREDENTIALS {
+        // There is no token for a namespace that does not exist.
+        let is_made = |credential: &&Credential| {
+            verb.kind != Kind::Namespace || **credential != Credential::Insufficient
+        };
+        for &credential in CREDENTIALS.iter().filter(is_made) {
             let answers = STATES.map(|state| {
                 let (target, answer) = world.ask(verb, state, credential);
                 let want = model(verb, state, credential);

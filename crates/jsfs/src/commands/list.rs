@@ -66,6 +66,7 @@ async fn one_object(session: &Session, client: &Client, address: &Address, long:
         private: info.private,
         etag: info.etag,
         sha256: info.sha256,
+        unreadable: None,
     };
     session.output.json(&json!({ "address": address.to_string(), "entries": [entry] }))?;
     Ok(session.output.line(&line(&entry, long))?)

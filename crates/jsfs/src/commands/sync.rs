@@ -270,6 +270,8 @@ async fn remote_tree(job: &Job<'_>, may_be_absent: bool) -> Result<BTreeMap<Stri
             Err(error) => return Err(error),
         };
         let objects = page.entries.into_iter().filter(|entry| entry.kind == EntryKind::Object);
+        // What others left here is theirs: it is neither fetched nor deleted.
+        let objects = objects.filter(|entry| entry.unreadable != Some(true));
         tree.extend(objects.map(|entry| {
             (entry.name, Remote { size: entry.size, sha256: entry.sha256, private: entry.private })
         }));

@@ -2,8 +2,8 @@
 
 use crate::world::{World, at, key, private, public, token};
 use jsfs_objects::{
-    Credentials, Delete, Manage, PolicyChange, Read, ReadError, Refusal, Write, WriteError, WriteOptions,
-    record::Create, token::Method,
+    Credentials, Delete, Manage, PolicyChange, PropertyChange, Read, ReadError, Refusal, Write, WriteError,
+    WriteOptions, record::Create, token::Method,
 };
 
 #[tokio::test]
@@ -148,4 +148,42 @@ async fn a_key_that_a_person_chose_works_in_its_namespace_only() {
         world.get_as(&world.root(), "/com.one/a").await.is_err(),
         "the root key grants, it does not read"
     );
+}
+
+#[tokio::test]
+async fn what_is_private_is_shown_to_everybody_by_who_may_read_it_and_nobody_else() {
+    let world = World::new().await;
+    world
+        .put(
+            "/localhost/s/a",
+            b"secret",
+            WriteOptions { content_type: Some("text/x-secret".into()), ..private() },
+        )
+        .await;
+    world.put("/localhost/s/a", b"secret 2", private()).await;
+    let holder =
+        async |methods: &[Method]| token(&world.token_for(&world.root(), "/localhost/s/", methods).await);
+    let publish = async |credentials: &Credentials| {
+        let grant = world.objects.authorize::<Write>(credentials, &at("/localhost/s/a")).await.unwrap();
+        let change = PropertyChange { private: Some(false), ..PropertyChange::default() };
+        world.objects.change(grant, change, None).await
+    };
+    let writer = holder(&[Method::Put]).await;
+    let refused = publish(&writer).await.unwrap_err();
+    assert!(matches!(refused, WriteError::Refused(Refusal::Forbidden { .. })), "{refused}");
+    assert!(world.get_as(&Credentials::none(), "/localhost/s/a").await.is_err());
+    // Neither restoring an old version nor adding to the newest one is a way round it.
+    assert!(world.objects.authorize::<Read>(&writer, &at("/localhost/s/a")).await.is_err());
+    let append = WriteOptions { append: true, ..public() };
+    assert!(world.put_as(&writer, "/localhost/s/a", b"!", append).await.is_err());
+    assert!(world.get_as(&Credentials::none(), "/localhost/s/a").await.is_err());
+    // The writer's own bytes are the writer's to show; what was there before says nothing through them.
+    let written = world.put_as(&writer, "/localhost/s/a", b"own", public()).await.unwrap();
+    assert!(!written.metadata.private && written.metadata.content_type != "text/x-secret");
+    assert!(world.get_version(&Credentials::none(), "/localhost/s/a", Some(2)).await.is_err());
+    world.put("/localhost/s/a", b"secret 3", private()).await;
+    publish(&holder(&[Method::Get, Method::Put]).await).await.unwrap();
+    assert_eq!(world.get_as(&Credentials::none(), "/localhost/s/a").await.unwrap(), b"secret 3");
+    world.put("/localhost/s/a", b"secret 4", private()).await;
+    publish(&world.root()).await.unwrap();
 }

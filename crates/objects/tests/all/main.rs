@@ -4,11 +4,14 @@
 
 mod access;
 mod bytes;
+mod drop_box;
 mod feed;
 mod handover;
 mod listing;
 mod retention;
+mod timing;
 mod tree;
 mod unfinished;
+mod unreadable;
 mod versions;
 mod world;

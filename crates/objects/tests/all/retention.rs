@@ -1,7 +1,7 @@
 //! Quotas hold, and what retention says is forgotten, no more and no less.
 
 use crate::world::{World, at, noise, private};
-use jsfs_objects::{Cursor, Manage, News, PolicyChange, Settings, Watch, WriteError};
+use jsfs_objects::{Cursor, Manage, News, PolicyChange, Purge, Settings, Watch, WriteError};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -20,7 +20,7 @@ async fn a_quota_counts_kept_versions_and_refuses_before_anything_changes() {
     let refused = world.put_as(&world.root(), "/localhost/q/a", &noise(2, 40_000), private()).await;
     assert!(matches!(refused, Err(WriteError::Quota { limit: 100_000, .. })));
     assert!(world.get("/localhost/q/a").await == noise(1, 40_000));
-    let purge = world.objects.authorize::<Manage>(&world.root(), &at("/localhost/q/before")).await.unwrap();
+    let purge = world.objects.authorize::<Purge>(&world.root(), &at("/localhost/q/before")).await.unwrap();
     world.objects.purge(purge).await.unwrap();
     world.put("/localhost/q/a", &noise(2, 40_000), private()).await;
     world.put("/localhost/elsewhere", &noise(3, 400_000), private()).await;

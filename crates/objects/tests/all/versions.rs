@@ -1,7 +1,7 @@
 //! Versions are kept, listed, restored and forgotten.
 
 use crate::world::{World, at, private, public};
-use jsfs_objects::{Credentials, Manage, PropertyChange, Read, ReadError, Write, WriteError, WriteOptions};
+use jsfs_objects::{Credentials, PropertyChange, Purge, Read, ReadError, Write, WriteError, WriteOptions};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn purging_forgets_every_version_and_says_so_to_the_owner_only() {
     let world = World::new().await;
     world.put("/localhost/p", b"one", public()).await;
     world.put("/localhost/p", b"two", public()).await;
-    let manage = world.objects.authorize::<Manage>(&world.root(), &at("/localhost/p")).await.unwrap();
+    let manage = world.objects.authorize::<Purge>(&world.root(), &at("/localhost/p")).await.unwrap();
     world.objects.purge(manage).await.unwrap();
     let root = world.root();
     assert!(matches!(world.get_as(&root, "/localhost/p").await, Err(ReadError::Purged { .. })));

@@ -61,20 +61,27 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> World {
+        let disk = Arc::new(Memory::new(4 << 30));
+        let store = Store::open(jsfs_store::OpenOptions::new(vec![disk.clone()])).unwrap();
+        World::over(disk, store, settings).await
+    }
+
+    /// Over a store that may hold something already.
+    pub(crate) async fn over(disk: Arc<Memory>, store: Store, settings: Settings) -> World {
         let clock = Arc::new(ManualClock::starting_at(START_MS));
         let random = Arc::new(SeededRandom::new(1));
         let root = Seed::generate(&*random);
-        World::over(Arc::new(Memory::new(4 << 30)), clock, random, root, settings).await
+        World::of(disk, store, clock, random, root, settings).await
     }
 
-    async fn over(
+    async fn of(
         disk: Arc<Memory>,
+        store: Store,
         clock: Arc<ManualClock>,
         random: Arc<SeededRandom>,
         root: Seed,
         settings: Settings,
     ) -> World {
-        let store = Store::open(jsfs_store::OpenOptions::new(vec![disk.clone()])).unwrap();
         let options = OpenOptions {
             store: store.clone(),
             node_key: SigningKey::generate(&*random),
@@ -94,7 +101,8 @@ impl World {
         drop(objects);
         store.close().unwrap();
         let root = Seed::parse(&root).unwrap();
-        World::over(disk, clock, random, root, Settings::default()).await
+        let store = Store::open(jsfs_store::OpenOptions::new(vec![disk.clone()])).unwrap();
+        World::of(disk, store, clock, random, root, Settings::default()).await
     }
 
     /// A fresh generated key.

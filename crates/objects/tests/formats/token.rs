@@ -95,6 +95,29 @@ fn the_fourth_part_holds_what_the_methods_need_and_no_more() {
 }
 
 #[test]
+fn a_read_key_that_the_owner_did_not_put_there_makes_a_token_malformed() {
+    let token = mint("/com.example/a/", &[Method::Get]);
+    let other = mint("/com.example/b/", &[Method::Get]).read_key().cloned().unwrap();
+    let forged = ReadKey::generate(&random(77));
+    assert_ne!(forged, other);
+    let fourth =
+        |read: &ReadKey| BASE64URL.encode(json!({"read": BASE64URL.encode(read.expose())}).to_string());
+    let text = |read| format!("{}.{}", token.public_text(), fourth(read));
+    assert_eq!(check(&text(token.read_key().unwrap())), Ok(()));
+    assert!(malformed(&text(&forged)));
+    // Nor can a key be added where the owner spoke of none.
+    assert!(malformed(&format!("{}.{}", signed(&claims()), fourth(&forged))));
+    // Nor is the claim something that a token without a read key has, or any text.
+    for opens in [json!(""), json!("AAAA"), json!(1), json!(BASE64URL.encode([0; 33]))] {
+        assert!(malformed(&signed(&with("opens", opens.clone()))), "{opens}");
+    }
+    let mut running = with("opens", json!(BASE64URL.encode([0; 32])));
+    assert_eq!(check(&signed(&running)), Ok(()), "the three parts alone");
+    running["methods"] = json!(["EXECUTE"]);
+    assert!(malformed(&signed(&running)));
+}
+
+#[test]
 fn another_programs_token_is_read() {
     let key = SigningKey::generate(&random(3));
     let writing = json!({
@@ -211,14 +234,16 @@ fn a_fourth_part_that_does_not_fit_is_refused() {
     let other = BASE64URL.encode([1; 32]);
     let parse = |fourth: &str| Token::parse(&format!("{}.{fourth}", token.public_text()));
     let with = |fourth: Value| parse(&BASE64URL.encode(fourth.to_string()));
-    assert!(with(json!({"read": other, "key": key})).is_ok());
+    let read = BASE64URL.encode(token.read_key().unwrap().expose());
+    assert!(with(json!({"read": read, "key": key})).is_ok());
     assert!(with(json!({"key": key})).is_ok(), "nodes ask for the read key where they need it");
     for fourth in [
-        json!({"read": other, "key": other}),
-        json!({"read": other}),
+        json!({"read": read, "key": other}),
+        json!({"read": other, "key": key}),
+        json!({"read": read}),
         json!({}),
         json!({"read": "AA", "key": key}),
-        json!({"read": other, "key": key, "more": 1}),
+        json!({"read": read, "key": key, "more": 1}),
         json!({"read": null, "key": [1]}),
         json!([]),
     ] {

@@ -61,6 +61,12 @@ fn claims() -> Value {
     json!({"iss": owner().owner(), "sub": "/com.example/a/", "methods": ["GET"], "exp": NOW_S + 60, "jti": "1"})
 }
 
+fn with_opens() -> Value {
+    let mut claims = claims();
+    claims["opens"] = json!(BASE64URL.encode(ReadKey::from_bytes(key(7)).commitment()));
+    claims
+}
+
 /// Tokens that are signed but say something that no token says.
 fn misshapen() -> Vec<Value> {
     let with = |field: &str, value: Value| {
@@ -72,6 +78,8 @@ fn misshapen() -> Vec<Value> {
     let mut writing = claims();
     writing["methods"] = json!(["PUT"]);
     writing["cnf"] = jwk("X25519");
+    let mut running = with_opens();
+    running["methods"] = json!(["EXECUTE"]);
     let cases = [
         ("an unknown claim", with("aud", json!("x"))),
         ("a subject that is not normal", with("sub", json!("/COM.example/a/"))),
@@ -84,6 +92,8 @@ fn misshapen() -> Vec<Value> {
         ("a writing method without cnf", with("methods", json!(["PUT"]))),
         ("cnf without a writing method", with("cnf", jwk("Ed25519"))),
         ("cnf of another curve", writing.to_string()),
+        ("opens of 31 bytes", with("opens", json!(BASE64URL.encode(key::<31>(1))))),
+        ("opens without a method that reads", running.to_string()),
         ("an end that is not whole", with("exp", json!(1.5))),
         ("an end past the year 9999", with("exp", json!(253_402_300_800_u64))),
         ("a beginning at the end", with("nbf", json!(NOW_S + 60))),
@@ -120,6 +130,10 @@ pub(crate) fn vectors() -> Value {
     let other_key = SigningKey::from_secret(&key(4));
     let swapped = json!({"key": BASE64URL.encode(other_key.expose_secret().as_slice())}).to_string();
     let lacking = json!({"read": BASE64URL.encode(key::<32>(7))}).to_string();
+    let secret = |byte: u8| BASE64URL.encode(key::<32>(byte));
+    let sign_key = BASE64URL.encode(all.sign_key().unwrap().expose_secret().as_slice());
+    let other_read = json!({"read": secret(9), "key": sign_key}).to_string();
+    let added_read = json!({"read": secret(7)}).to_string();
     let mut invalids = vec![
         invalid(
             "the claims of another",
@@ -136,6 +150,16 @@ pub(crate) fn vectors() -> Value {
         invalid("a padded fourth part", &format!("{public}.{fourth}="), NOW_S),
         invalid("another key in the fourth part", &format!("{public}.{}", BASE64URL.encode(swapped)), NOW_S),
         invalid("no key in the fourth part", &format!("{public}.{}", BASE64URL.encode(lacking)), NOW_S),
+        invalid(
+            "another read key in the fourth part",
+            &format!("{public}.{}", BASE64URL.encode(other_read)),
+            NOW_S,
+        ),
+        invalid(
+            "a read key in the fourth part and no word of it in the claims",
+            &format!("{later}.{}", BASE64URL.encode(added_read)),
+            NOW_S,
+        ),
         invalid("longer than 8,192 bytes", &"x".repeat(8_193), NOW_S),
     ];
     invalids.extend(misshapen());

@@ -228,3 +228,46 @@ fn of_two_copies_of_a_block_compaction_keeps_one() {
     store.close().unwrap();
     assert!(check(&options(&disk, index.path())).unwrap().is_clean());
 }
+
+/// Compaction carries a pack in parts of a megabyte, so it may be stopped in the middle of a frame, as by a full disk or a stop of the node.
+#[test]
+fn a_compaction_that_stopped_inside_a_frame_leaves_an_index_that_equals_the_packs() {
+    let disk: Arc<dyn Backend> = Arc::new(Memory::new(1 << 30));
+    let index = fast_dir();
+    let store = Store::open(options(&disk, index.path())).unwrap();
+    let frame = |round: u64| {
+        let blocks: Vec<NewBlock> = (0..30).map(|n| sample_block(round * 100 + n, 50_000)).collect();
+        let ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
+        commit_with(&store, vec![put([1], "live", &ids[..12]), put([2], "dead", &ids[12..])], blocks)
+            .unwrap();
+        ids
+    };
+    let first = frame(1);
+    let second = frame(2);
+    commit(&store, vec![delete([2])]).unwrap();
+    store.close().unwrap();
+    for _ in 0..3 {
+        let slow = Compaction {
+            dead_share: 0.1,
+            bytes_per_second: 1_000_000,
+            every: Some(Duration::from_millis(5)),
+        };
+        let store = Store::open(options(&disk, index.path()).compaction(slow)).unwrap();
+        run(store.settle()).unwrap();
+        let begin = store.stats().unwrap().sequence;
+        let since = std::time::Instant::now();
+        while store.stats().unwrap().sequence == begin && since.elapsed().as_secs() < 10 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        store.close().unwrap();
+        let report = check(&options(&disk, index.path())).unwrap();
+        assert!(report.is_clean() && report.is_index_compared, "{:#?}", report.findings);
+    }
+    let store = Store::open(options(&disk, index.path())).unwrap();
+    store.compact(0.1).unwrap();
+    assert!(second[..12].iter().all(|id| store.block(id).is_ok()));
+    assert!(first.iter().chain(&second[12..]).all(|id| store.block(id).is_err()));
+    store.close().unwrap();
+    let report = check(&options(&disk, index.path())).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}

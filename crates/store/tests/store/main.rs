@@ -8,5 +8,6 @@ mod compaction;
 mod damage;
 mod driver;
 mod faults;
+mod health;
 mod model;
 mod support;
