@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, News, Watch as WatchVerb, Watching};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -35,7 +36,7 @@ use super::frame::{Frame, FrameError, MESSAGE_BYTES_MAX};
 use super::sse::parse_cursor;
 use super::streams::{Incoming, Overdrawn, Streams};
 use crate::body::Arriving;
-use crate::connections::{Gate, Permit};
+use crate::connections::{Gate, Permit, Watch};
 use crate::front::{self, Front};
 use crate::guard::Guard;
 use crate::limits::Limits;
@@ -206,7 +207,8 @@ impl Socket {
             }
         };
         // Whatever happens to the goodbye, the connection ends here.
-        let _ = tokio::time::timeout(PARTING_TIME_MAX, part(parting, queues, sink, stream)).await;
+        let _ =
+            tokio::time::timeout(PARTING_TIME_MAX, part(parting, queues, sink, stream, &ending.watch)).await;
     }
 }
 
@@ -249,7 +251,8 @@ async fn part(
     parting: Parting,
     mut queues: Queues,
     mut sink: SplitSink<Stream, Message>,
-    mut stream: SplitStream<Stream>,
+    stream: SplitStream<Stream>,
+    watch: &Watch,
 ) {
     let Some((code, reason)) = parting.0 else { return };
     while let Ok(message) = queues.messages.try_recv() {
@@ -258,9 +261,14 @@ async fn part(
         }
     }
     let frame = CloseFrame { code: code.into(), reason: short(&reason) };
-    if sink.send(Message::Close(Some(frame))).await.is_ok() {
-        while let Some(Ok(_)) = stream.next().await {}
+    if sink.send(Message::Close(Some(frame))).await.is_err() {
+        return;
     }
+    let Ok(mut socket) = sink.reunite(stream) else { return };
+    while let Some(Ok(_)) = socket.next().await {}
+    // What the client is still sending, such as the rest of a message that is too long, is read: closing now would lose our goodbye.
+    watch.left_unread();
+    let _ = socket.into_inner().shutdown().await;
 }
 
 /// The reason of a close frame has at most 123 bytes (RFC 6455 §5.5).

@@ -293,7 +293,8 @@ fn every_malformed_message_has_its_documented_answer() {
     assert_eq!(answered(r#"{"jsonrpc":"2.0","id":-4,"method":"get","params":{}}"#), (json!(-4), -32_602));
     let closed = |message: Message| {
         let mut socket = Socket::open(&node, "/");
-        socket.inner.send(message).unwrap();
+        // A message that is too long may be refused before all of it was sent.
+        let _ = socket.inner.send(message);
         socket.closed().0
     };
     let frame = |number, frame: &Frame| Message::Binary(frame.encode(number));
