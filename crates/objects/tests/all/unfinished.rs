@@ -356,9 +356,9 @@ async fn what_was_asked_for_first_holds_at_the_end() {
 
     let append = WriteOptions { append: true, ..WriteOptions::default() };
     let id = world.begin("/localhost/note", append, Some(6)).await.id;
-    world.send(&id, b", th").await;
-    assert_eq!(world.send_last(&id, b"re").await.err().map(|e| e.to_string()), None);
-    assert_eq!(world.get("/localhost/note").await, b"one two, thre");
+    world.send(&id, b", so").await;
+    assert_eq!(world.send_last(&id, b"on").await.err().map(|e| e.to_string()), None);
+    assert_eq!(world.get("/localhost/note").await, b"one two, soon");
 }
 
 #[tokio::test]
