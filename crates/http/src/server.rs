@@ -269,7 +269,8 @@ fn refuse(socket: TcpStream, full: Full) -> io::Result<()> {
 
 async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop) {
     let continuing = Continuing::default();
-    serve_requests(shared, socket, &place, &stop, &continuing).await;
+    // Boxed, so that a connection that becomes a socket keeps no room for requests.
+    Box::pin(serve_requests(shared, socket, &place, &stop, &continuing)).await;
     let continuation = continuing.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(go_on) = continuation {
         let Stop { shutdown, cut } = stop;

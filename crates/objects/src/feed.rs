@@ -9,6 +9,7 @@ use crate::{
     address::Address,
     authority::{Basis, Facts, Need, Visibility, decide},
     clock::HybridTime,
+    credentials::Proven,
     error::{ReadError, Refusal},
     event::{Event, EventKind},
     grant::{Access, Grant, Opener, Watch},
@@ -128,10 +129,11 @@ pub enum News {
     Reset(Cursor),
 }
 
-/// Follows what happens at an address, or below a directory.
+/// Follows what happens at an address, or below a directory. Keeps the credentials and no more of its grant: there may be very many.
 pub struct Watching {
     objects: Objects,
-    grant: Grant<Watch>,
+    top: Address,
+    proven: Arc<Proven>,
     follower: Follower,
     cursor: Cursor,
     /// Whether `cursor` was checked to lie within the log.
@@ -167,7 +169,8 @@ impl Objects {
         let newest = self.newest_cursor(grant.address().namespace())?;
         let standing = Standing::of(self, &grant);
         let (cursor, is_placed) = since.map_or((newest, true), |since| (since, false));
-        Ok(Watching { objects: self.clone(), grant, follower, cursor, is_placed, standing })
+        let (top, proven) = (grant.address().clone(), Arc::clone(&grant.held.proven));
+        Ok(Watching { objects: self.clone(), top, proven, follower, cursor, is_placed, standing })
     }
 
     /// The end of a namespace's log as it is now.
@@ -229,7 +232,7 @@ impl Watching {
         self.stand()?;
         if !self.is_placed {
             self.is_placed = true;
-            let namespace = self.grant.address().namespace();
+            let namespace = self.top.namespace();
             if !self.objects.log_reaches(namespace, &self.cursor)? {
                 self.cursor = self.objects.newest_cursor(namespace)?;
                 return Ok(Some(News::Reset(self.cursor.clone())));
@@ -260,29 +263,28 @@ impl Watching {
         if self.standing.generation == self.objects.authority_generation() {
             return Ok(());
         }
-        let standing = Standing::of(&self.objects, &self.grant);
+        // Read before authority is looked at: what changes in between is looked at again.
+        let generation = self.objects.authority_generation();
         let withdrawn = || Refusal::Unauthenticated {
             note: Some("the credential of this watch was revoked or replaced".to_owned()),
         };
-        let proven = &self.grant.held.proven;
-        let grant = self.objects.authorize_proven::<Watch>(proven, self.grant.address());
-        let grant = match grant {
+        let grant = match self.objects.authorize_proven::<Watch>(&self.proven, &self.top) {
             Err(Refusal::Storage(error)) => return Err(error.into()),
-            Err(_) if standing.by_credential => return Err(withdrawn().into()),
+            Err(_) if self.standing.by_credential => return Err(withdrawn().into()),
             grant => grant?,
         };
-        let now = Standing { generation: standing.generation, ..Standing::of(&self.objects, &grant) };
-        if standing.by_credential && !now.by_credential {
+        let now = Standing { generation, ..Standing::of(&self.objects, &grant) };
+        if self.standing.by_credential && !now.by_credential {
             return Err(withdrawn().into());
         }
-        (self.grant, self.standing) = (grant, now);
+        self.standing = now;
         Ok(())
     }
 
     /// What this watcher gets of a line.
     fn notice(&self, line: &Line) -> Result<Option<Notice>, ReadError> {
         let event = &line.event;
-        if !covers(self.grant.address(), &event.address) {
+        if !covers(&self.top, &event.address) {
             return Ok(None);
         }
         let is_directory = event.address.is_directory();
@@ -321,8 +323,8 @@ impl Watching {
         if line.event.public {
             return Ok(Reach::Open(None));
         }
-        let held = &self.grant.held;
-        if held.proven.keys.is_empty() && held.proven.tokens.is_empty() {
+        let proven = &self.proven;
+        if proven.keys.is_empty() && proven.tokens.is_empty() {
             return Ok(Reach::Nothing);
         }
         // Whoever owns the directory above hears that something in it was handed over: it has just lost what lies there.
@@ -334,11 +336,11 @@ impl Watching {
         }
         let Some(chain) = line.chain(&self.objects)? else { return Ok(Reach::Nothing) };
         let address = &line.event.address;
-        let (presented, tokens) = held.proven.at(address, &chain);
+        let (presented, tokens) = proven.at(address, &chain);
         let facts = Facts { visibility: Visibility::Private, ..chain.facts(address) };
         Ok(match decide(Need::Watch, facts, &presented) {
             Ok(Basis::Owner) => {
-                let keys = held.proven.key_of(chain.place.owner);
+                let keys = proven.key_of(chain.place.owner);
                 Reach::Open(keys.and_then(|keys| Opener::of_owner(keys, &chain)))
             }
             Ok(Basis::Token(index)) => Reach::Open(Opener::of_token(&tokens[index], &chain.place)),
@@ -348,8 +350,7 @@ impl Watching {
 
     /// Whether a credential of this watcher reaches another address.
     fn may_know_of(&self, address: &Address) -> Result<bool, ReadError> {
-        let proven = &self.grant.held.proven;
-        match self.objects.authorize_proven::<Watch>(proven, address) {
+        match self.objects.authorize_proven::<Watch>(&self.proven, address) {
             Ok(grant) => Ok(!matches!(grant.held.access, Access::Public | Access::Anyone(_))),
             Err(Refusal::Storage(error)) => Err(error.into()),
             Err(_) => Ok(false),

@@ -63,7 +63,7 @@ const MESSAGES_QUEUED: usize = 16;
 const PIECES_QUEUED: usize = 4;
 
 /// Small, because most sockets are idle; a long message brings a buffer of its own.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 1024;
 
 /// Messages are gathered up to here and then written at once.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
@@ -142,19 +142,19 @@ struct Session {
     credentials: Mutex<Credentials>,
     streams: Arc<Streams>,
     /// Answers and events.
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Box<Message>>,
     /// Bodies, each after the answer that announces it.
-    pieces: mpsc::Sender<Message>,
+    pieces: mpsc::Sender<Box<Message>>,
     calls: Arc<Gate>,
     watches: Arc<Gate>,
     following: Mutex<HashMap<String, AbortHandle>>,
     last_watch: AtomicU64,
 }
 
-/// What waits to be written.
+/// What waits to be written. Boxed, because a queue has room for many messages from the beginning and most sockets have none.
 struct Queues {
-    messages: mpsc::Receiver<Message>,
-    pieces: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Box<Message>>,
+    pieces: mpsc::Receiver<Box<Message>>,
 }
 
 impl Socket {
@@ -231,11 +231,11 @@ impl Queues {
             };
             // The session holds both senders as long as this runs.
             let Some(message) = message else { return std::future::pending().await };
-            if sink.feed(message).await.is_err() {
+            if sink.feed(*message).await.is_err() {
                 return;
             }
             while let Ok(message) = self.messages.try_recv() {
-                if sink.feed(message).await.is_err() {
+                if sink.feed(*message).await.is_err() {
                     return;
                 }
             }
@@ -256,7 +256,7 @@ async fn part(
 ) {
     let Some((code, reason)) = parting.0 else { return };
     while let Ok(message) = queues.messages.try_recv() {
-        if sink.feed(message).await.is_err() {
+        if sink.feed(*message).await.is_err() {
             return;
         }
     }
@@ -308,7 +308,7 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Stream>, ending: 
                 }
                 if heard.elapsed() >= PING_AFTER {
                     // A full queue means that the client is there and slow.
-                    let _ = session.messages.try_send(Message::Ping(WsBytes::new()));
+                    let _ = session.messages.try_send(Box::new(Message::Ping(WsBytes::new())));
                 }
             }
             () = ending.shutdown.cancelled(), if !stopping => {
@@ -364,7 +364,7 @@ impl Session {
 
     async fn say(&self, text: String) {
         // Where nobody writes any more the connection is at its end.
-        let _ = self.messages.send(Message::text(text)).await;
+        let _ = self.messages.send(Box::new(Message::text(text))).await;
     }
 
     async fn result(&self, id: Option<&Id>, value: &Value) {
@@ -469,7 +469,7 @@ impl Session {
                 head.insert("stream".to_owned(), stream.number.into());
                 let text = answer::message(id.as_ref(), "result", &Value::Object(head));
                 // Through the same queue as its pieces, so that none overtakes it.
-                if self.pieces.send(Message::text(text)).await.is_ok() {
+                if self.pieces.send(Box::new(Message::text(text))).await.is_ok() {
                     stream.send(body, &self.pieces, self.limits().progress_time).await;
                 }
             }

@@ -101,7 +101,7 @@ impl Streams {
     pub(crate) fn announce(
         self: &Arc<Self>,
         number: u32,
-        out: mpsc::Sender<Message>,
+        out: mpsc::Sender<Box<Message>>,
         progress_time: Duration,
     ) -> Result<Incoming, Overdrawn> {
         let mut inner = self.hold();
@@ -186,7 +186,7 @@ pub(crate) struct Incoming {
     streams: Arc<Streams>,
     arrived: Arc<Arrived>,
     /// Where credit goes out.
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<Box<Message>>,
     progress_time: Duration,
     /// Bytes that were worked on and not yet granted again.
     owed: u32,
@@ -229,7 +229,7 @@ impl Incoming {
             let bytes = std::mem::take(&mut self.owed);
             self.streams.grant(self.number, bytes);
             // Where the connection is over there is nobody to grant to.
-            let _ = self.out.send(Message::Binary(Frame::Credit(bytes).encode(self.number))).await;
+            let _ = self.out.send(Box::new(Message::Binary(Frame::Credit(bytes).encode(self.number)))).await;
         }
     }
 }
@@ -252,7 +252,12 @@ struct Unwanted;
 
 impl Outgoing {
     /// Sends a body to its end, as fast as the client grants.
-    pub(crate) async fn send(self, mut body: Body, out: &mpsc::Sender<Message>, progress_time: Duration) {
+    pub(crate) async fn send(
+        self,
+        mut body: Body,
+        out: &mpsc::Sender<Box<Message>>,
+        progress_time: Duration,
+    ) {
         while let Some(frame) = body.frame().await {
             let sent = match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(bytes)) => self.send_bytes(bytes, out, progress_time).await,
@@ -268,13 +273,13 @@ impl Outgoing {
                 Err(Some(problem)) => return self.fail(&problem, out).await,
             }
         }
-        let _ = out.send(Message::Binary(Frame::End(Bytes::new()).encode(self.number))).await;
+        let _ = out.send(Box::new(Message::Binary(Frame::End(Bytes::new()).encode(self.number)))).await;
     }
 
     async fn send_bytes(
         &self,
         mut bytes: Bytes,
-        out: &mpsc::Sender<Message>,
+        out: &mpsc::Sender<Box<Message>>,
         progress_time: Duration,
     ) -> Result<(), Option<Problem>> {
         while !bytes.is_empty() {
@@ -286,7 +291,7 @@ impl Outgoing {
                 })?
                 .map_err(|Unwanted| None)?;
             let message = Message::Binary(Frame::Data(bytes.split_to(count)).encode(self.number));
-            out.send(message).await.map_err(|_| None)?;
+            out.send(Box::new(message)).await.map_err(|_| None)?;
         }
         Ok(())
     }
@@ -305,8 +310,8 @@ impl Outgoing {
         Ok(1 + taken)
     }
 
-    async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Message>) {
-        let _ = out.send(Message::Binary(Frame::Error(problem.json()).encode(self.number))).await;
+    async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Box<Message>>) {
+        let _ = out.send(Box::new(Message::Binary(Frame::Error(problem.json()).encode(self.number)))).await;
     }
 }
 
@@ -332,7 +337,7 @@ mod tests {
         Frame::Data(vec![7; bytes].into())
     }
 
-    fn next(out: &mut mpsc::Receiver<Message>) -> Option<(u32, Frame)> {
+    fn next(out: &mut mpsc::Receiver<Box<Message>>) -> Option<(u32, Frame)> {
         let message = out.try_recv().ok()?.into_data();
         Some(Frame::decode(message).expect("a frame"))
     }
