@@ -65,7 +65,7 @@ impl Proxy {
 fn change(node: SocketAddr, key: &str, writer: usize, changes: usize, pause: Duration) {
     let mut http = Http::new(node);
     for number in 0..changes {
-        let target = format!("/t/{writer}/{}", number * 7 % 50);
+        let target = format!("/t/{writer}/{}", number * 7 % 48);
         let body = format!("{writer} {number}");
         let method = if number % 5 == 4 { "DELETE" } else { "PUT" };
         // The node is away for a moment: what was not answered is tried again.

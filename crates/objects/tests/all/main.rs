@@ -8,6 +8,7 @@ mod drop_box;
 mod feed;
 mod handover;
 mod listing;
+mod model;
 mod retention;
 mod timing;
 mod tree;
