@@ -3,6 +3,7 @@
 //! Tasks: one per listener, one that watches the connections, one per connection; all belong to one tracker. At shutdown
 //! listeners close first, resting connections at once, running requests get `shutdown_time_max` and are cut then. A request whose
 //! connection ends is dropped where it awaits: what it has not committed is not stored. A handler that panics answers 500.
+//! A connection that becomes a socket goes on in the task that served its requests.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};

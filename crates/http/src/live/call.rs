@@ -23,9 +23,6 @@ const PATH_ESCAPES: &AsciiSet =
 /// The longest path or text in a call that is looked at.
 const PATH_BYTES_MAX: usize = 16 * 1024;
 
-/// The first even number is the node's, so every client's number is odd.
-const CLIENT_NUMBERS: u32 = 2;
-
 /// Every method, for the description of the interface.
 pub const METHODS: [&str; 16] = [
     "authenticate",
@@ -288,7 +285,6 @@ impl Params<'_> {
             draft.set(RANGE, "range", &format!("bytes={range}"))?;
         }
         self.conditions(&mut draft)?;
-        // A link to something that may be a program asks for its source.
         self.finish(
             draft,
             "path, version, range, if_match, if_none_match, inline, access_key and access_token",
@@ -352,7 +348,7 @@ impl Params<'_> {
             }
             (None, None, Some(number)) => {
                 let number = number.as_u64().and_then(|number| u32::try_from(number).ok());
-                let odd = number.filter(|number| number % CLIENT_NUMBERS == 1);
+                let odd = number.filter(|number| !number.is_multiple_of(2));
                 odd.map(Payload::Stream).ok_or_else(|| wrong("stream", "an odd number of at most 32 bits"))
             }
             _ => Err(Problem::malformed("a body is exactly one of text, base64 and stream")),
