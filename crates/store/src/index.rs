@@ -102,10 +102,10 @@ struct Shared {
     path: PathBuf,
     memtable_bytes: u64,
     sequence: SequenceNumberCounter,
-    /// Rows below this number may be seen by snapshots.
+    /// Rows below this number are seen by readers: those of a batch all at once.
     visible: AtomicU64,
-    /// Held shared while a snapshot is made, so that the number below which old versions may go is no reader's.
-    making_snapshot: RwLock<()>,
+    /// Held shared while a reader takes hold of what it reads, so that the number below which old versions may go is no reader's.
+    reading: RwLock<()>,
     work: Mutex<Work>,
     changed: Condvar,
     doubted: Mutex<Option<String>>,
@@ -146,7 +146,7 @@ impl Index {
             memtable_bytes: memtable_bytes(path),
             visible: AtomicU64::new(next),
             sequence,
-            making_snapshot: RwLock::default(),
+            reading: RwLock::default(),
             work: Mutex::default(),
             changed: Condvar::new(),
             doubted: Mutex::default(),
@@ -160,7 +160,7 @@ impl Index {
         Ok(Self { shared, thread: Mutex::new(Some(thread)), temporary })
     }
 
-    /// Applies changes and the mark at once: no snapshot sees a part of them.
+    /// Applies changes and the mark at once: no reader sees a part of them.
     pub(crate) fn apply(&self, changes: Vec<RowChange>, mark: Option<&Mark>) {
         let shared = &self.shared;
         let sequence = shared.sequence.next();
@@ -239,7 +239,10 @@ impl Index {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, IndexError> {
-        let value = self.shared.tree.get(key, lsm_tree::SeqNo::MAX);
+        let value = {
+            let _reading = share(&self.shared.reading);
+            self.shared.tree.get(key, self.shared.visible.load(Ordering::Acquire))
+        };
         let value = value.map_err(|error| self.shared.doubt(error))?;
         Ok(value.map(Bytes::from))
     }
@@ -293,7 +296,7 @@ impl Index {
 
     /// A snapshot of the rows between two index keys.
     pub(crate) fn scan(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Rows {
-        let _making = share(&self.shared.making_snapshot);
+        let _reading = share(&self.shared.reading);
         let visible = self.shared.visible.load(Ordering::Acquire);
         Rows {
             rows: self.shared.tree.range::<Vec<u8>, _>((from, to), visible, None),
@@ -448,7 +451,7 @@ impl Shared {
 
     /// Versions of rows that are older than the newest one below this number are seen by nobody.
     fn oldest_needed(&self) -> u64 {
-        let _no_reader = self.making_snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _no_reader = self.reading.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.visible.load(Ordering::Acquire).saturating_sub(1)
     }
 

@@ -377,7 +377,8 @@ fn a_read_during_writes_always_finds_something() {
             }
         });
         for _ in 0..100 {
-            assert_eq!(node.get("/race").status, 200);
+            let read = node.get("/race");
+            assert_eq!(read.status, 200, "{}", read.text());
         }
     });
 }

@@ -290,3 +290,35 @@ fn a_closed_store_says_so() {
     store.close().unwrap();
     assert!(matches!(commit(&other, vec![put("a", "1", &[])]), Err(CommitError::Write(WriteError::Closed))));
 }
+
+/// Whoever has seen one thing of a commit sees all of it, while the committer is still at work and the index is written to tables.
+#[test]
+fn readers_see_a_commit_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_at(dir.path());
+    let names: Vec<String> = (0..64).map(|n| format!("k{n:02}")).collect();
+    let round_of = |name: &str| get(&store, name).map_or(0, |entry| number(&entry.value));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..=200_u64 {
+                let block = sample_block(round, 200);
+                let ops = names.iter().map(|name| put(name, round.to_string(), &[block.id])).collect();
+                commit_with(&store, ops, vec![block]).unwrap();
+                if round % 40 == 0 {
+                    run(store.settle()).unwrap();
+                }
+            }
+        });
+        while !writer.is_finished() {
+            let first = round_of(&names[0]);
+            assert!(round_of(&names[63]) >= first, "a part of commit {first}");
+            if let Some(entry) = get(&store, &names[0]) {
+                store.block(&entry.references[0]).unwrap();
+            }
+        }
+    });
+}
+
+fn number(value: &[u8]) -> u64 {
+    std::str::from_utf8(value).unwrap().parse().unwrap()
+}
