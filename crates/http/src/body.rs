@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
@@ -161,6 +161,8 @@ enum Source {
     Stream(live::Incoming),
     /// A call of a socket.
     Bytes(Bytes),
+    /// A program of this node.
+    Program { pieces: jsfs_exec::BodyStream, length: Option<u64> },
 }
 
 /// The body of a request, with its bounds.
@@ -235,6 +237,12 @@ impl Arriving {
         Self { source, bytes_max, read: 0, asked_for: false, ended: false, rest: None }
     }
 
+    /// A body that a program sends.
+    pub(crate) fn from_program(pieces: jsfs_exec::BodyStream, length: Option<u64>, bytes_max: u64) -> Self {
+        let source = Source::Program { pieces, length };
+        Self { source, bytes_max, read: 0, asked_for: false, ended: false, rest: None }
+    }
+
     /// No body.
     pub(crate) fn nothing() -> Self {
         let source = Source::Bytes(Bytes::new());
@@ -254,6 +262,7 @@ impl Arriving {
             }
             Source::Stream(_) => None,
             Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Program { length, .. } => *length,
         }
     }
 
@@ -304,6 +313,7 @@ impl Arriving {
             Source::Http { .. } => self.rest.is_none(),
             Source::Stream(_) => false,
             Source::Bytes(bytes) => bytes.is_empty(),
+            Source::Program { .. } => false,
         }
     }
 
@@ -340,6 +350,9 @@ impl Source {
                 incoming.next().await.map_err(|why| cut_off(why == live::CutOff::TooSlow))
             }
             Source::Bytes(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
+            Source::Program { pieces, .. } => {
+                pieces.next().await.transpose().map_err(|_| cut_off(false))
+            }
         }
     }
 }

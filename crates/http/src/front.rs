@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::Response;
 use hyper::http::request::Parts;
+use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;
 use tokio::time::Instant;
@@ -12,7 +13,8 @@ use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
 use crate::headers::METHODS;
 use crate::limits::{BadLimit, Limits};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use crate::program::{self, Inside, PROGRAMS_REMEMBERED, Programs};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
 use crate::{coding, delete, get, live, node_interface, options, patch, put, tus};
@@ -22,9 +24,21 @@ pub(crate) struct Front {
     objects: Objects,
     version: &'static str,
     counters: Counters,
+    exec: Option<Exec>,
+    programs: Programs,
 }
 
 impl Front {
+    /// Programs, where this node runs any.
+    pub(crate) fn exec(&self) -> Option<&Exec> {
+        self.exec.as_ref()
+    }
+
+    /// Programs prepared a short time ago.
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     pub(crate) fn objects(&self) -> &Objects {
         &self.objects
     }
@@ -56,8 +70,34 @@ impl Server {
     /// # Errors
     /// Names the bound that cannot work.
     pub fn new(objects: Objects, version: &'static str, limits: Limits) -> Result<Self, BadLimit> {
+        Self::build(objects, version, limits, None)
+    }
+
+    /// The same, with programs.
+    ///
+    /// # Errors
+    /// Names the bound that cannot work.
+    pub fn with_programs(
+        objects: Objects,
+        version: &'static str,
+        limits: Limits,
+        exec: Exec,
+    ) -> Result<Self, BadLimit> {
+        Self::build(objects, version, limits, Some(exec))
+    }
+
+    fn build(
+        objects: Objects,
+        version: &'static str,
+        limits: Limits,
+        exec: Option<Exec>,
+    ) -> Result<Self, BadLimit> {
         let counters = Counters::new(limits)?;
-        let front = Arc::new(Front { objects, version, counters: counters.clone() });
+        let programs = Programs::new(PROGRAMS_REMEMBERED);
+        let front = Arc::new(Front { objects, version, counters: counters.clone(), exec, programs });
+        if let Some(exec) = &front.exec {
+            exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
+        }
         let handler = move |parts: Parts, body: Arriving| {
             let front = Arc::clone(&front);
             Box::pin(async move { handle(&front, parts, body).await }) as server::Answer
@@ -134,19 +174,20 @@ async fn verb(
     // The rare ones are boxed so that the common one stays small.
     match asked.method.as_str() {
         "GET" if live::asks_for_events(asked.headers) => Box::pin(live::follow(front, asked, address)).await,
-        "GET" | "HEAD" => get::get(objects, asked, address).await,
+        "GET" | "HEAD" => get::get(front, asked, address).await,
         "POST" if tus::is_creation(asked.headers) && !address.is_directory() => {
             Box::pin(tus::create(front, asked, address, body)).await
         }
-        "PUT" | "POST" => Box::pin(put::put(objects, asked, address, body)).await,
-        "PATCH" => Box::pin(patch::patch(objects, asked, address, body, front.json_bytes_max())).await,
+        "POST" => match Box::pin(program::post(front, asked, address, body)).await? {
+            Ok(response) => Ok(response),
+            Err(body) => Box::pin(put::put(front, asked, address, body)).await,
+        },
+        "PUT" => Box::pin(put::put(front, asked, address, body)).await,
+        "PATCH" => Box::pin(patch::patch(front, asked, address, body)).await,
         "DELETE" => Box::pin(delete::delete(objects, asked, address)).await,
         "COPY" => Box::pin(by_header(objects, asked, address, Carrying::Copy)).await,
         "MOVE" => Box::pin(by_header(objects, asked, address, Carrying::Move)).await,
-        "EXECUTE" => {
-            let detail = "this version does not run programs; GET reads the object";
-            Err(Problem::new(Kind::NotImplemented, detail))
-        }
+        "EXECUTE" => Box::pin(program::execute(front, asked, address, body)).await,
         "OPTIONS" => Ok(options::of_addresses(front)),
         _ => Err(Problem::method_not_allowed(asked.method, METHODS)),
     }

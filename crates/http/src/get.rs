@@ -16,32 +16,39 @@ use serde::Serialize;
 use crate::body::{Body, BrokenOff};
 use crate::coding::Coding;
 use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
+use crate::front::Front;
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
 use crate::metadata::{self, json};
 use crate::multipart::Frame;
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem, random};
+use crate::program;
 use crate::range::{Selection, select};
 use crate::request::Asked;
 use crate::wire::{hex, rfc3339};
 
 /// Answers GET and HEAD of an address.
 pub(crate) async fn get(
-    objects: &Objects,
+    front: &Front,
     asked: &Asked<'_>,
     address: &Address,
 ) -> Result<Response<Body>, Problem> {
+    let objects = front.objects();
     if address.is_directory() {
         return directory(objects, asked, address).await;
     }
     let version = asked.parameters.count(Parameter::Version)?;
-    // Programs do not run yet, so there is nothing but the source; a value that is no boolean is refused all the same.
-    asked.parameters.boolean(Parameter::Executable)?;
     let credentials = asked.credentials()?;
     let grant = match objects.authorize::<Read>(&credentials, address).await {
         Ok(grant) => grant,
-        Err(refusal @ Refusal::Hidden { .. }) => {
+        Err(refusal @ (Refusal::Hidden { .. } | Refusal::Forbidden { .. })) => {
+            if let Some(response) = program::unread(front, asked, &credentials, address).await? {
+                return Ok(response);
+            }
+            if let Refusal::Forbidden { .. } = refusal {
+                return Err(refusal.into());
+            }
             return elsewhere(objects, asked, &credentials, address, refusal.into()).await;
         }
         Err(refusal) => return Err(refusal.into()),
@@ -50,7 +57,10 @@ pub(crate) async fn get(
         return versions(objects, &grant).await;
     }
     match objects.read(&grant, version).await {
-        Ok(object) => represent(asked, object).await,
+        Ok(object) => match program::instead_of(front, asked, &object).await? {
+            Some(response) => Ok(response),
+            None => represent(asked, object).await,
+        },
         Err(error @ ReadError::Absent { .. }) => {
             elsewhere(objects, asked, &credentials, address, error.into()).await
         }

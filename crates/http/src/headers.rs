@@ -75,6 +75,13 @@ pub fn sandbox(headers: &mut HeaderMap, content_type: &str, is_foreign: impl FnO
     }
 }
 
+/// What a program answers is never taken for what the host that was asked says, and never sniffed.
+pub fn sandbox_program(headers: &mut HeaderMap, is_foreign: impl FnOnce() -> bool) {
+    if is_foreign() {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
+}
+
 /// Headers of a page that this node writes itself.
 pub fn page(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -30,6 +30,7 @@ mod guard;
 mod metadata;
 mod options;
 mod patch;
+mod program;
 mod put;
 mod refusals;
 mod request;

@@ -60,6 +60,10 @@ pub enum Parameter {
     Properties,
     /// The cursor that a stream of events starts behind.
     Since,
+    /// What a program may touch.
+    Grant,
+    /// What a program is given as its environment, as JSON.
+    Env,
 }
 
 /// Name in a query and name of the header, in the order of [`Parameter`]. Listing and verb parameters that a proxy or a
@@ -88,8 +92,10 @@ const NAMES: [(&str, &str, Parameter); COUNT + 1] = [
     ("move_to", "x-move-to", Parameter::MoveTo),
     ("properties", "x-properties", Parameter::Properties),
     ("since", "x-since", Parameter::Since),
+    ("grant", "x-grant", Parameter::Grant),
+    ("env", "x-env", Parameter::Env),
 ];
-const COUNT: usize = 22;
+const COUNT: usize = 24;
 
 impl Parameter {
     /// The name in a query, for messages.

@@ -15,21 +15,23 @@ use serde_json::Value;
 
 use crate::body::{Arriving, Body};
 use crate::document::Document;
+use crate::front::Front;
 use crate::media;
 use crate::metadata::{self, json, no_content};
 use crate::parameters::Parameter;
 use crate::problem::Problem;
-use crate::put::{precondition, refuse_programs};
+use crate::program;
+use crate::put::precondition;
 use crate::request::Asked;
 
 /// Answers PATCH of an address.
 pub(crate) async fn patch(
-    objects: &Objects,
+    front: &Front,
     asked: &Asked<'_>,
     address: &Address,
     body: Arriving,
-    json_bytes_max: usize,
 ) -> Result<Response<Body>, Problem> {
+    let (objects, json_bytes_max) = (front.objects(), front.json_bytes_max());
     let credentials = asked.credentials()?;
     if address.is_directory() {
         return directory(objects, asked, &credentials, address, body, json_bytes_max).await;
@@ -44,8 +46,13 @@ pub(crate) async fn patch(
         Some(_) => Some(objects.authorize::<Manage>(&credentials, address).await?),
         None => None,
     };
+    let storing = match change.executable {
+        Some(false) => None,
+        executable => program::storing(front, asked, &credentials, address, executable).await?,
+    };
+    let attaches = storing.as_ref().is_some_and(program::Storing::attaches);
     let changes = change.content_type.is_some() || change.private.is_some() || change.executable.is_some();
-    if !changes && replacement.is_none() {
+    if !changes && !attaches && replacement.is_none() {
         return Err(Problem::malformed(
             "nothing to change; send content_type, private or a replacement access key",
         ));
@@ -56,6 +63,10 @@ pub(crate) async fn patch(
         if !holds(Some(&objects.read(&read, None).await?.metadata)) {
             return Err(WriteError::Precondition { address: address.clone() }.into());
         }
+    }
+    if let Some(storing) = storing.filter(|_| attaches || change.executable == Some(true)) {
+        let read = objects.authorize::<Read>(&credentials, address).await?;
+        storing.check_stored(front, &objects.read(&read, None).await?).await?;
     }
     let mut response = no_content();
     if changes {
@@ -78,7 +89,6 @@ fn object_change(asked: &Asked<'_>, document: &mut Document) -> Result<PropertyC
         document.boolean("executable")?,
         asked.parameters.boolean(Parameter::Executable)?,
     )?;
-    refuse_programs(executable)?;
     let sent = asked.parameters.get(Parameter::ContentType).map(str::to_owned);
     let content_type = same("content_type", document.text("content_type")?, sent)?;
     let content_type = content_type.map(|text| media::validate(&text).map(str::to_owned)).transpose()?;

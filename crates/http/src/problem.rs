@@ -53,6 +53,8 @@ pub enum Kind {
     ExpectationFailed,
     /// 421: a request for a scheme that is not spoken here.
     Misdirected,
+    /// 422: what should become a program cannot run.
+    Unprocessable,
     /// 429: this caller asks for too much.
     TooManyRequests,
     /// 431: the head of the request is too large.
@@ -61,15 +63,21 @@ pub enum Kind {
     Internal,
     /// 501: promised by the protocol, not yet by this version.
     NotImplemented,
+    /// 502: what ran for this request has died.
+    BadGateway,
     /// 503: for the moment.
     Unavailable,
+    /// 504: a program took too long.
+    GatewayTimeout,
     /// 507: no room, or a quota is used up.
     InsufficientStorage,
+    /// 508: programs ask each other in a circle.
+    LoopDetected,
 }
 
 impl Kind {
     /// All kinds, in the order of their status.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -85,12 +93,16 @@ impl Kind {
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
         Self::Misdirected,
+        Self::Unprocessable,
         Self::TooManyRequests,
         Self::HeadTooLarge,
         Self::Internal,
         Self::NotImplemented,
+        Self::BadGateway,
         Self::Unavailable,
+        Self::GatewayTimeout,
         Self::InsufficientStorage,
+        Self::LoopDetected,
     ];
 
     /// The table: status, slug of the type, title.
@@ -122,6 +134,12 @@ impl Kind {
                 (StatusCode::EXPECTATION_FAILED, "expectation-failed", "Expectation failed")
             }
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Misdirected request"),
+            Self::Unprocessable => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "Program cannot run")
+            }
+            Self::BadGateway => (StatusCode::BAD_GATEWAY, "bad-gateway", "Program died"),
+            Self::GatewayTimeout => (StatusCode::GATEWAY_TIMEOUT, "gateway-timeout", "Program too slow"),
+            Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop-detected", "Programs in a circle"),
             Self::TooManyRequests => {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
             }
@@ -153,6 +171,8 @@ pub struct Problem {
     size: Option<u64>,
     /// The id under which the log tells more, with a 500.
     id: Option<String>,
+    /// Line and column, with a 422 that knows them.
+    position: Option<(u32, u32)>,
     /// The rest of the connection cannot be trusted.
     close: bool,
 }
@@ -166,6 +186,10 @@ pub(crate) struct Document<'p> {
     detail: &'p str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
 }
 
 impl Problem {
@@ -178,6 +202,7 @@ impl Problem {
             retry_after: None,
             size: None,
             id: None,
+            position: None,
             close: false,
         }
     }
@@ -219,6 +244,18 @@ impl Problem {
         Self { id: Some(id), ..Self::new(Kind::Internal, detail) }
     }
 
+    /// 500 of a program: its log tells why under the id.
+    #[must_use]
+    pub fn failed(detail: String, id: String) -> Self {
+        Self { id: Some(id), ..Self::new(Kind::Internal, detail) }
+    }
+
+    /// Where in a text the fault is: line and column from 1.
+    #[must_use]
+    pub fn at(self, position: Option<(u32, u32)>) -> Self {
+        Self { position, ..self }
+    }
+
     /// The same in other words.
     #[must_use]
     pub fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -254,6 +291,8 @@ impl Problem {
             status: status.as_u16(),
             detail: &self.detail,
             id: self.id.as_deref(),
+            line: self.position.map(|(line, _)| line),
+            column: self.position.map(|(_, column)| column),
         }
     }
 

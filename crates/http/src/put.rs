@@ -6,16 +6,18 @@
 use hyper::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Response};
 use jsfs_objects::address::Address;
-use jsfs_objects::{Objects, Precondition, Read, Write, WriteOptions};
+use jsfs_objects::{Objects, Precondition, Read, Upload, Write, WriteOptions};
 use std::sync::Arc;
 
 use crate::body::{Arriving, Body};
 use crate::conditional::{Conditions, Verdict};
 use crate::copy_move::{self, Carrying};
+use crate::front::Front;
 use crate::media;
 use crate::metadata::{self, Made};
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
+use crate::program::{self, Storing};
 use crate::request::Asked;
 
 /// What a directory answers PUT, and POST without a parameter that names an operation.
@@ -23,11 +25,12 @@ const DIRECTORY_METHODS: &str = "GET, HEAD, PATCH, DELETE, COPY, MOVE, OPTIONS";
 
 /// Answers PUT and POST of an address.
 pub(crate) async fn put(
-    objects: &Objects,
+    front: &Front,
     asked: &Asked<'_>,
     address: &Address,
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
+    let objects = front.objects();
     let is_post = asked.method == Method::POST;
     for (parameter, carrying) in [(Parameter::CopyTo, Carrying::Copy), (Parameter::MoveTo, Carrying::Move)] {
         if let (true, Some(destination)) = (is_post, asked.parameters.get(parameter)) {
@@ -40,23 +43,41 @@ pub(crate) async fn put(
     if address.is_directory() {
         return Err(Problem::method_not_allowed(asked.method, DIRECTORY_METHODS));
     }
-    store(objects, asked, address, body).await
+    store(front, asked, address, body).await
 }
 
 async fn store(
-    objects: &Objects,
+    front: &Front,
     asked: &Asked<'_>,
     address: &Address,
     mut body: Arriving,
 ) -> Result<Response<Body>, Problem> {
+    let objects = front.objects();
     let options = options(asked, address, &body)?;
     let credentials = asked.credentials()?;
     let grant = objects.authorize::<Write>(&credentials, address).await?;
     body.check_announced()?;
+    let storing = match options.append {
+        true => None,
+        false => program::storing(front, asked, &credentials, address, options.executable).await?,
+    };
+    let content_type = options.content_type.clone().or_else(|| options.content_type_if_new.clone());
     let mut upload = objects.begin(grant, options).await?;
+    if let Some(storing) = storing {
+        let bytes = Storing::collect(body).await?;
+        let attachment =
+            storing.check(front, address, content_type.as_deref().unwrap_or_default(), bytes.clone()).await?;
+        storing.attach(front, attachment.as_ref()).await?;
+        upload.write(bytes).await?;
+        return finish(asked, upload).await;
+    }
     while let Some(bytes) = body.next().await? {
         upload.write(bytes).await?;
     }
+    finish(asked, upload).await
+}
+
+async fn finish(asked: &Asked<'_>, upload: Upload) -> Result<Response<Body>, Problem> {
     let written = upload.finish().await?;
     let made = Made {
         metadata: &written.metadata,
@@ -69,12 +90,11 @@ async fn store(
 
 fn options(asked: &Asked<'_>, address: &Address, body: &Arriving) -> Result<WriteOptions, Problem> {
     check_coding(asked.headers)?;
-    refuse_programs(asked.parameters.boolean(Parameter::Executable)?)?;
     Ok(WriteOptions {
         content_type: content_type(asked)?,
         content_type_if_new: Some(media::by_name(address.name())),
         private: asked.parameters.boolean(Parameter::Private)?,
-        executable: None,
+        executable: asked.parameters.boolean(Parameter::Executable)?,
         append: asked.parameters.boolean(Parameter::Append)?.unwrap_or(false),
         replacement_key: asked.parameters.get(Parameter::ReplacementAccessKey).map(str::to_owned),
         precondition: precondition(asked, address)?,
@@ -111,15 +131,6 @@ pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
         let detail =
             "a part of an object cannot be replaced; send the whole, or append=true to add to its end";
         return Err(Problem::malformed(detail));
-    }
-    Ok(())
-}
-
-/// Nothing is promised that is not there.
-pub(crate) fn refuse_programs(executable: Option<bool>) -> Result<(), Problem> {
-    if executable == Some(true) {
-        let detail = "this version does not run programs; store the object without executable=true";
-        return Err(Problem::new(Kind::NotImplemented, detail));
     }
     Ok(())
 }

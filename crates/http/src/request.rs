@@ -39,6 +39,7 @@ pub(crate) struct Asked<'r> {
     pub(crate) parameters: Parameters<'r>,
     host: &'r str,
     beside: Option<&'r Credentials>,
+    extensions: &'r hyper::http::Extensions,
 }
 
 impl<'r> Asked<'r> {
@@ -58,6 +59,7 @@ impl<'r> Asked<'r> {
             query: parts.uri.query(),
             parameters,
             host,
+            extensions: &parts.extensions,
             beside: parts.extensions.get::<Beside>().map(|Beside(credentials)| credentials),
         };
         Ok((asked, target))
@@ -70,6 +72,11 @@ impl<'r> Asked<'r> {
             credentials.add_all(beside);
         }
         Ok(credentials)
+    }
+
+    /// What was handed along with the request.
+    pub(crate) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
     }
 
     /// The host that counts.

@@ -348,7 +348,7 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
 
 fn options(asked: &Asked<'_>, address: &Address) -> Result<WriteOptions, Problem> {
     put::check_coding(asked.headers)?;
-    put::refuse_programs(asked.parameters.boolean(Parameter::Executable)?)?;
+    refuse_programs(asked.parameters.boolean(Parameter::Executable)?)?;
     let told = Told::parse(asked.headers)?;
     let named = asked.parameters.get(Parameter::ContentType).or(told.kind.as_deref());
     let by_name = told.name.as_deref().map(media::by_name).filter(|kind| kind != media::DEFAULT);
@@ -417,6 +417,15 @@ fn precondition(text: &str) -> Result<Option<Precondition>, Problem> {
         headers.append(name, value);
     }
     put::precondition_of_object(&headers)
+}
+
+/// A program is prepared before it is stored, and for that all of it must be there.
+fn refuse_programs(executable: Option<bool>) -> Result<(), Problem> {
+    if executable == Some(true) {
+        let detail = "a program comes in one request; store it by PUT";
+        return Err(Problem::malformed(detail));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ pub(crate) struct Printing {
 pub(crate) enum Command {
     /// Run a node (the default)
     Serve(Serve),
+    /// Run programs for a node, which starts this itself
+    #[command(hide = true)]
+    Worker,
     /// Store files
     Put(Put),
     /// Fetch an object, or with -r a directory, into files

@@ -33,6 +33,15 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output { json: cli.printing.json, quiet: cli.printing.quiet };
+    if let Some(Command::Worker) = cli.command {
+        return match jsfs_exec::worker::run() {
+            Ok(()) => Exit::Done.into(),
+            Err(error) => {
+                output.warn(&format!("the worker of programs ends: {error}"));
+                Exit::Failed.into()
+            }
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -6,6 +6,7 @@
 
 mod keys;
 mod logging;
+mod programs;
 mod reload;
 mod welcome;
 
@@ -15,6 +16,7 @@ use crate::config::{self, Settings};
 use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
+use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_store::Store;
@@ -46,7 +48,9 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
     let (store, objects) = open(&settings).await.map_err(cannot_run)?;
-    let server = jsfs_http::Server::new(objects.clone(), env!("CARGO_PKG_VERSION"), settings.limits.front())
+    let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
+    let limits = settings.limits.front();
+    let server = jsfs_http::Server::with_programs(objects.clone(), env!("CARGO_PKG_VERSION"), limits, exec.clone())
         .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
     let url_file = UrlFile::write(&settings.data, address);
@@ -56,6 +60,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     objects.start_sweeping(SWEEP_EVERY);
     let serving = server.run(vec![listener], stop.clone());
     let ended = until_told(serving, signals, &stop, &url_file, reload).await;
+    exec.close().await;
     objects.close().await;
     drop(objects);
     tokio::task::spawn_blocking(move || store.close()).await?.map_err(|error| cannot_run(error.into()))?;

@@ -118,6 +118,15 @@ impl Change {
         self.count(tables::COUNT, chain, address, is - i64::from(was.is_some()));
     }
 
+    /// Takes away what was attached to a program: what is there from now on is not what its owner attached it to.
+    pub(crate) fn detach_program(&mut self, objects: &Objects, address: &Address) -> Result<(), StorageError> {
+        let key = tables::address_key(address);
+        if objects.store().get(tables::PROGRAM, &key)?.is_some() {
+            self.op(Op::Delete { table: tables::PROGRAM, key });
+        }
+        Ok(())
+    }
+
     /// Keeps the table of public objects true.
     pub(crate) fn show(&mut self, key: Vec<u8>, was: bool, is: bool) {
         match (was, is) {

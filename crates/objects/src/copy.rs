@@ -197,6 +197,7 @@ impl Objects {
             public: !opened.private,
         };
         change.put_current(&target.address, chain, chain.object.as_ref(), newest);
+        change.detach_program(self, &target.address)?;
         let kind = match (moved, before) {
             (true, _) => EventKind::Moved,
             (false, Some(_)) => EventKind::Updated,

@@ -123,6 +123,7 @@ impl Objects {
             public: false,
         };
         change.put_current(address, chain, Some(before), newest);
+        change.detach_program(self, address)?;
         let time_ms = self.clock().now_ms();
         let (kind, public) = (EventKind::Deleted, before.is_public());
         change.log(&Event {

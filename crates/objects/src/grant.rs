@@ -89,6 +89,26 @@ pub(crate) enum Access {
     Directory(Arc<Keys>),
 }
 
+/// Who holds a grant: never with what they proved it.
+#[derive(Clone, Copy, Debug)]
+pub enum Holder<'g> {
+    /// The owner.
+    Owner,
+    /// The bearer of a token with these claims.
+    Token {
+        /// What it is good for.
+        subject: &'g Address,
+        /// What it allows.
+        methods: crate::token::Methods,
+        /// When it ends, s since 1970.
+        expires_s: u64,
+        /// Its id.
+        jti: &'g str,
+    },
+    /// Anybody at all.
+    Anyone,
+}
+
 impl<V> Grant<V> {
     fn new(held: Held) -> Self {
         Grant { held: Arc::new(held), verb: PhantomData }
@@ -97,6 +117,20 @@ impl<V> Grant<V> {
     /// Where it holds.
     pub fn address(&self) -> &Address {
         &self.held.address
+    }
+
+    /// Who holds it, as far as others may be told.
+    pub fn holder(&self) -> Holder<'_> {
+        match &self.held.access {
+            Access::Owner(_) | Access::Directory(_) => Holder::Owner,
+            Access::Token(token) => Holder::Token {
+                subject: token.subject(),
+                methods: token.methods(),
+                expires_s: token.expires_s(),
+                jti: token.jti(),
+            },
+            Access::Public | Access::Anyone(_) => Holder::Anyone,
+        }
     }
 
     /// The owner of the place that the address belongs to.

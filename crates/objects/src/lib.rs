@@ -11,6 +11,7 @@
 //! | reading | `read`, `list`, `feed` (following changes; `tail` is what all who follow share) |
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | whose an object is that names an owner itself | `owned` |
+//! | what was attached to a program | `program` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -38,6 +39,7 @@ mod metadata;
 mod namespace;
 mod owned;
 mod policy;
+mod program;
 mod read;
 pub mod read_key;
 pub mod record;
@@ -62,11 +64,12 @@ pub use crypto::{WRAPPED_BYTES, Wrapped};
 pub use error::{ReadError, Refusal, StorageError, WriteError};
 pub use event::EventKind;
 pub use feed::{Cursor, News, Notice, Properties, Watching};
-pub use grant::{Delete, Execute, Grant, List, Manage, Purge, Read, Root, Verb, Watch, Write};
+pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root, Verb, Watch, Write};
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
+pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX};
 pub use read::{Body, Object};
 pub use retention::Swept;
 pub use share::MintedToken;

@@ -69,6 +69,11 @@ impl Objects {
         Ok(state.map(|state| state.record.owner))
     }
 
+    /// Whether this node has the namespace that an address lies in.
+    pub fn has_namespace(&self, address: &Address) -> bool {
+        DirectoryState::load(self, &address.namespace_directory()).is_ok_and(|state| state.is_some())
+    }
+
     /// Every namespace of this node.
     pub async fn namespaces(&self, _grant: &Grant<Root>) -> Result<Vec<NamespaceInfo>, ReadError> {
         let mut infos = Vec::new();

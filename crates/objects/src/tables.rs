@@ -13,6 +13,7 @@
 //! | upload | id (16 bytes) | line of an unfinished upload, or of one that was finished a short time ago (`unfinished`) |
 //! | unfinished | address of a namespace | number of unfinished uploads in it (u64, little-endian) |
 //! | owned | owner (32 bytes), address | nothing: the newest version there names this owner itself |
+//! | program | address | what is attached to the program there, sealed under a key of the node's (`program`) |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -38,6 +39,7 @@ pub(crate) const PUBLIC: Table = Table(8);
 pub(crate) const UPLOAD: Table = Table(9);
 pub(crate) const UNFINISHED: Table = Table(10);
 pub(crate) const OWNED: Table = Table(11);
+pub(crate) const PROGRAM: Table = Table(12);
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];

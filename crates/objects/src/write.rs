@@ -307,6 +307,9 @@ impl Finish {
             change.names_owner();
         }
         change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
+        if !matches!(held.access, Access::Owner(_)) {
+            change.detach_program(objects, address)?;
+        }
         change.carry(blocks.fresh, blocks.pins);
         if let Some(ending) = &self.ending {
             ending.add_to(&mut change, chain, address, version);

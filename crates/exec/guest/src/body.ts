@@ -1,0 +1,367 @@
+// Bodies of requests and answers: Fetch Standard, sections 2.2.4, 5.2 and 5.3.
+//
+// A body is what it was made of (text, bytes), or what the worker has to read, or a stream. The stream is made when a program asks for it, so
+// that most bodies never have one. As long as there is none, `used` says whether the bytes were taken.
+
+import { isBlob, bytesOf, newBlob, typeOf, type Blob } from './blob.ts';
+import { isFormData, parseFormData, serializeFormData } from './formdata.ts';
+import { extractMime, serializeMime } from './mime.ts';
+import {
+  append, bufferOf, concat, copyOf, isArrayBuffer, isView, jsonParse, newPromise, promiseReject, promiseResolve, promiseThen, stringCharCodeAt,
+  stringSlice, typedArrayName,
+} from './primordials.ts';
+import { copyBufferSource, isBufferSource, isObject, toUSVString } from './webidl.ts';
+import { isURLSearchParams, pairsOf, serializeUrlencoded } from './url.ts';
+import { begin, host } from './worker.ts';
+import {
+  cancelReader, cancelStream, closeBytes, enqueue, enqueueBytes, close, error as errorStream, errorBytes, getReader, isByteStream, isDisturbed, isLocked,
+  isReadableStream, pipeThrough, read, ReadableStream, type ReadableByteStreamController, type ReadableStreamDefaultController, tee, TransformStream, type UnderlyingByteSource,
+} from './streams.ts';
+
+const NativeUint8Array = Uint8Array;
+
+/** A body that the worker has: of the request, or of what a fetch brought. */
+export class Remote {
+  readonly id: number;
+  #failure: { reason: unknown } | undefined;
+  #waiting: ((reason: unknown) => void) | undefined;
+  #onError: ((reason: unknown) => void) | undefined;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  /** The next bytes, or undefined at the end. */
+  read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return newPromise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure.reason);
+        return;
+      }
+      this.#waiting = reject;
+      begin('read', { of: this.id }, undefined, (failed, _json, bytes) => {
+        this.#waiting = undefined;
+        if (this.#failure !== undefined) return;
+        if (failed !== undefined) reject(failed);
+        else resolve(bytes === undefined ? undefined : new NativeUint8Array(bytes));
+      });
+    });
+  }
+
+  /** Nobody reads on. */
+  drop(): void {
+    if (this.id !== 0) host.cancel(this.id);
+  }
+
+  /** Breaks it off for whoever reads it, as an abort does. */
+  fail(reason: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { reason };
+    this.drop();
+    this.#waiting?.(reason);
+    this.#onError?.(reason);
+  }
+
+  onError(action: (reason: unknown) => void): void {
+    this.#onError = action;
+    if (this.#failure !== undefined) action(this.#failure.reason);
+  }
+}
+
+export interface Body {
+  /** What it was made of: nobody changes the bytes. */
+  source: string | Uint8Array<ArrayBuffer> | undefined;
+  remote: Remote | undefined;
+  stream: ReadableStream | undefined;
+  used: boolean;
+}
+
+export function bodyOf(source: string | Uint8Array<ArrayBuffer>): Body {
+  return { source, remote: undefined, stream: undefined, used: false };
+}
+
+export function remoteBody(id: number): Body {
+  return { source: undefined, remote: new Remote(id), stream: undefined, used: false };
+}
+
+function streamBody(stream: ReadableStream): Body {
+  return { source: undefined, remote: undefined, stream, used: false };
+}
+
+export function isUsed(body: Body | null): boolean {
+  if (body === null) return false;
+  return body.stream === undefined ? body.used : isDisturbed(body.stream);
+}
+
+export function isUnusable(body: Body | null): boolean {
+  if (body === null) return false;
+  return body.stream === undefined ? body.used : isDisturbed(body.stream) || isLocked(body.stream);
+}
+
+/** What a body may be made of, converted as its union of types is; extracting comes later, in the order of the standard. */
+export type BodyInit = ReadableStream | Blob | object | string;
+
+export function toBodyInit(value: unknown): BodyInit {
+  if (isObject(value) && (isReadableStream(value) || isBlob(value) || isBufferSource(value) || isFormData(value) || isURLSearchParams(value))) return value;
+  return toUSVString(value);
+}
+
+export interface Extracted {
+  body: Body;
+  type: string | undefined;
+}
+
+export function extract(init: BodyInit): Extracted {
+  if (typeof init === 'string') return { body: bodyOf(init), type: 'text/plain;charset=UTF-8' };
+  if (isReadableStream(init)) {
+    if (isDisturbed(init) || isLocked(init)) throw new TypeError('The stream is locked, or was read from already');
+    return { body: streamBody(init), type: undefined };
+  }
+  if (isBlob(init)) {
+    const type = typeOf(init);
+    return { body: bodyOf(bytesOf(init)), type: type === '' ? undefined : type };
+  }
+  if (isView(init) || isArrayBuffer(init)) return { body: bodyOf(copyBufferSource(init, 'The body')), type: undefined };
+  if (isFormData(init)) {
+    const { bytes, type } = serializeFormData(init);
+    return { body: bodyOf(bytes as Uint8Array<ArrayBuffer>), type };
+  }
+  if (isURLSearchParams(init)) {
+    return { body: bodyOf(serializeUrlencoded(pairsOf(init))), type: 'application/x-www-form-urlencoded;charset=UTF-8' };
+  }
+  // A SharedArrayBuffer is what is left.
+  return { body: bodyOf(copyBufferSource(init, 'The body')), type: undefined };
+}
+
+/** Its bytes, if they are all here. */
+export function bytesAtHand(body: Body): ArrayBuffer | undefined {
+  const source = body.source;
+  if (source === undefined || body.stream !== undefined) return undefined;
+  return typeof source === 'string' ? host.encode(source) : bufferOf(source);
+}
+
+export function streamOf(body: Body): ReadableStream {
+  if (body.stream !== undefined) return body.stream;
+  if (body.used) {
+    const stream = new ReadableStream();
+    cancelReader(getReader(stream));
+    return (body.stream = stream);
+  }
+  const { source, remote } = body;
+  body.stream = remote === undefined ? sourceStream(source as string | Uint8Array<ArrayBuffer>) : remoteStream(remote);
+  body.source = undefined;
+  return body.stream;
+}
+
+function sourceStream(source: string | Uint8Array<ArrayBuffer>): ReadableStream {
+  const underlying = {
+    __proto__: null,
+    type: 'bytes' as const,
+    pull(controller: ReadableByteStreamController): void {
+      const bytes = typeof source === 'string' ? new NativeUint8Array(host.encode(source)) : copyOf(source);
+      if (bytes.length > 0) enqueueBytes(controller, bytes);
+      finish(controller);
+    },
+  };
+  // Nothing is read ahead, so that what nobody reads is never copied.
+  return new ReadableStream(underlying, { highWaterMark: 0 });
+}
+
+/** Closes, and answers a reader that waits with a buffer of its own. */
+function finish(controller: ReadableByteStreamController): void {
+  closeBytes(controller);
+  controller.byobRequest?.respond(0);
+}
+
+function remoteStream(remote: Remote): ReadableStream {
+  const underlying = {
+    __proto__: null,
+    type: 'bytes' as const,
+    start(controller: ReadableByteStreamController): void {
+      remote.onError((reason) => errorBytes(controller, reason));
+    },
+    pull(controller: ReadableByteStreamController): Promise<unknown> {
+      return promiseThen(remote.read(), (bytes) => {
+        if (bytes === undefined) finish(controller);
+        else if (bytes.length > 0) enqueueBytes(controller, bytes);
+      });
+    },
+    cancel(): void {
+      remote.drop();
+    },
+  };
+  return new ReadableStream(underlying as UnderlyingByteSource, { highWaterMark: 0 });
+}
+
+/** Takes the body's contents for another one, and leaves it used: what a Request made of a Request does. */
+export function takeOver(body: Body): Body {
+  if (body.stream !== undefined) return streamBody(pipeThrough(body.stream, new TransformStream()));
+  const taken: Body = { source: body.source, remote: body.remote, stream: undefined, used: false };
+  body.used = true;
+  return taken;
+}
+
+/** "Clone a body". */
+export function cloneBody(body: Body): Body {
+  if (body.stream === undefined && body.source !== undefined) return bodyOf(body.source);
+  const [mine, other] = tee(streamOf(body));
+  body.stream = mine;
+  // A byte stream's branches have bytes of their own already.
+  return streamBody(isByteStream(other) ? other : cloning(other));
+}
+
+/** What comes from modules that are evaluated after this one. */
+export const later: { structuredClone: (value: unknown, options?: object) => unknown } = { structuredClone: (value) => value };
+
+/** The chunks of a clone are clones, so that neither reader sees what the other does to them. */
+function cloning(stream: ReadableStream): ReadableStream {
+  const reader = getReader(stream);
+  return new ReadableStream(
+    {
+      __proto__: null,
+      pull(controller: ReadableStreamDefaultController<unknown>): Promise<unknown> {
+        return promiseThen(read(reader), (result) => {
+          if (result.done) {
+            close(controller);
+            return;
+          }
+          try {
+            enqueue(controller, later.structuredClone(result.value));
+          } catch (reason) {
+            errorStream(controller, reason);
+            cancelReader(reader, reason);
+          }
+        });
+      },
+      cancel: (reason: unknown) => cancelReader(reader, reason),
+    } as object,
+    { highWaterMark: 0 },
+  );
+}
+
+export function cancelBody(body: Body, reason: unknown): void {
+  if (body.stream !== undefined) {
+    if (!isLocked(body.stream)) promiseThen(cancelStream(body.stream, reason), ignore, ignore);
+  } else {
+    body.used = true;
+    body.remote?.drop();
+  }
+}
+function ignore(): void {}
+
+/** Reads everything to the end. The body must be usable. */
+function readAll(body: Body): Promise<string | Uint8Array<ArrayBuffer>> {
+  if (body.stream === undefined) {
+    body.used = true;
+    if (body.source !== undefined) return promiseResolve(body.source);
+    return readRemote(body.remote as Remote);
+  }
+  const reader = getReader(body.stream);
+  const pieces: Uint8Array[] = [];
+  return newPromise((resolve, reject) => {
+    const next = (): void => {
+      promiseThen(
+        read(reader),
+        ({ done, value }) => {
+          if (done) {
+            resolve(concat(pieces));
+          } else if (!isView(value) || typedArrayName(value) !== 'Uint8Array') {
+            const reason = new TypeError('The stream gave something other than a Uint8Array');
+            reject(reason);
+            promiseThen(cancelReader(reader, reason), ignore, ignore);
+          } else {
+            append(pieces, value as Uint8Array);
+            next();
+          }
+        },
+        reject,
+      );
+    };
+    next();
+  });
+}
+
+async function readRemote(remote: Remote): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  for (;;) {
+    const bytes = await remote.read();
+    if (bytes === undefined) return pieces.length === 1 ? (pieces[0] as Uint8Array<ArrayBuffer>) : concat(pieces);
+    append(pieces, bytes);
+  }
+}
+
+/** The chunks of a body, one after the other: `each` answers when it wants the next. Rejects with what the stream broke off with. */
+export async function pump(body: Body, each: (bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>): Promise<void> {
+  if (body.stream === undefined && body.remote !== undefined) {
+    body.used = true;
+    for (;;) {
+      const bytes = await body.remote.read();
+      if (bytes === undefined) return;
+      try {
+        await each(bytes);
+      } catch (reason) {
+        body.remote.drop();
+        throw reason;
+      }
+    }
+  }
+  const reader = getReader(streamOf(body));
+  for (;;) {
+    const { done, value } = await read(reader);
+    if (done) return;
+    if (!isView(value) || typedArrayName(value) !== 'Uint8Array') {
+      const reason = new TypeError('The stream gave something other than a Uint8Array');
+      promiseThen(cancelReader(reader, reason), ignore, ignore);
+      throw reason;
+    }
+    try {
+      await each(copyOf(value as Uint8Array));
+    } catch (reason) {
+      promiseThen(cancelReader(reader, reason), ignore, ignore);
+      throw reason;
+    }
+  }
+}
+
+// The methods that take a body's contents
+
+/** What a request or an answer is, for the methods that both have. */
+export interface BodyOwner {
+  body: Body | null;
+  /** The value of its Content-Type header. */
+  contentType: () => string | null;
+}
+
+function consume<T>(owner: BodyOwner, convert: (content: string | Uint8Array<ArrayBuffer>) => T): Promise<T> {
+  const body = owner.body;
+  if (isUnusable(body)) return promiseReject(new TypeError('The body was used already, or its stream is locked'));
+  const content = body === null ? promiseResolve<string | Uint8Array<ArrayBuffer>>('') : readAll(body);
+  return promiseThen(content, convert) as Promise<T>;
+}
+
+function textOf(content: string | Uint8Array<ArrayBuffer>): string {
+  if (typeof content !== 'string') return host.decode('utf-8', bufferOf(content), false, false);
+  return stringCharCodeAt(content, 0) === 0xfeff ? stringSlice(content, 1) : content;
+}
+
+function ownBytes(content: string | Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return typeof content === 'string' ? new NativeUint8Array(host.encode(content)) : copyOf(content);
+}
+
+export const consumers = {
+  text: (owner: BodyOwner): Promise<string> => consume(owner, textOf),
+  json: (owner: BodyOwner): Promise<unknown> => consume(owner, (content) => jsonParse(textOf(content))),
+  bytes: (owner: BodyOwner): Promise<Uint8Array> => consume(owner, ownBytes),
+  arrayBuffer: (owner: BodyOwner): Promise<ArrayBuffer> => consume(owner, (content) => bufferOf(ownBytes(content))),
+  blob: (owner: BodyOwner): Promise<Blob> =>
+    consume(owner, (content) => {
+      const mime = extractMime(owner.contentType());
+      return newBlob(ownBytes(content), mime === undefined ? '' : serializeMime(mime));
+    }),
+  formData: (owner: BodyOwner): Promise<object> =>
+    consume(owner, (content) => {
+      const mime = extractMime(owner.contentType());
+      if (mime === undefined) throw new TypeError('The body has no Content-Type that says how a form is written');
+      return parseFormData(ownBytes(content), serializeMime(mime));
+    }),
+};

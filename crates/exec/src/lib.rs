@@ -1,0 +1,182 @@
+//! Programs: stored files that run when they are requested, in a sandboxed worker process.
+//!
+//! [`Exec`] is the node's end: it prepares programs, begins runs and carries out what they ask for. [`worker::run`] is the other end, a process of
+//! its own. `wire` is what they say to each other. A run asks for other objects through [`Interior`], which the front door implements, so
+//! that a program meets the same verbs and the same authority as any other client, without a socket between.
+
+mod body;
+mod interior;
+mod log;
+mod running;
+mod sandbox;
+mod wire;
+pub mod worker;
+
+pub use body::{BodyError, BodyStream};
+pub use interior::{Authority, Interior, Nowhere};
+pub use log::{Line, Logs};
+pub use running::{Answer, AnswerBody, Begin, Caller, FetchHead, Frame, Params, RunError, Socket};
+pub use sandbox::Command;
+pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
+
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// What the node lets programs use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the worker is started.
+    pub command: Command,
+    /// Runs at the same time, over all programs.
+    pub runs_max: u32,
+    /// What one request may use.
+    pub request: Bounds,
+    /// What preparing a program may use.
+    pub prepare: Bounds,
+}
+
+/// A program, ready to run.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What identifies it among prepared programs.
+    pub id: [u8; 32],
+    /// The handlers that it has, by name.
+    pub handlers: Arc<[String]>,
+    image: Bytes,
+}
+
+impl Prepared {
+    /// Whether it has this handler.
+    #[must_use]
+    pub fn has(&self, handler: Handler) -> bool {
+        self.handlers.iter().any(|name| name == handler.name())
+    }
+}
+
+/// What is to be prepared.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What it is.
+    pub kind: Kind,
+    /// Its path, which stack traces name and imports are relative to.
+    pub path: String,
+    /// Its URL.
+    pub base: String,
+    /// Its text or module.
+    pub bytes: Bytes,
+}
+
+/// Why a program cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It is no program, or fails while it is loaded.
+    #[error("{}", .0.message)]
+    Refused(Fault),
+    /// The worker is not there.
+    #[error("{0}")]
+    Unavailable(#[from] sandbox::Unavailable),
+}
+
+/// Programs of one node. Clones share it.
+#[derive(Clone)]
+pub struct Exec(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    sandbox: sandbox::Sandbox,
+    interior: std::sync::OnceLock<Arc<dyn Interior>>,
+    prepared: Mutex<HashMap<[u8; 32], Prepared>>,
+    runs: Arc<Semaphore>,
+    logs: Logs,
+    tasks: TaskTracker,
+}
+
+/// Prepared programs that the node remembers; beyond, one is prepared again.
+const PREPARED_MAX: usize = 1_024;
+
+impl Exec {
+    /// Programs with these settings. The worker is started by the first that is needed.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let runs = Arc::new(Semaphore::new(settings.runs_max as usize));
+        let sandbox = sandbox::Sandbox::new(settings.command.clone(), settings.runs_max);
+        Self(Arc::new(Inner {
+            settings,
+            sandbox,
+            interior: std::sync::OnceLock::new(),
+            prepared: Mutex::default(),
+            runs,
+            logs: Logs::default(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// What programs reach by `fetch`. Given once, when the front door stands.
+    pub fn reach(&self, interior: Arc<dyn Interior>) {
+        // A second front door would be another node's.
+        let _ = self.0.interior.set(interior);
+    }
+
+    /// What programs have logged lately.
+    #[must_use]
+    pub fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
+    /// The bounds of a request.
+    #[must_use]
+    pub fn request_bounds(&self) -> Bounds {
+        self.0.settings.request
+    }
+
+    pub(crate) fn interior(&self) -> Arc<dyn Interior> {
+        self.0.interior.get().map_or_else(|| Arc::new(Nowhere) as Arc<dyn Interior>, Arc::clone)
+    }
+
+    /// Prepares a program, or finds it prepared.
+    ///
+    /// # Errors
+    /// When it does not parse or validate, throws while it is loaded, or the worker is not there.
+    pub async fn prepare(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
+        let id = identity(source);
+        if let Some(prepared) = hold(&self.0.prepared).get(&id) {
+            return Ok(prepared.clone());
+        }
+        let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
+        let prepared = Prepared { id, handlers: handlers.into(), image };
+        let mut known = hold(&self.0.prepared);
+        if known.len() >= PREPARED_MAX {
+            let any = known.keys().next().copied();
+            any.and_then(|any| known.remove(&any));
+        }
+        known.insert(id, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Ends what runs and the worker.
+    pub async fn close(&self) {
+        self.0.sandbox.close().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+/// What a prepared program is known by: everything that preparing it depends on.
+fn identity(source: &Source) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [source.path.as_bytes(), source.base.as_bytes(), &source.bytes] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.update(&[u8::from(source.kind == Kind::Wasm)]);
+    *hasher.finalize().as_bytes()
+}
+
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,305 @@
+//! The worker process as the node sees it: started when it is needed, started again when it dies.
+//!
+//! A worker that dies takes the runs in it along; each hears of it by the end of its channel. Nothing else is lost: programs and the base image
+//! are loaded again into the next one.
+
+use crate::{
+    Exec, PrepareError, Source,
+    hold,
+    interior::Authority,
+    running::import,
+    wire::{self, RunId, ToNode, ToWorker},
+};
+use bytes::Bytes;
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixStream, unix::{OwnedReadHalf, OwnedWriteHalf}},
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Frames on their way to the worker.
+const OUTGOING: usize = 1_024;
+/// Messages of one run that wait for it; a run that sends more at once is ended.
+const MESSAGES: usize = 1_024;
+/// How long a worker may take to start. Making the base image takes some seconds where the machine is slow.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// How a worker is started.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// The worker is not there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("programs cannot run: {0}")]
+pub struct Unavailable(pub String);
+
+/// The worker, whichever process that is now.
+pub(crate) struct Sandbox {
+    command: Command,
+    runs_max: u32,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    base: Mutex<Option<Bytes>>,
+    next_run: AtomicU64,
+}
+
+/// One worker process.
+pub(crate) struct Connection {
+    outgoing: mpsc::Sender<Vec<u8>>,
+    runs: Mutex<HashMap<RunId, mpsc::Sender<(ToNode, Bytes)>>>,
+    /// Programs that were sent to it. It may have forgotten some; then it says so.
+    loaded: Mutex<HashSet<[u8; 32]>>,
+    gone: CancellationToken,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// A run's end of the connection. Dropping it ends the run.
+pub(crate) struct Channel {
+    pub(crate) run: RunId,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) messages: mpsc::Receiver<(ToNode, Bytes)>,
+    is_ended: bool,
+}
+
+impl Sandbox {
+    pub(crate) fn new(command: Command, runs_max: u32) -> Self {
+        Self {
+            command,
+            runs_max,
+            connection: tokio::sync::Mutex::default(),
+            base: Mutex::default(),
+            next_run: AtomicU64::new(1),
+        }
+    }
+
+    /// A channel for a new run.
+    pub(crate) async fn channel(&self) -> Result<Channel, Unavailable> {
+        let connection = self.connection().await?;
+        let run = self.next_run.fetch_add(1, Ordering::Relaxed);
+        let (sender, messages) = mpsc::channel(MESSAGES);
+        hold(&connection.runs).insert(run, sender);
+        // A worker that died a moment ago has ended its runs already.
+        if connection.gone.is_cancelled() {
+            hold(&connection.runs).clear();
+        }
+        Ok(Channel { run, connection, messages, is_ended: false })
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, Unavailable> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref().filter(|connection| !connection.gone.is_cancelled()) {
+            return Ok(Arc::clone(connection));
+        }
+        let base = hold(&self.base).clone();
+        let started = tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base)).await;
+        let (connection, base) = started
+            .map_err(|_| Unavailable("the worker does not start in time".to_owned()))?
+            .map_err(|error| Unavailable(format!("the worker does not start: {error}")))?;
+        if let Some(base) = base {
+            *hold(&self.base) = Some(base);
+        }
+        *held = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Has the worker prepare a program. Answers its handlers and its image.
+    pub(crate) async fn prepare(
+        &self,
+        exec: &Exec,
+        source: &Source,
+        authority: &Authority,
+    ) -> Result<(Vec<String>, Bytes), PrepareError> {
+        let mut channel = self.channel().await?;
+        let run = channel.run;
+        let bounds = exec.0.settings.prepare;
+        let (kind, name, base) = (source.kind, source.path.clone(), source.base.clone());
+        channel.send(&ToWorker::Prepare { run, kind, name, base, bounds }, &source.bytes).await;
+        while let Some((message, bytes)) = channel.next().await {
+            match message {
+                ToNode::Prepared { handlers, .. } => {
+                    channel.is_ended = true;
+                    return Ok((handlers, bytes));
+                }
+                ToNode::Refused { fault, .. } => {
+                    channel.is_ended = true;
+                    return Err(PrepareError::Refused(fault));
+                }
+                ToNode::Import { url, .. } => {
+                    let (error, text) = match import(exec, &source.base, &url, authority).await {
+                        Ok(text) => (None, text),
+                        Err(why) => (Some(why), Bytes::new()),
+                    };
+                    channel.send(&ToWorker::Imported { run, error }, &text).await;
+                }
+                ToNode::Log { level, text, .. } => exec.logs().add(&source.path, 0, level, "prepare", text),
+                _ => {}
+            }
+        }
+        Err(Unavailable("the worker ended while it prepared a program".to_owned()).into())
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            connection.gone.cancel();
+        }
+    }
+}
+
+impl Channel {
+    /// What the run says next; none when the worker is gone.
+    pub(crate) async fn next(&mut self) -> Option<(ToNode, Bytes)> {
+        let message = self.messages.recv().await?;
+        self.is_ended |= matches!(message.0, ToNode::Ended { .. });
+        Some(message)
+    }
+
+    pub(crate) async fn send(&self, message: &ToWorker, bytes: &[u8]) {
+        self.connection.send(message, bytes).await;
+    }
+
+    /// Sends a program before it is run, unless the worker has it.
+    pub(crate) async fn load(&self, program: [u8; 32], image: &Bytes, again: bool) {
+        if hold(&self.connection.loaded).insert(program) || again {
+            self.send(&ToWorker::Load { program }, image).await;
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        hold(&self.connection.runs).remove(&self.run);
+        if !self.is_ended
+            && let Ok(frame) = wire::encode(&ToWorker::Cancel { run: self.run }, &[])
+        {
+            // Where no frame fits, the worker takes nothing, and the run ends by its bounds.
+            let _ = self.connection.outgoing.try_send(frame);
+        }
+    }
+}
+
+impl Connection {
+    async fn start(
+        command: &Command,
+        runs_max: u32,
+        base: Option<Bytes>,
+    ) -> io::Result<(Arc<Connection>, Option<Bytes>)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut child = tokio::process::Command::new(&command.program)
+            .args(&command.arguments)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()?;
+        let (read, write) = UnixStream::from_std(ours)?.into_split();
+        let mut read = BufReader::with_capacity(64 << 10, read);
+        let (outgoing, frames) = mpsc::channel(OUTGOING);
+        let connection = Arc::new(Connection {
+            outgoing,
+            runs: Mutex::default(),
+            loaded: Mutex::default(),
+            gone: CancellationToken::new(),
+            tasks: Mutex::default(),
+        });
+        let gone = connection.gone.clone();
+        hold(&connection.tasks).spawn(write_frames(write, frames, gone.clone()));
+        let begin = ToWorker::Begin { threads: runs_max, instances: runs_max + 8, has_base: base.is_some() };
+        connection.send(&begin, &base.unwrap_or_default()).await;
+        let (ready, base) = read_frame(&mut read).await?;
+        let ToNode::Ready { has_base } = ready else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the worker's first word is not its first"));
+        };
+        let reading = Arc::downgrade(&connection);
+        hold(&connection.tasks).spawn(async move {
+            let mut read = read;
+            let ended = loop {
+                let frame = tokio::select! {
+                    frame = read_frame(&mut read) => frame,
+                    () = gone.cancelled() => break "the node stops".to_owned(),
+                };
+                let Some(connection) = reading.upgrade() else { break "nobody needs it".to_owned() };
+                match frame {
+                    Ok((message, bytes)) => connection.dispatch(message, bytes),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            if !gone.is_cancelled() {
+                tracing::warn!(why = ended, "the worker of programs has ended; the next run starts another");
+            }
+            gone.cancel();
+            if let Some(connection) = reading.upgrade() {
+                hold(&connection.runs).clear();
+            }
+            let _ = child.start_kill();
+            let _ = child.wait().await;
+        });
+        Ok((connection, has_base.then_some(base)))
+    }
+
+    pub(crate) async fn send(&self, message: &ToWorker, bytes: &[u8]) {
+        match wire::encode(message, bytes) {
+            // A worker that is gone takes nothing; its runs hear of that by the end of their channels.
+            Ok(frame) => drop(self.outgoing.send(frame).await),
+            Err(error) => tracing::warn!(%error, "a message to the worker of programs is too large"),
+        }
+    }
+
+    fn dispatch(&self, message: ToNode, bytes: Bytes) {
+        let run = message.run();
+        let runs = hold(&self.runs);
+        let Some(sender) = runs.get(&run) else { return };
+        if sender.try_send((message, bytes)).is_err() {
+            drop(runs);
+            // It says more than anybody can listen to, or nobody listens any longer.
+            hold(&self.runs).remove(&run);
+        }
+    }
+}
+
+async fn write_frames(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>, gone: CancellationToken) {
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        let received = tokio::select! {
+            received = frames.recv_many(&mut batch, 64) => received,
+            () = gone.cancelled() => 0,
+        };
+        if received == 0 {
+            return;
+        }
+        let all = if batch.len() == 1 { std::mem::take(&mut batch[0]) } else { batch.concat() };
+        if write.write_all(&all).await.is_err() {
+            gone.cancel();
+            return;
+        }
+    }
+}
+
+async fn read_frame(read: &mut BufReader<OwnedReadHalf>) -> io::Result<(ToNode, Bytes)> {
+    let mut four = [0; 4];
+    read.read_exact(&mut four).await?;
+    let mut frame = vec![0; wire::length(four)?];
+    read.read_exact(&mut frame).await?;
+    wire::decode(frame.into())
+}

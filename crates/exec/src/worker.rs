@@ -1,0 +1,428 @@
+//! The worker: the process in which untrusted code is compiled and run.
+//!
+//! It has one socket, to the node, and nothing else: no files, no network, no secrets (`wall`). Frames come in on one thread and are handed to the
+//! run that they belong to; each run has a thread of its own from a pool while it lasts, because it is CPU work with waits in between. If
+//! the process dies, the node answers 502 to what ran in it and starts another: nothing is kept here that is not kept elsewhere.
+
+pub(crate) mod crypto;
+mod js;
+pub(crate) mod limiter;
+mod pool;
+mod wall;
+pub(crate) mod web;
+
+use crate::wire::{self, Bounds, Fault, Kind, Level, Outcome, RunId, ToNode, ToWorker};
+use bytes::Bytes;
+use js::{Base, Begin, Guest, Image, Running};
+use pool::Pool;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Result,
+};
+
+/// How often the sandbox looks whether a run's time is over.
+const TICK: Duration = Duration::from_millis(4);
+/// Messages to one run that wait for it.
+const INBOX: usize = 1_024;
+/// Bytes of prepared programs that are kept in memory.
+const PROGRAMS_BYTES: usize = 256 << 20;
+/// Stack of a run's thread: what compiled WebAssembly may use of it, and as much again for the host.
+const WASM_STACK: usize = 512 << 10;
+
+/// Runs a worker on the socket that is its standard input, until the node closes it.
+///
+/// # Errors
+/// When the socket fails, or the engine cannot be started.
+pub fn run() -> io::Result<()> {
+    let socket = UnixStream::from(rustix::io::dup(io::stdin())?);
+    wall::before_engine()?;
+    Worker::serve(socket)
+}
+
+/// Where messages to the node go. Whoever sends waits until the node has taken it.
+pub(crate) struct Out(Mutex<UnixStream>);
+
+impl Out {
+    pub(crate) fn send(&self, message: &ToNode, bytes: &[u8]) {
+        let sent = wire::encode(message, bytes).and_then(|frame| hold(&self.0).write_all(&frame));
+        if sent.is_err() {
+            // The node is gone, or a frame would be larger than it takes; either way this process has no further use.
+            std::process::exit(1);
+        }
+    }
+}
+
+/// What a run is told while it runs.
+pub(crate) enum Inbound {
+    Settle { id: u32, ok: bool, json: Option<String>, bytes: Option<Bytes> },
+    Event { event: String, params: String, bytes: Option<Bytes> },
+    Checkpoint,
+    Cancel,
+}
+
+struct Worker {
+    engine: Engine,
+    out: Arc<Out>,
+    base: Base,
+    pool: Pool,
+    runs: Mutex<HashMap<RunId, Run>>,
+    imports: Mutex<HashMap<RunId, SyncSender<std::result::Result<String, String>>>>,
+    programs: Mutex<Programs>,
+    active: Arc<AtomicUsize>,
+}
+
+struct Run {
+    inbox: SyncSender<Inbound>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Programs that were loaded, the least lately used of which go when they grow too many.
+#[derive(Default)]
+struct Programs {
+    images: HashMap<[u8; 32], (Arc<Image>, u64)>,
+    bytes: usize,
+    clock: u64,
+}
+
+impl Programs {
+    fn get(&mut self, program: &[u8; 32]) -> Option<Arc<Image>> {
+        self.clock += 1;
+        let (image, used) = self.images.get_mut(program)?;
+        *used = self.clock;
+        Some(Arc::clone(image))
+    }
+
+    fn insert(&mut self, program: [u8; 32], image: Image) {
+        self.clock += 1;
+        self.bytes += image.pages.weight();
+        self.images.insert(program, (Arc::new(image), self.clock));
+        while self.bytes > PROGRAMS_BYTES && self.images.len() > 1 {
+            let oldest = self.images.iter().min_by_key(|(_, (_, used))| *used).map(|(program, _)| *program);
+            let Some((gone, _)) = oldest.and_then(|oldest| self.images.remove(&oldest)) else { break };
+            self.bytes -= gone.pages.weight();
+        }
+    }
+}
+
+/// The engine's settings. Those that change what is compiled are part of every compiled module, which the engine checks when it loads one.
+fn engine(instances: u32) -> Result<Engine> {
+    let mut pooling = PoolingAllocationConfig::new();
+    pooling
+        .total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
+        .total_stacks(instances)
+        .total_component_instances(instances)
+        .max_memory_size(1 << 30)
+        .table_elements(100_000)
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .max_wasm_stack(WASM_STACK);
+    Engine::new(&config)
+}
+
+/// Loads what this program compiled.
+///
+/// # Errors
+/// When it was compiled by another version or for another machine.
+#[allow(unsafe_code, reason = "compiled code is loaded, which nothing can verify")]
+pub(crate) fn load_compiled(engine: &Engine, compiled: &[u8]) -> Result<Module> {
+    // SAFETY: the bytes come from the node, which keeps them sealed under its own key and verifies them; they were made by `precompile_module`
+    // in a worker of the same build. A worker that a program has taken over could have made others: they would run in a worker again,
+    // behind the same walls.
+    unsafe { Module::deserialize(engine, compiled) }
+}
+
+/// CPU time of the calling thread.
+pub(crate) fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_frame(socket: &mut impl Read) -> io::Result<(ToWorker, Bytes)> {
+    let mut four = [0; 4];
+    socket.read_exact(&mut four)?;
+    let mut frame = vec![0; wire::length(four)?];
+    socket.read_exact(&mut frame)?;
+    wire::decode(frame.into())
+}
+
+impl Worker {
+    fn serve(socket: UnixStream) -> io::Result<()> {
+        let out = Arc::new(Out(Mutex::new(socket.try_clone()?)));
+        let mut socket = io::BufReader::with_capacity(64 << 10, socket);
+        let (ToWorker::Begin { threads, instances, has_base }, kept) = read_frame(&mut socket)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is not the first"));
+        };
+        let engine = engine(instances).map_err(io::Error::other)?;
+        let nobody = guest(&out, 0, Bounds::unbounded(), None);
+        let opened = if has_base { Base::open(&engine, &kept, nobody).ok() } else { None };
+        let base = match opened {
+            Some(base) => {
+                out.send(&ToNode::Ready { has_base: false }, &[]);
+                base
+            }
+            None => {
+                let nobody = guest(&out, 0, Bounds::unbounded(), None);
+                let (base, kept) = Base::make(&engine, nobody).map_err(io::Error::other)?;
+                out.send(&ToNode::Ready { has_base: true }, &kept);
+                base
+            }
+        };
+        wall::after_engine()?;
+        let worker = Arc::new(Worker {
+            engine,
+            out,
+            base,
+            pool: Pool::new(threads as usize, WASM_STACK * 2 + (256 << 10)),
+            runs: Mutex::default(),
+            imports: Mutex::default(),
+            programs: Mutex::default(),
+            active: Arc::default(),
+        });
+        worker.start_ticking()?;
+        loop {
+            match read_frame(&mut socket) {
+                Ok((message, bytes)) => worker.take(message, bytes),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// While something runs, the engine's clock ticks.
+    fn start_ticking(self: &Arc<Self>) -> io::Result<()> {
+        let (engine, active) = (self.engine.clone(), Arc::clone(&self.active));
+        let tick = move || {
+            loop {
+                thread::sleep(TICK);
+                if active.load(Ordering::Relaxed) > 0 {
+                    engine.increment_epoch();
+                }
+            }
+        };
+        thread::Builder::new().name("tick".to_owned()).stack_size(64 << 10).spawn(tick).map(drop)
+    }
+
+    fn take(self: &Arc<Self>, message: ToWorker, bytes: Bytes) {
+        match message {
+            ToWorker::Begin { .. } => {}
+            ToWorker::Prepare { run, kind, name, base, bounds } => {
+                self.prepare(run, kind, name, base, bounds, bytes);
+            }
+            ToWorker::Imported { run, error } => {
+                let source = match error {
+                    Some(why) => Err(why),
+                    None => String::from_utf8(bytes.to_vec()).map_err(|_| "it is not UTF-8".to_owned()),
+                };
+                if let Some(imports) = hold(&self.imports).get(&run) {
+                    // Whoever does not wait any longer needs no answer.
+                    let _ = imports.try_send(source);
+                }
+            }
+            ToWorker::Load { program } => match Image::decode(&bytes) {
+                Ok(image) => hold(&self.programs).insert(program, image),
+                Err(error) => self.log(0, format!("a program cannot be loaded: {error}")),
+            },
+            ToWorker::Run { run, program, handler, params, bounds, has_bytes } => {
+                let bytes = has_bytes.then_some(bytes);
+                self.run(run, &program, bounds, handler.is_deterministic(), Begin::Handler { handler, params, bytes });
+            }
+            ToWorker::Resume { run, program, bounds } => match Image::decode(&bytes) {
+                Ok(image) => {
+                    let _ = program;
+                    self.run_image(run, Arc::new(image), bounds, false, Begin::Resumed);
+                }
+                Err(error) => self.end(run, Outcome::Trapped(error.to_string())),
+            },
+            ToWorker::Settle { run, id, ok, json, has_bytes } => {
+                let bytes = has_bytes.then_some(bytes);
+                self.tell(run, Inbound::Settle { id, ok, json, bytes });
+            }
+            ToWorker::Event { run, event, params, has_bytes } => {
+                let bytes = has_bytes.then_some(bytes);
+                self.tell(run, Inbound::Event { event, params, bytes });
+            }
+            ToWorker::Checkpoint { run } => self.tell(run, Inbound::Checkpoint),
+            ToWorker::Cancel { run } => {
+                if let Some(run) = hold(&self.runs).get(&run) {
+                    run.cancelled.store(true, Ordering::Relaxed);
+                    // A full inbox holds something that wakes the run, and then it sees the mark.
+                    let _ = run.inbox.try_send(Inbound::Cancel);
+                }
+            }
+        }
+    }
+
+    /// Hands something to a run. One whose inbox is full does not take its messages: it is ended rather than waited for.
+    fn tell(&self, run: RunId, message: Inbound) {
+        if let Some(run) = hold(&self.runs).get(&run)
+            && run.inbox.try_send(message).is_err()
+        {
+            run.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn log(&self, run: RunId, text: String) {
+        self.out.send(&ToNode::Log { run, level: Level::Error, text }, &[]);
+    }
+
+    fn end(&self, run: RunId, outcome: Outcome) {
+        self.out.send(&ToNode::Ended { run, outcome, cpu_us: 0, memory_bytes: 0 }, &[]);
+    }
+
+    fn prepare(self: &Arc<Self>, run: RunId, kind: Kind, name: String, base: String, bounds: Bounds, source: Bytes) {
+        let (sender, receiver) = sync_channel(1);
+        hold(&self.imports).insert(run, sender);
+        let worker = Arc::clone(self);
+        self.spawn(move || {
+            worker.prepare_here(run, kind, &name, &base, bounds, &source, receiver);
+            hold(&worker.imports).remove(&run);
+        });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "they are the message")]
+    fn prepare_here(
+        &self,
+        run: RunId,
+        kind: Kind,
+        name: &str,
+        base: &str,
+        bounds: Bounds,
+        source: &Bytes,
+        imports: Receiver<std::result::Result<String, String>>,
+    ) {
+        let refuse = |message: String| {
+            let fault = Fault { message, position: None };
+            self.out.send(&ToNode::Refused { run, fault }, &[]);
+        };
+        if kind == Kind::Wasm {
+            return refuse("WebAssembly does not run yet".to_owned());
+        }
+        let source = match std::str::from_utf8(source) {
+            Ok(source) => source,
+            Err(error) => {
+                return refuse(format!("it is not UTF-8 from byte {} on", error.valid_up_to()));
+            }
+        };
+        let mut guest = guest(&self.out, run, bounds, Some(imports));
+        guest.is_still = true;
+        match js::prepare(&self.base, guest, name, base, source) {
+            Ok(Ok(image)) => match image.encode() {
+                Ok(bytes) => {
+                    let handlers = image.handlers;
+                    self.out.send(&ToNode::Prepared { run, handlers }, &bytes);
+                }
+                Err(error) => refuse(error.to_string()),
+            },
+            Ok(Err(fault)) => self.out.send(&ToNode::Refused { run, fault }, &[]),
+            Err(error) => refuse(error.to_string()),
+        }
+    }
+
+    fn run(self: &Arc<Self>, run: RunId, program: &[u8; 32], bounds: Bounds, is_still: bool, begin: Begin) {
+        let image = hold(&self.programs).get(program);
+        match image {
+            Some(image) => self.run_image(run, image, bounds, is_still, begin),
+            None => self.out.send(&ToNode::Missing { run, program: *program }, &[]),
+        }
+    }
+
+    fn run_image(
+        self: &Arc<Self>,
+        run: RunId,
+        image: Arc<Image>,
+        bounds: Bounds,
+        is_still: bool,
+        begin: Begin,
+    ) {
+        let (inbox, messages) = sync_channel(INBOX);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        hold(&self.runs).insert(run, Run { inbox, cancelled: Arc::clone(&cancelled) });
+        let worker = Arc::clone(self);
+        self.spawn(move || {
+            let mut guest = guest(&worker.out, run, bounds, None);
+            guest.is_still = is_still;
+            match Running::new(&worker.base, &image, guest, messages, cancelled) {
+                Ok(running) => running.drive(begin),
+                Err(error) => worker.end(run, Outcome::Trapped(error.to_string())),
+            }
+            hold(&worker.runs).remove(&run);
+        });
+    }
+
+    /// Runs it on a thread of the pool, with the engine's clock ticking.
+    fn spawn(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        let active = Arc::clone(&self.active);
+        self.pool.run(Box::new(move || {
+            active.fetch_add(1, Ordering::Relaxed);
+            work();
+            active.fetch_sub(1, Ordering::Relaxed);
+        }));
+    }
+}
+
+fn guest(
+    out: &Arc<Out>,
+    run: RunId,
+    bounds: Bounds,
+    imports: Option<Receiver<std::result::Result<String, String>>>,
+) -> Guest {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Guest {
+        run,
+        out: Arc::clone(out),
+        bounds,
+        began: Instant::now(),
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds with fractions, as JavaScript has them")]
+        began_ms: now.tv_sec as f64 * 1_000.0 + now.tv_nsec as f64 / 1_000_000.0,
+        is_still: false,
+        pending: BTreeSet::new(),
+        timers: BTreeMap::new(),
+        timers_made: 0,
+        has_answered: false,
+        takes_events: false,
+        is_done: false,
+        requests_left: bounds.requests,
+        log_left: bounds.log_bytes,
+        output_left: bounds.output_bytes,
+        exceeded: false,
+        imports,
+        rejections: Vec::new(),
+    }
+}
+
+impl Bounds {
+    /// For our own code.
+    fn unbounded() -> Self {
+        Bounds {
+            cpu_ms: u64::MAX,
+            wall_ms: u64::MAX,
+            memory_bytes: u64::MAX,
+            output_bytes: u64::MAX,
+            requests: 0,
+            log_bytes: u64::MAX,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The base image: the engine with the web APIs evaluated in it, compiled.
+//!
+//! Making it takes about a second, once for each version of the program; the node keeps the result and gives it to the next worker.
+
+use super::{Ctx, ExportPlaces, Exports, Guest, Vm, host, value::Ptr};
+use crate::worker::limiter::Limiter;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wasmtime::{
+    Engine, Instance, InstancePre, Linker, Module, Result, Store, UpdateDeadline, Val, format_err,
+};
+use wasmtime_wizer::{InstanceState, SnapshotVal, Wizer};
+
+const QUICKJS: &[u8] = include_bytes!(env!("JSFS_QUICKJS"));
+const PRELUDE: &str = include_str!(env!("JSFS_PRELUDE"));
+
+/// Bytes of the stack that JavaScript may use; past it, recursion is a RangeError. The engine's own stack is four times as large.
+const STACK_BYTES: u32 = 256 << 10;
+
+/// Every function of `Host` in guest/src/host.ts.
+const HOST_FUNCTIONS: [&str; 16] = [
+    "log",
+    "random",
+    "now",
+    "elapsed",
+    "encode",
+    "decode",
+    "encodingName",
+    "urlParse",
+    "urlSet",
+    "crypto",
+    "start",
+    "cancel",
+    "respond",
+    "answer",
+    "fail",
+    "done",
+];
+
+/// The values that the worker holds in every instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) runtime: Ptr,
+    pub(crate) prepare: Ptr,
+    pub(crate) loaded: Ptr,
+    pub(crate) script: Ptr,
+    pub(crate) restored: Ptr,
+    pub(crate) run: Ptr,
+    pub(crate) settle: Ptr,
+    pub(crate) event: Ptr,
+    pub(crate) rejection: Ptr,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    held: Held,
+    compiled: Vec<u8>,
+}
+
+/// The base image, linked.
+#[derive(Clone)]
+pub(crate) struct Base {
+    inner: std::sync::Arc<Linked>,
+}
+
+pub(crate) struct Linked {
+    engine: Engine,
+    pre: InstancePre<Ctx>,
+    places: ExportPlaces,
+    held: Held,
+    /// What the memory of a fresh instance is.
+    memory: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl Base {
+    /// Makes the base image afresh. Answers it with its bytes, to be kept.
+    pub(crate) fn make(engine: &Engine, guest: Guest) -> Result<(Base, Vec<u8>)> {
+        let mut wizer = Wizer::new();
+        wizer.keep_init_func(true);
+        let (context, instrumented) = wizer.instrument(QUICKJS)?;
+        let module = Module::new(engine, &instrumented)?;
+        let mut linker = Linker::new(engine);
+        host::link(&mut linker)?;
+        let mut store = store(engine, guest, usize::MAX);
+        let instance = linker.instantiate(&mut store, &module)?;
+        let exports = ExportPlaces::of(&module)?.in_instance(&instance, &mut store)?;
+        store.data_mut().exports = Some(exports.clone());
+        instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
+        let held = evaluate(&exports, &mut store)?;
+        let mut state = State { store, instance };
+        let snapshot = ready(wizer.snapshot(&context, &mut state))??;
+        let compiled = engine.precompile_module(&snapshot)?;
+        let kept = postcard::to_stdvec(&Kept { held, compiled }).map_err(|error| format_err!("{error}"))?;
+        let guest = state.store.into_data().guest;
+        let base = Base::open(engine, &Bytes::from(kept.clone()), guest)?;
+        Ok((base, kept))
+    }
+
+    /// Opens what [`Base::make`] made.
+    pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
+        let Kept { held, compiled } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
+        let module = crate::worker::load_compiled(engine, &compiled)?;
+        let mut linker = Linker::new(engine);
+        host::link(&mut linker)?;
+        let pre = linker.instantiate_pre(&module)?;
+        let places = ExportPlaces::of(&module)?;
+        let hash = *blake3::hash(kept).as_bytes();
+        let linked = Linked { engine: engine.clone(), pre, places, held, memory: Vec::new(), hash };
+        let mut vm = linked.instance(guest, usize::MAX)?;
+        let memory = vm.exports.memory.data(&mut vm.store).to_vec();
+        Ok(Base { inner: std::sync::Arc::new(Linked { memory, ..linked }) })
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.inner.held
+    }
+
+    pub(crate) fn memory(&self) -> &[u8] {
+        &self.inner.memory
+    }
+
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.inner.hash
+    }
+
+    /// A fresh instance for this run, with as much memory as it may have.
+    pub(crate) fn instance(&self, guest: Guest) -> Result<Vm> {
+        let memory_max = usize::try_from(guest.bounds.memory_bytes).unwrap_or(usize::MAX);
+        self.inner.instance(guest, memory_max)
+    }
+}
+
+impl Linked {
+    fn instance(&self, guest: Guest, memory_max: usize) -> Result<Vm> {
+        let mut store = store(&self.engine, guest, memory_max);
+        let instance = self.pre.instantiate(&mut store)?;
+        let exports = self.places.in_instance(&instance, &mut store)?;
+        store.data_mut().exports = Some(exports.clone());
+        Ok(Vm { store, exports })
+    }
+}
+
+fn store(engine: &Engine, guest: Guest, memory_max: usize) -> Store<Ctx> {
+    let limits = Limiter::new(memory_max);
+    let mut store = Store::new(engine, Ctx { exports: None, limits, guest });
+    store.limiter(|ctx| &mut ctx.limits);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Continue(1)));
+    store
+}
+
+/// Evaluates the web APIs, and takes hold of what the worker calls.
+fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
+    if exports.init.call(&mut *store, ())? != 0 {
+        return Err(format_err!("the engine does not start"));
+    }
+    exports.set_max_stack_size.call(&mut *store, STACK_BYTES)?;
+    exports.set_module_loader.call(&mut *store, 1)?;
+    exports.set_rejection_handler.call(&mut *store, 1)?;
+    let global = exports.get_global.call(&mut *store, ())?;
+    let functions = exports.new_object.call(&mut *store, ())?;
+    for name in HOST_FUNCTIONS {
+        let (at, length) = exports.give_text(&mut *store, name)?;
+        let function = exports.new_host_function.call(&mut *store, (at, length, 0))?;
+        exports.free.call(&mut *store, at)?;
+        exports.set_property(&mut *store, functions, name, function)?;
+        exports.free_value.call(&mut *store, function)?;
+    }
+    exports.set_property(&mut *store, global, "__host", functions)?;
+    exports.free_value.call(&mut *store, functions)?;
+    let result = eval(exports, store, PRELUDE, "jsfs", 0)?;
+    let result = exports.caught(&mut *store, result)?;
+    let result = result.map_err(|thrown| {
+        format_err!("the web APIs fail: {}: {}\n{}", thrown.name, thrown.message, thrown.stack)
+    })?;
+    exports.free_value.call(&mut *store, result)?;
+    let runtime = exports.property(&mut *store, global, "__runtime")?;
+    let mut of = |name: &str| -> Result<Ptr> {
+        let function = exports.property(&mut *store, runtime, name)?;
+        match exports.is_object.call(&mut *store, function)? {
+            0 => Err(format_err!("the runtime has no function {name}")),
+            _ => Ok(function),
+        }
+    };
+    let held = Held {
+        runtime,
+        prepare: of("prepare")?,
+        loaded: of("loaded")?,
+        script: of("script")?,
+        restored: of("restored")?,
+        run: of("run")?,
+        settle: of("settle")?,
+        event: of("event")?,
+        rejection: of("rejection")?,
+    };
+    let result = eval(exports, store, "delete globalThis.__runtime; delete globalThis.__host;", "jsfs", 0)?;
+    exports.free_value.call(&mut *store, result)?;
+    exports.free_value.call(&mut *store, global)?;
+    exports.run_gc.call(&mut *store, ())?;
+    Ok(held)
+}
+
+/// Evaluates text; the value may stand for an exception.
+pub(crate) fn eval(
+    exports: &Exports,
+    store: &mut Store<Ctx>,
+    text: &str,
+    name: &str,
+    flags: u32,
+) -> Result<Ptr> {
+    let (at, length) = exports.give_text(&mut *store, text)?;
+    let (name_at, _) = exports.give_text(&mut *store, name)?;
+    let value = exports.eval.call(&mut *store, (at, length, name_at, flags))?;
+    exports.free.call(&mut *store, at)?;
+    exports.free.call(&mut *store, name_at)?;
+    Ok(value)
+}
+
+/// What the tool that makes snapshots needs of an instance. It asks as if that took time; it never does.
+struct State {
+    store: Store<Ctx>,
+    instance: Instance,
+}
+
+impl InstanceState for State {
+    async fn global_get(&mut self, name: &str, _: wasmtime_wizer::ValType) -> SnapshotVal {
+        let global = self.instance.get_global(&mut self.store, name).map(|global| global.get(&mut self.store));
+        match global {
+            Some(Val::I64(value)) => SnapshotVal::I64(value),
+            Some(Val::F32(value)) => SnapshotVal::F32(value),
+            Some(Val::F64(value)) => SnapshotVal::F64(value),
+            Some(Val::I32(value)) => SnapshotVal::I32(value),
+            // The engine has one mutable global, its stack pointer.
+            _ => SnapshotVal::I32(0),
+        }
+    }
+
+    async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        if let Some(memory) = self.instance.get_memory(&mut self.store, name) {
+            contents(memory.data(&self.store));
+        }
+    }
+}
+
+/// The output of a future that never waits.
+fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => Ok(output),
+        std::task::Poll::Pending => Err(format_err!("a snapshot waits")),
+    }
+}

@@ -1,0 +1,35 @@
+//! How much memory an instance may have, and whether it asked for more.
+
+use wasmtime::{ResourceLimiter, Result};
+
+/// Most elements of a table; the engine's own has some hundred.
+const TABLE_MAX: usize = 100_000;
+
+/// Counts what an instance takes.
+pub(crate) struct Limiter {
+    memory_max: usize,
+    denied: bool,
+}
+
+impl Limiter {
+    pub(crate) fn new(memory_max: usize) -> Self {
+        Self { memory_max, denied: false }
+    }
+
+    /// Whether it asked for more than it may have.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.denied
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let allowed = desired <= self.memory_max;
+        self.denied |= !allowed;
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        Ok(desired <= TABLE_MAX)
+    }
+}

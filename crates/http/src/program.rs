@@ -1,0 +1,574 @@
+//! Programs at the front door: a request for an object that is executable runs it, and its answer is the response.
+//!
+//! Invariants: the source is never sent to whoever asked for the program to be run; the program is told who asks and never with what; what it
+//! may touch is what its owner attached to it, whoever asks. Storing a program prepares it, and what cannot be prepared is not stored.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use http_body_util::BodyExt;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use hyper::{Request, Response};
+use jsfs_exec::{
+    Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Handler, Interior,
+    Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
+};
+use jsfs_objects::address::Address;
+use jsfs_objects::token::{Method as TokenMethod, Methods};
+use jsfs_objects::{
+    Attachment, Credentials, Execute, Grant, Holder, Manage, Object, Objects, Read, Refusal,
+};
+
+use crate::body::{Arriving, Body, BrokenOff};
+use crate::front::{self, Front};
+use crate::headers;
+use crate::parameters::{Parameter, Parameters};
+use crate::problem::{Kind, Problem};
+use crate::request::{Asked, Beside};
+
+/// Largest program that is taken.
+const PROGRAM_BYTES_MAX: u64 = 32 << 20;
+/// How deep programs may ask programs.
+const DEPTH_MAX: u8 = 8;
+
+/// How deep in programs a request is.
+#[derive(Clone, Copy)]
+struct Depth(u8);
+
+/// Fields of a request that a program is not told: credentials, and what belongs to the connection.
+fn is_kept_from_program(name: &HeaderName) -> bool {
+    *name == AUTHORIZATION
+        || matches!(name.as_str(), "x-access-key" | "x-access-token" | "x-replacement-access-key" | "proxy-authorization")
+}
+
+/// Fields of an answer that are the platform's to set.
+fn is_kept_from_client(name: &HeaderName) -> bool {
+    [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        || name.as_str().starts_with("access-control-")
+}
+
+/// Whether the caller asked for the source.
+fn asks_for_source(asked: &Asked<'_>) -> Result<bool, Problem> {
+    Ok(asked.parameters.boolean(Parameter::Executable)? == Some(false)
+        || asked.parameters.has(Parameter::Version)
+        || asked.parameters.has(Parameter::Versions))
+}
+
+/// Runs the object that a GET found, if it is a program and not its source is asked for.
+pub(crate) async fn instead_of(
+    front: &Front,
+    asked: &Asked<'_>,
+    object: &Object,
+) -> Result<Option<Response<Body>>, Problem> {
+    if !object.metadata.executable || asks_for_source(asked)? {
+        return Ok(None);
+    }
+    let credentials = asked.credentials()?;
+    let grant = front.objects().authorize::<Execute>(&credentials, &object.metadata.address).await?;
+    Box::pin(run(front, asked, &grant, Some(object), Arriving::nothing())).await.map(Some)
+}
+
+/// Runs a program for a caller who may not read it, if that is what this is.
+pub(crate) async fn unread(
+    front: &Front,
+    asked: &Asked<'_>,
+    credentials: &Credentials,
+    address: &Address,
+) -> Result<Option<Response<Body>>, Problem> {
+    if credentials.is_empty() || front.exec().is_none() || asks_for_source(asked)? {
+        return Ok(None);
+    }
+    let Ok(grant) = front.objects().authorize::<Execute>(credentials, address).await else { return Ok(None) };
+    if front.objects().attachment(address)?.is_none() {
+        return Ok(None);
+    }
+    Box::pin(run(front, asked, &grant, None, Arriving::nothing())).await.map(Some)
+}
+
+/// Runs the program at an address with the body of a POST. Hands the body back where there is none that this caller may run.
+pub(crate) async fn post(
+    front: &Front,
+    asked: &Asked<'_>,
+    address: &Address,
+    body: Arriving,
+) -> Result<Result<Response<Body>, Arriving>, Problem> {
+    let says_otherwise = [Parameter::Executable, Parameter::CopyTo, Parameter::MoveTo, Parameter::Restore, Parameter::Append];
+    if front.exec().is_none() || address.is_directory() || says_otherwise.iter().any(|one| asked.parameters.has(*one)) {
+        return Ok(Err(body));
+    }
+    let credentials = asked.credentials()?;
+    let Ok(grant) = front.objects().authorize::<Execute>(&credentials, address).await else { return Ok(Err(body)) };
+    if !is_program(front.objects(), &credentials, address).await? {
+        return Ok(Err(body));
+    }
+    body.check_announced()?;
+    Box::pin(run(front, asked, &grant, None, body)).await.map(Ok)
+}
+
+/// EXECUTE: as GET or POST of a program, for clients that can name it.
+pub(crate) async fn execute(
+    front: &Front,
+    asked: &Asked<'_>,
+    address: &Address,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let credentials = asked.credentials()?;
+    let grant = front.objects().authorize::<Execute>(&credentials, address).await?;
+    if address.is_directory() || !is_program(front.objects(), &credentials, address).await? {
+        let detail = format!("{address} is no program, or nothing that you may run; GET reads an object");
+        return Err(Problem::new(Kind::NotFound, detail));
+    }
+    Box::pin(run(front, asked, &grant, None, body)).await
+}
+
+async fn is_program(objects: &Objects, credentials: &Credentials, address: &Address) -> Result<bool, Problem> {
+    if objects.attachment(address)?.is_some() {
+        return Ok(true);
+    }
+    let Ok(read) = objects.authorize::<Read>(credentials, address).await else { return Ok(false) };
+    Ok(objects.read(&read, None).await.is_ok_and(|object| object.metadata.executable))
+}
+
+/// A program as it is found: its properties, its bytes, and what was attached to it.
+struct Found {
+    prepared: Prepared,
+    attachment: Attachment,
+    authority: Authority,
+}
+
+async fn run(
+    front: &Front,
+    asked: &Asked<'_>,
+    grant: &Grant<Execute>,
+    object: Option<&Object>,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let exec = front.exec().ok_or_else(not_here)?;
+    let depth = asked.extension::<Depth>().map_or(0, |Depth(depth)| *depth);
+    if depth >= DEPTH_MAX {
+        let detail = format!("programs asked each other {DEPTH_MAX} deep; one of them asks in a circle");
+        return Err(Problem::new(Kind::LoopDetected, detail));
+    }
+    let address = grant.address();
+    let found = find(front, exec, address, object, depth).await?;
+    let begin = Begin {
+        address: address.as_str().to_owned(),
+        authority: found.authority,
+        handler: if found.prepared.has(Handler::Script) { Handler::Script } else { Handler::Fetch },
+        params: params(asked, grant, &found.attachment, &body),
+        body: (!body.is_empty()).then(|| stream_of(body)),
+        bounds: exec.request_bounds(),
+        prepared: found.prepared,
+    };
+    let answer = exec.fetch(begin).await?;
+    respond(asked, address, answer)
+}
+
+/// Reads the program and prepares it, unless that was done before.
+async fn find(
+    front: &Front,
+    exec: &Exec,
+    address: &Address,
+    object: Option<&Object>,
+    depth: u8,
+) -> Result<Found, Problem> {
+    let objects = front.objects();
+    let attachment = objects.attachment(address)?.unwrap_or_default();
+    let authority = authority_of(&attachment, depth + 1);
+    let own;
+    let object = match object {
+        Some(object) => object,
+        None => {
+            own = source_of(objects, &attachment, address).await?;
+            &own
+        }
+    };
+    let metadata = &object.metadata;
+    let known = front.programs().get(&(address.clone(), metadata.version));
+    let prepared = match known {
+        Some(prepared) => prepared,
+        None => {
+            let source = source(address, &metadata.content_type, whole(object).await?);
+            let prepared = exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+            front.programs().insert((address.clone(), metadata.version), prepared.clone());
+            prepared
+        }
+    };
+    Ok(Found { prepared, attachment, authority })
+}
+
+/// The program as the node reads it: with the means that its owner attached, or as anybody does.
+async fn source_of(objects: &Objects, attachment: &Attachment, address: &Address) -> Result<Object, Problem> {
+    let mut credentials = Credentials::none();
+    attachment.tokens().take(1).for_each(|token| credentials.add_token(token));
+    let detached = |_| {
+        let detail = "what the program holds is no longer good: its key was replaced, or a token revoked; its owner stores it again";
+        Problem::new(Kind::Conflict, detail)
+    };
+    let read = objects.authorize::<Read>(&credentials, address).await.map_err(|refusal| match refusal {
+        Refusal::Storage(_) | Refusal::Busy { .. } => Problem::from(refusal),
+        other => detached(other),
+    })?;
+    Ok(objects.read(&read, None).await?)
+}
+
+async fn whole(object: &Object) -> Result<Bytes, Problem> {
+    if object.metadata.size > PROGRAM_BYTES_MAX {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    let mut body = object.whole();
+    while let Some(piece) = body.next().await {
+        bytes.extend_from_slice(&piece?);
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, format!("a program may have {PROGRAM_BYTES_MAX} bytes"))
+}
+
+fn source(address: &Address, content_type: &str, bytes: Bytes) -> Source {
+    let kind = if bytes.starts_with(b"\0asm") || content_type.starts_with("application/wasm") {
+        ProgramKind::Wasm
+    } else {
+        ProgramKind::JavaScript
+    };
+    let path = address.to_url_path();
+    Source { kind, base: format!("http://{}{path}", address.to_url_host()), path, bytes }
+}
+
+fn authority_of(attachment: &Attachment, depth: u8) -> Authority {
+    Authority { tokens: attachment.tokens().map(str::to_owned).collect(), depth }
+}
+
+fn not_here() -> Problem {
+    Problem::new(Kind::NotImplemented, "this node runs no programs; execute=false reads the source")
+}
+
+fn unprepared(error: PrepareError, address: &Address) -> Problem {
+    match error {
+        PrepareError::Refused(fault) => {
+            let place = match fault.position {
+                Some((0, byte)) => format!(" at byte {byte}"),
+                Some((line, column)) => format!(" at line {line}, column {column}"),
+                None => String::new(),
+            };
+            let detail = format!("{address} cannot run{place}: {}", fault.message);
+            Problem::new(Kind::Unprocessable, detail).at(fault.position)
+        }
+        PrepareError::Unavailable(error) => Problem::unavailable(error.to_string(), 5),
+    }
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        let text = error.to_string();
+        match error {
+            RunError::Exceeded(bound) => {
+                let detail = format!("{text}; the limit is {}", bound.names().1);
+                match bound {
+                    Bound::Cpu => Self::new(Kind::Unavailable, detail),
+                    Bound::Wall => Self::new(Kind::GatewayTimeout, detail),
+                    Bound::Memory | Bound::Output => Self::new(Kind::InsufficientStorage, detail),
+                }
+            }
+            RunError::Failed { id } => Self::failed(text, id),
+            RunError::Crashed => Self::new(Kind::BadGateway, text),
+            RunError::Busy => Self::unavailable(text, 1),
+            RunError::Unavailable(_) => Self::unavailable(text, 5),
+        }
+    }
+}
+
+fn params(asked: &Asked<'_>, grant: &Grant<Execute>, attachment: &Attachment, body: &Arriving) -> Params {
+    let address = grant.address();
+    let fields = asked.headers.iter().filter(|(name, _)| !is_kept_from_program(name));
+    let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>();
+    let query = asked.query.map(without_credentials).filter(|query| !query.is_empty());
+    let url = asked.url_of(address);
+    let method = match asked.method.as_str() {
+        "EXECUTE" if body.is_empty() => "GET",
+        "EXECUTE" => "POST",
+        other => other,
+    };
+    Params {
+        base: url.clone(),
+        env: attachment.env().clone(),
+        caller: caller(grant),
+        request: Some(FetchHead {
+            url: query.map_or(url.clone(), |query| format!("{url}?{query}")),
+            method: method.to_owned(),
+            headers: fields.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+            body: !body.is_empty(),
+        }),
+        args: None,
+    }
+}
+
+fn caller(grant: &Grant<Execute>) -> Caller {
+    match grant.holder() {
+        Holder::Owner => Caller { kind: "owner", claims: None },
+        Holder::Token { subject, methods, expires_s, jti } => {
+            let methods: Vec<&str> = methods.iter().map(TokenMethod::name).collect();
+            let claims = serde_json::json!({ "sub": subject.as_str(), "methods": methods, "exp": expires_s, "jti": jti });
+            Caller { kind: "token", claims: Some(claims) }
+        }
+        Holder::Anyone => Caller { kind: "anonymous", claims: None },
+    }
+}
+
+/// The query without what proves who asks.
+fn without_credentials(query: &str) -> String {
+    let is_secret = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        matches!(name.as_str(), "access_key" | "access_token" | "replacement_access_key")
+    };
+    query.split('&').filter(|pair| !is_secret(pair)).collect::<Vec<_>>().join("&")
+}
+
+fn stream_of(body: Arriving) -> BodyStream {
+    Box::pin(stream::unfold(body, |mut body| async {
+        match body.next().await {
+            Ok(Some(bytes)) => Some((Ok(bytes), body)),
+            Ok(None) => None,
+            Err(problem) => Some((Err(BodyError(problem.detail.into_owned())), body)),
+        }
+    }))
+}
+
+fn respond(asked: &Asked<'_>, address: &Address, answer: Answer) -> Result<Response<Body>, Problem> {
+    let body = match answer.body {
+        AnswerBody::Full(bytes) => Body::full(bytes),
+        AnswerBody::Stream(pieces) => {
+            let pieces = pieces.map(|piece| piece.map_err(|error| BrokenOff(error.0)));
+            Body::of_unknown_length(Box::pin(pieces))
+        }
+        AnswerBody::Socket(_) => {
+            let detail = "the program answers sockets here; connect with a WebSocket";
+            return Err(Problem::malformed(detail));
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    for (name, value) in &answer.headers {
+        if !is_kept_from_client(name) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    headers::sandbox_program(response.headers_mut(), || !asked.is_at_home(address));
+    Ok(response)
+}
+
+// --- storing ---------------------------------------------------------------------------------------------------------------
+
+/// What a write says about a program: whether it becomes or stays one, and what is attached to it.
+pub(crate) struct Storing {
+    grant: Option<Grant<Manage>>,
+    places: Option<Vec<(Address, Methods)>>,
+    env: Option<BTreeMap<String, String>>,
+}
+
+/// What a write of a program at an address asks for. Nothing where it is no program.
+pub(crate) async fn storing(
+    front: &Front,
+    asked: &Asked<'_>,
+    credentials: &Credentials,
+    address: &Address,
+    executable: Option<bool>,
+) -> Result<Option<Storing>, Problem> {
+    let places = places(&asked.parameters, address)?;
+    let env = env(&asked.parameters)?;
+    let is_one = match executable {
+        Some(executable) => executable,
+        None => is_program(front.objects(), credentials, address).await?,
+    };
+    if !is_one {
+        if places.is_some() || env.is_some() {
+            let detail = "grant and env are for programs; send executable=true with them";
+            return Err(Problem::malformed(detail));
+        }
+        return Ok(None);
+    }
+    if front.exec().is_none() {
+        return Err(not_here());
+    }
+    let grant = match front.objects().authorize::<Manage>(credentials, address).await {
+        Ok(grant) => Some(grant),
+        Err(Refusal::Storage(error)) => return Err(error.into()),
+        Err(refusal) if places.is_some() || env.is_some() => return Err(refusal.into()),
+        // Whoever has no key may store a program where they may write, but nothing is attached to it.
+        Err(_) => None,
+    };
+    Ok(Some(Storing { grant, places, env }))
+}
+
+impl Storing {
+    /// Prepares the program: what cannot run is refused before anything is stored. Answers what is to be attached.
+    pub(crate) async fn check(
+        &self,
+        front: &Front,
+        address: &Address,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> Result<Option<Attachment>, Problem> {
+        let exec = front.exec().ok_or_else(not_here)?;
+        let attachment = match &self.grant {
+            Some(grant) => {
+                let places = self.places.as_deref();
+                Some(front.objects().prepare_attachment(grant, places, self.env.clone()).await?)
+            }
+            None => None,
+        };
+        let authority = authority_of(attachment.as_ref().unwrap_or(&Attachment::default()), 1);
+        let source = source(address, content_type, bytes);
+        exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+        Ok(attachment)
+    }
+
+    /// Whether it says what is to be attached.
+    pub(crate) fn attaches(&self) -> bool {
+        self.places.is_some() || self.env.is_some()
+    }
+
+    /// The same for what is stored already, and attaches.
+    pub(crate) async fn check_stored(&self, front: &Front, object: &Object) -> Result<(), Problem> {
+        let metadata = &object.metadata;
+        let bytes = whole(object).await?;
+        let attachment = self.check(front, &metadata.address, &metadata.content_type, bytes).await?;
+        self.attach(front, attachment.as_ref()).await
+    }
+
+    /// Keeps what is attached. Before the program itself is there: what it holds is good for nobody else.
+    pub(crate) async fn attach(&self, front: &Front, attachment: Option<&Attachment>) -> Result<(), Problem> {
+        if let (Some(grant), Some(attachment)) = (&self.grant, attachment) {
+            front.objects().attach(grant, attachment).await?;
+        }
+        Ok(())
+    }
+
+    /// The whole of a body that is a program.
+    pub(crate) async fn collect(body: Arriving) -> Result<Bytes, Problem> {
+        body.check_announced()?;
+        let bytes = body.at_most(PROGRAM_BYTES_MAX).collect().await?;
+        Ok(bytes.into())
+    }
+}
+
+/// `grant=GET,LIST:/data/ PUT:log/`: methods and places, relative to the program's directory.
+fn places(parameters: &Parameters<'_>, address: &Address) -> Result<Option<Vec<(Address, Methods)>>, Problem> {
+    let Some(text) = parameters.get(Parameter::Grant) else { return Ok(None) };
+    let malformed = |entry: &str| {
+        let detail = format!(
+            "the grant \"{entry}\" is not METHODS:PLACE; send for example GET,LIST,PUT:data/, several separated by spaces"
+        );
+        Problem::malformed(detail)
+    };
+    let mut places = Vec::new();
+    for entry in text.split_whitespace() {
+        let (methods, place) = entry.split_once(':').ok_or_else(|| malformed(entry))?;
+        let methods: Option<Methods> = methods.split(',').map(TokenMethod::from_name).collect();
+        let methods = methods.filter(|methods| !methods.is_empty()).ok_or_else(|| malformed(entry))?;
+        places.push((place_of(place, address)?, methods));
+    }
+    Ok(Some(places))
+}
+
+fn place_of(place: &str, address: &Address) -> Result<Address, Problem> {
+    if place.starts_with('/') {
+        return Ok(Address::from_host_and_path(&address.to_url_host(), place)?);
+    }
+    let directory = address.parent().unwrap_or_else(|| address.clone());
+    if place.is_empty() || place == "." || place == "./" {
+        return Ok(directory);
+    }
+    Ok(directory.join(place)?)
+}
+
+/// `env={"NAME":"value"}`.
+fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, Problem> {
+    let Some(text) = parameters.get(Parameter::Env) else { return Ok(None) };
+    let env = serde_json::from_str(text);
+    env.map(Some).map_err(|_| Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}"))
+}
+
+/// What is shown of an attachment to whoever owns the program.
+pub(crate) fn shown(attachment: &Attachment) -> serde_json::Value {
+    let granted: Vec<String> =
+        attachment.granted().map(|(place, methods)| format!("{}:{place}", methods.join(","))).collect();
+    serde_json::json!({ "grant": granted, "env": attachment.env().keys().collect::<Vec<_>>() })
+}
+
+// --- what programs reach ---------------------------------------------------------------------------------------------------
+
+/// The front door from inside: what a program fetches goes through the same verbs and the same authority, without a socket.
+pub(crate) struct Inside(pub(crate) std::sync::Weak<Front>);
+
+impl Interior for Inside {
+    fn is_here(&self, host: &str) -> bool {
+        let Some(front) = self.0.upgrade() else { return false };
+        Address::of_host(host).is_ok_and(|address| front.objects().has_namespace(&address))
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.upgrade().map_or(0, |front| front.objects().now_ms())
+    }
+
+    fn answer(
+        &self,
+        request: Request<Option<BodyStream>>,
+        authority: Authority,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
+        Box::pin(async move {
+            let Some(front) = self.0.upgrade() else { return jsfs_exec::Nowhere.answer(request, authority).await };
+            let (mut parts, body) = request.into_parts();
+            let mut credentials = Credentials::none();
+            authority.tokens.iter().for_each(|token| credentials.add_token(token));
+            parts.extensions.insert(Beside(credentials));
+            parts.extensions.insert(Depth(authority.depth));
+            let body = match body {
+                Some(body) => {
+                    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+                    Arriving::from_program(body, length, front.body_bytes_max())
+                }
+                None => Arriving::nothing(),
+            };
+            let is_head = parts.method == hyper::Method::HEAD;
+            let response = Box::pin(front::call(&front, parts, body)).await;
+            let (mut head, body) = response.into_parts();
+            if let Some(length) = body.length() {
+                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            if is_head || body.length() == Some(0) {
+                return Response::from_parts(head, None);
+            }
+            let pieces = body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
+            Response::from_parts(head, Some(Box::pin(pieces) as BodyStream))
+        })
+    }
+}
+
+/// Programs that were prepared a short time ago, by address and version.
+pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64), Prepared>;
+
+/// Programs remembered so.
+pub(crate) const PROGRAMS_REMEMBERED: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn what_proves_who_asks_is_not_in_the_url_that_a_program_sees() {
+        assert_eq!(without_credentials("a=1&access_key=k&b=2"), "a=1&b=2");
+        assert_eq!(without_credentials("access%5Fkey=k&ACCESS_TOKEN=t"), "");
+        assert_eq!(without_credentials("x"), "x");
+    }
+}
