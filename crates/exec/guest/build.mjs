@@ -11,13 +11,21 @@ const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, 'src');
 const target = join(here, 'dist');
 
-/** The streams library looks for AbortController on the global object, where a program may put its own: it gets ours from the module instead. */
-const streamsWithOurAbortController = {
+/**
+ * Two changes to the streams library. It looks for AbortController on the global object, where a program may put its own: it gets ours from the
+ * module instead. And it exports the operation ReadableStreamDefaultReaderRead, with which bodies are read without a promise for each chunk,
+ * and without programs that replace `then` seeing anything of it.
+ */
+const amendStreams = {
   name: 'streams',
   setup(bundler) {
     bundler.onLoad({ filter: /web-streams-polyfill[\\/]dist[\\/]ponyfill\.mjs$/ }, ({ path }) => {
+      const library = readFileSync(path, 'utf8');
+      const read = /function (\w+)\((\w),(\w)\)\{const (\w)=\2\._ownerReadableStream;\4\._disturbed=!0,"closed"===\4\._state\?\3\._closeSteps\(\)/.exec(library);
+      if (read === null) throw new Error('web-streams-polyfill has no ReadableStreamDefaultReaderRead where it was');
       const abort = JSON.stringify(join(source, 'abort.ts'));
-      return { contents: `import { AbortController } from ${abort};\n${readFileSync(path, 'utf8')}`, loader: 'js' };
+      const contents = `import { AbortController } from ${abort};\n${library}\nexport { ${read[1]} as readableStreamDefaultReaderRead };`;
+      return { contents, loader: 'js' };
     });
   },
 };
@@ -57,7 +65,7 @@ await build({
   legalComments: 'eof',
   banner: { js: `(function(globalThis){'use strict';const{${captured}}=globalThis;` },
   footer: { js: '})(globalThis);' },
-  plugins: [streamsWithOurAbortController, missing],
+  plugins: [amendStreams, missing],
   logLevel: 'warning',
 });
 copyFileSync(join(here, 'node_modules/quickjs-wasi/quickjs.wasm'), join(target, 'quickjs.wasm'));

@@ -29,7 +29,11 @@ pub trait Interior: Send + Sync {
     fn now_ms(&self) -> u64;
 
     /// Answers a request with a program's authority and nothing else.
-    fn answer(&self, request: Request<Option<BodyStream>>, authority: Authority) -> BoxFuture<'_, Response<Option<BodyStream>>>;
+    fn answer(
+        &self,
+        request: Request<Option<BodyStream>>,
+        authority: Authority,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>>;
 }
 
 /// A node without a front door: there is nothing to reach.
@@ -45,7 +49,11 @@ impl Interior for Nowhere {
         0
     }
 
-    fn answer(&self, _: Request<Option<BodyStream>>, _: Authority) -> BoxFuture<'_, Response<Option<BodyStream>>> {
+    fn answer(
+        &self,
+        _: Request<Option<BodyStream>>,
+        _: Authority,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
         Box::pin(async {
             let mut response = Response::new(None);
             *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;

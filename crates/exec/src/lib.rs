@@ -1,7 +1,7 @@
 //! Programs: stored files that run when they are requested, in a sandboxed worker process.
 //!
-//! [`Exec`] is the node's end: it prepares programs, begins runs and carries out what they ask for. [`worker::run`] is the other end, a process of
-//! its own. `wire` is what they say to each other. A run asks for other objects through [`Interior`], which the front door implements, so
+//! [`Exec`] is the node's end: it prepares programs, begins runs and carries out what they ask for. The other end is crate `jsfs-worker`, a process
+//! of its own; [`wire`] is what they say to each other. A run asks for other objects through [`Interior`], which the front door implements, so
 //! that a program meets the same verbs and the same authority as any other client, without a socket between.
 
 mod body;
@@ -9,8 +9,8 @@ mod interior;
 mod log;
 mod running;
 mod sandbox;
-mod wire;
-pub mod worker;
+mod url;
+pub mod wire;
 
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};

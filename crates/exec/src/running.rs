@@ -252,7 +252,6 @@ struct Run {
     channel: Channel,
     id: String,
     address: String,
-    base: String,
     authority: Authority,
     prepared: Prepared,
     handler: Handler,
@@ -281,7 +280,6 @@ impl Run {
             channel,
             id,
             address,
-            base: params.base.clone(),
             authority,
             prepared,
             handler,
@@ -361,7 +359,10 @@ impl Run {
                 RunError::Failed { id }
             }
             Outcome::Stuck => {
-                self.log(Level::Error, "it waits for something that never comes, and has not answered".to_owned());
+                self.log(
+                    Level::Error,
+                    "it waits for something that never comes, and has not answered".to_owned(),
+                );
                 RunError::Failed { id }
             }
             Outcome::Done | Outcome::Cancelled => {
@@ -410,7 +411,11 @@ impl Run {
                 if let Some(head) = head.take() {
                     let body = if has_bytes { bytes } else { Bytes::from(json.unwrap_or_default()) };
                     let headers = HeaderMap::new();
-                    let _ = head.send(Ok(Answer { status: StatusCode::OK, headers, body: AnswerBody::Full(body) }));
+                    let _ = head.send(Ok(Answer {
+                        status: StatusCode::OK,
+                        headers,
+                        body: AnswerBody::Full(body),
+                    }));
                 }
             }
             ToNode::Fail { name, message, stack, .. } => {
@@ -434,7 +439,8 @@ impl Run {
             run.log(Level::Error, why);
             RunError::Failed { id: run.id.clone() }
         };
-        let head: ResponseHead = serde_json::from_str(head).map_err(|error| failed(self, error.to_string()))?;
+        let head: ResponseHead =
+            serde_json::from_str(head).map_err(|error| failed(self, error.to_string()))?;
         let status = StatusCode::from_u16(head.status).map_err(|error| failed(self, error.to_string()))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &head.headers {
@@ -466,12 +472,7 @@ impl Run {
         let params = params.to_owned();
         let handle = match operation {
             "fetch" => {
-                let call = Call {
-                    interior: self.exec.interior(),
-                    authority: self.authority.clone(),
-                    base: self.base.clone(),
-                    bodies,
-                };
+                let call = Call { interior: self.exec.interior(), authority: self.authority.clone(), bodies };
                 self.calls.spawn(async move { call.fetch(id, &params, bytes).await })
             }
             "read" => self.calls.spawn(async move { read(id, &params, &bodies).await }),
@@ -512,7 +513,11 @@ impl Run {
             Some(Frame::Binary(bytes)) => ("socketMessage", r#"{"text":false}"#.to_owned(), bytes),
             Some(Frame::Close { code, reason }) => {
                 self.frames = None;
-                ("socketClose", serde_json::json!({ "code": code, "reason": reason }).to_string(), Bytes::new())
+                (
+                    "socketClose",
+                    serde_json::json!({ "code": code, "reason": reason }).to_string(),
+                    Bytes::new(),
+                )
             }
             None => {
                 self.frames = None;
@@ -682,7 +687,6 @@ struct FetchedHead<'a> {
 struct Call {
     interior: Arc<dyn Interior>,
     authority: Authority,
-    base: String,
     bodies: Arc<Mutex<Bodies>>,
 }
 
@@ -702,8 +706,8 @@ impl Call {
     ) -> Result<(String, Option<BodyStream>), GuestError> {
         let params: FetchParams =
             serde_json::from_str(params).map_err(|error| GuestError::network(error.to_string()))?;
-        let mut method =
-            Method::try_from(params.method.as_str()).map_err(|error| GuestError::network(error.to_string()))?;
+        let mut method = Method::try_from(params.method.as_str())
+            .map_err(|error| GuestError::network(error.to_string()))?;
         let mut fields = HeaderMap::new();
         for (name, value) in &params.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), latin1(value)) {
@@ -721,7 +725,8 @@ impl Call {
         if let Some(bytes) = &bytes {
             fields.insert(http::header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
-        let mut url: Uri = params.url.parse().map_err(|error| GuestError::network(format!("{}: {error}", params.url)))?;
+        let mut url: Uri =
+            params.url.parse().map_err(|error| GuestError::network(format!("{}: {error}", params.url)))?;
         let mut redirects = 0;
         loop {
             let host = url.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
@@ -769,7 +774,7 @@ fn location(url: &Uri, head: &http::response::Parts) -> Option<Uri> {
         return None;
     }
     let target = head.headers.get(http::header::LOCATION)?.to_str().ok()?;
-    crate::worker::web::url_join(&url.to_string(), target)?.parse().ok()
+    crate::url::join(&url.to_string(), target)?.parse().ok()
 }
 
 fn fetched(url: &Uri, redirected: bool, head: &http::response::Parts, body: bool) -> String {
@@ -789,8 +794,13 @@ fn fetched(url: &Uri, redirected: bool, head: &http::response::Parts, body: bool
 }
 
 /// The source of a module that a program imports, read with the program's authority.
-pub(crate) async fn import(exec: &Exec, base: &str, url: &str, authority: &Authority) -> Result<Bytes, String> {
-    let url = crate::worker::web::url_join(base, url).ok_or("it is no address")?;
+pub(crate) async fn import(
+    exec: &Exec,
+    base: &str,
+    url: &str,
+    authority: &Authority,
+) -> Result<Bytes, String> {
+    let url = crate::url::join(base, url).ok_or("it is no address")?;
     let uri: Uri = url.parse().map_err(|_| "it is no address")?;
     let host = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
     let interior = exec.interior();

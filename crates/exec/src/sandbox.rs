@@ -4,8 +4,7 @@
 //! are loaded again into the next one.
 
 use crate::{
-    Exec, PrepareError, Source,
-    hold,
+    Exec, PrepareError, Source, hold,
     interior::Authority,
     running::import,
     wire::{self, RunId, ToNode, ToWorker},
@@ -26,7 +25,10 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{UnixStream, unix::{OwnedReadHalf, OwnedWriteHalf}},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::mpsc,
     task::JoinSet,
 };
@@ -110,7 +112,8 @@ impl Sandbox {
             return Ok(Arc::clone(connection));
         }
         let base = hold(&self.base).clone();
-        let started = tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base)).await;
+        let started =
+            tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base)).await;
         let (connection, base) = started
             .map_err(|_| Unavailable("the worker does not start in time".to_owned()))?
             .map_err(|error| Unavailable(format!("the worker does not start: {error}")))?;
@@ -228,7 +231,10 @@ impl Connection {
         connection.send(&begin, &base.unwrap_or_default()).await;
         let (ready, base) = read_frame(&mut read).await?;
         let ToNode::Ready { has_base } = ready else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the worker's first word is not its first"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the worker's first word is not its first",
+            ));
         };
         let reading = Arc::downgrade(&connection);
         hold(&connection.tasks).spawn(async move {
@@ -277,7 +283,11 @@ impl Connection {
     }
 }
 
-async fn write_frames(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>, gone: CancellationToken) {
+async fn write_frames(
+    mut write: OwnedWriteHalf,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    gone: CancellationToken,
+) {
     let mut batch = Vec::new();
     loop {
         batch.clear();

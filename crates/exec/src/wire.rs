@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 
 /// Most bytes of one frame.
-pub(crate) const FRAME_MAX: usize = 96 << 20;
+pub const FRAME_MAX: usize = 96 << 20;
 
 /// One run, as node and worker call it.
-pub(crate) type RunId = u64;
+pub type RunId = u64;
 
 /// What a program is, as far as the worker is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub enum Handler {
 
 impl Handler {
     /// The name that the guest knows it by.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",
             Self::Map => "map",
@@ -54,7 +54,7 @@ impl Handler {
     }
 
     /// Whether the same input must give the same result: no clock, no randomness, no requests.
-    pub(crate) fn is_deterministic(self) -> bool {
+    pub fn is_deterministic(self) -> bool {
         matches!(self, Self::Map | Self::Reduce)
     }
 }
@@ -115,7 +115,8 @@ pub struct Fault {
 
 /// From the node to the worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ToWorker {
+#[allow(missing_docs, reason = "what the fields are, the words of their variant say")]
+pub enum ToWorker {
     /// The base image that was made before, if there is one; first of all.
     Begin { threads: u32, instances: u32, has_base: bool },
     /// Prepare a program; its source is in the bytes.
@@ -140,7 +141,8 @@ pub(crate) enum ToWorker {
 
 /// From the worker to the node.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ToNode {
+#[allow(missing_docs, reason = "what the fields are, the words of their variant say")]
+pub enum ToNode {
     /// It is ready. Where the base image was made afresh, it is in the bytes, to be kept.
     Ready { has_base: bool },
     /// The program is prepared: its handlers and what is needed to run it, in the bytes.
@@ -173,7 +175,7 @@ pub(crate) enum ToNode {
 
 impl ToNode {
     /// The run that it is about.
-    pub(crate) fn run(&self) -> RunId {
+    pub fn run(&self) -> RunId {
         match self {
             Self::Ready { .. } => 0,
             Self::Prepared { run, .. }
@@ -207,7 +209,10 @@ pub enum Level {
 }
 
 /// A frame, ready to be written.
-pub(crate) fn encode<T: Serialize>(head: &T, bytes: &[u8]) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// When it would be larger than a frame may be.
+pub fn encode<T: Serialize>(head: &T, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut frame = postcard::to_extend(head, vec![0; 8]).map_err(io::Error::other)?;
     let head_len = frame.len() - 8;
     let total = 4 + head_len + bytes.len();
@@ -222,7 +227,10 @@ pub(crate) fn encode<T: Serialize>(head: &T, bytes: &[u8]) -> io::Result<Vec<u8>
 }
 
 /// The rest of a frame, after its length.
-pub(crate) fn decode<T: DeserializeOwned>(mut frame: Bytes) -> io::Result<(T, Bytes)> {
+///
+/// # Errors
+/// When it is malformed.
+pub fn decode<T: DeserializeOwned>(mut frame: Bytes) -> io::Result<(T, Bytes)> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "a frame is malformed");
     if frame.len() < 4 {
         return Err(malformed());
@@ -236,7 +244,10 @@ pub(crate) fn decode<T: DeserializeOwned>(mut frame: Bytes) -> io::Result<(T, By
 }
 
 /// The length that a frame begins with, within bounds.
-pub(crate) fn length(four: [u8; 4]) -> io::Result<usize> {
+///
+/// # Errors
+/// When it is out of bounds.
+pub fn length(four: [u8; 4]) -> io::Result<usize> {
     let length = u32::from_le_bytes(four) as usize;
     match length {
         4..=FRAME_MAX => Ok(length),
@@ -250,13 +261,8 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_as_it_went() {
-        let head = ToNode::Start {
-            run: 7,
-            id: 3,
-            operation: "fetch".into(),
-            params: "{}".into(),
-            has_bytes: true,
-        };
+        let head =
+            ToNode::Start { run: 7, id: 3, operation: "fetch".into(), params: "{}".into(), has_bytes: true };
         let frame = Bytes::from(encode(&head, b"body").unwrap());
         assert_eq!(length(frame[..4].try_into().unwrap()).unwrap(), frame.len() - 4);
         let (back, bytes) = decode::<ToNode>(frame.slice(4..)).unwrap();

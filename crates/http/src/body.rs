@@ -350,9 +350,7 @@ impl Source {
                 incoming.next().await.map_err(|why| cut_off(why == live::CutOff::TooSlow))
             }
             Source::Bytes(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
-            Source::Program { pieces, .. } => {
-                pieces.next().await.transpose().map_err(|_| cut_off(false))
-            }
+            Source::Program { pieces, .. } => pieces.next().await.transpose().map_err(|_| cut_off(false)),
         }
     }
 }

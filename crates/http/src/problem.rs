@@ -134,9 +134,7 @@ impl Kind {
                 (StatusCode::EXPECTATION_FAILED, "expectation-failed", "Expectation failed")
             }
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Misdirected request"),
-            Self::Unprocessable => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "Program cannot run")
-            }
+            Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "Program cannot run"),
             Self::BadGateway => (StatusCode::BAD_GATEWAY, "bad-gateway", "Program died"),
             Self::GatewayTimeout => (StatusCode::GATEWAY_TIMEOUT, "gateway-timeout", "Program too slow"),
             Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop-detected", "Programs in a circle"),

@@ -15,14 +15,12 @@ use hyper::header::{
 };
 use hyper::{Request, Response};
 use jsfs_exec::{
-    Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Handler, Interior,
-    Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
+    Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Handler,
+    Interior, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
 };
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
-use jsfs_objects::{
-    Attachment, Credentials, Execute, Grant, Holder, Manage, Object, Objects, Read, Refusal,
-};
+use jsfs_objects::{Attachment, Credentials, Execute, Grant, Holder, Manage, Object, Objects, Read, Refusal};
 
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::front::{self, Front};
@@ -43,7 +41,10 @@ struct Depth(u8);
 /// Fields of a request that a program is not told: credentials, and what belongs to the connection.
 fn is_kept_from_program(name: &HeaderName) -> bool {
     *name == AUTHORIZATION
-        || matches!(name.as_str(), "x-access-key" | "x-access-token" | "x-replacement-access-key" | "proxy-authorization")
+        || matches!(
+            name.as_str(),
+            "x-access-key" | "x-access-token" | "x-replacement-access-key" | "proxy-authorization"
+        )
 }
 
 /// Fields of an answer that are the platform's to set.
@@ -98,12 +99,18 @@ pub(crate) async fn post(
     address: &Address,
     body: Arriving,
 ) -> Result<Result<Response<Body>, Arriving>, Problem> {
-    let says_otherwise = [Parameter::Executable, Parameter::CopyTo, Parameter::MoveTo, Parameter::Restore, Parameter::Append];
-    if front.exec().is_none() || address.is_directory() || says_otherwise.iter().any(|one| asked.parameters.has(*one)) {
+    let says_otherwise =
+        [Parameter::Executable, Parameter::CopyTo, Parameter::MoveTo, Parameter::Restore, Parameter::Append];
+    if front.exec().is_none()
+        || address.is_directory()
+        || says_otherwise.iter().any(|one| asked.parameters.has(*one))
+    {
         return Ok(Err(body));
     }
     let credentials = asked.credentials()?;
-    let Ok(grant) = front.objects().authorize::<Execute>(&credentials, address).await else { return Ok(Err(body)) };
+    let Ok(grant) = front.objects().authorize::<Execute>(&credentials, address).await else {
+        return Ok(Err(body));
+    };
     if !is_program(front.objects(), &credentials, address).await? {
         return Ok(Err(body));
     }
@@ -127,7 +134,11 @@ pub(crate) async fn execute(
     Box::pin(run(front, asked, &grant, None, body)).await
 }
 
-async fn is_program(objects: &Objects, credentials: &Credentials, address: &Address) -> Result<bool, Problem> {
+async fn is_program(
+    objects: &Objects,
+    credentials: &Credentials,
+    address: &Address,
+) -> Result<bool, Problem> {
     if objects.attachment(address)?.is_some() {
         return Ok(true);
     }
@@ -195,7 +206,8 @@ async fn find(
         Some(prepared) => prepared,
         None => {
             let source = source(address, &metadata.content_type, whole(object).await?);
-            let prepared = exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+            let prepared =
+                exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
             front.programs().insert((address.clone(), metadata.version), prepared.clone());
             prepared
         }
@@ -290,7 +302,8 @@ impl From<RunError> for Problem {
 fn params(asked: &Asked<'_>, grant: &Grant<Execute>, attachment: &Attachment, body: &Arriving) -> Params {
     let address = grant.address();
     let fields = asked.headers.iter().filter(|(name, _)| !is_kept_from_program(name));
-    let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>();
+    let text =
+        |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect::<String>();
     let query = asked.query.map(without_credentials).filter(|query| !query.is_empty());
     let url = asked.url_of(address);
     let method = match asked.method.as_str() {
@@ -463,7 +476,10 @@ impl Storing {
 }
 
 /// `grant=GET,LIST:/data/ PUT:log/`: methods and places, relative to the program's directory.
-fn places(parameters: &Parameters<'_>, address: &Address) -> Result<Option<Vec<(Address, Methods)>>, Problem> {
+fn places(
+    parameters: &Parameters<'_>,
+    address: &Address,
+) -> Result<Option<Vec<(Address, Methods)>>, Problem> {
     let Some(text) = parameters.get(Parameter::Grant) else { return Ok(None) };
     let malformed = |entry: &str| {
         let detail = format!(
@@ -496,7 +512,9 @@ fn place_of(place: &str, address: &Address) -> Result<Address, Problem> {
 fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, Problem> {
     let Some(text) = parameters.get(Parameter::Env) else { return Ok(None) };
     let env = serde_json::from_str(text);
-    env.map(Some).map_err(|_| Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}"))
+    env.map(Some).map_err(|_| {
+        Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}")
+    })
 }
 
 /// What is shown of an attachment to whoever owns the program.
@@ -527,7 +545,9 @@ impl Interior for Inside {
         authority: Authority,
     ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
         Box::pin(async move {
-            let Some(front) = self.0.upgrade() else { return jsfs_exec::Nowhere.answer(request, authority).await };
+            let Some(front) = self.0.upgrade() else {
+                return jsfs_exec::Nowhere.answer(request, authority).await;
+            };
             let (mut parts, body) = request.into_parts();
             let mut credentials = Credentials::none();
             authority.tokens.iter().for_each(|token| credentials.add_token(token));
@@ -535,7 +555,8 @@ impl Interior for Inside {
             parts.extensions.insert(Depth(authority.depth));
             let body = match body {
                 Some(body) => {
-                    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+                    let length =
+                        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
                     Arriving::from_program(body, length, front.body_bytes_max())
                 }
                 None => Arriving::nothing(),
@@ -549,7 +570,8 @@ impl Interior for Inside {
             if is_head || body.length() == Some(0) {
                 return Response::from_parts(head, None);
             }
-            let pieces = body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
+            let pieces =
+                body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
             Response::from_parts(head, Some(Box::pin(pieces) as BodyStream))
         })
     }

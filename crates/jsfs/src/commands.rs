@@ -41,8 +41,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             key::replace(session, &address, to_file.as_deref(), output.as_deref()).await
         }
         Command::Namespace(command) => namespace::run(session, &command).await,
-        Command::Serve(_) | Command::Worker | Command::Config(_) | Command::Check(_) | Command::Key(Key::New { .. }) => {
-            Err(Usage("this command does not speak to a node".into()).into())
-        }
+        Command::Serve(_)
+        | Command::Worker
+        | Command::Config(_)
+        | Command::Check(_)
+        | Command::Key(Key::New { .. }) => Err(Usage("this command does not speak to a node".into()).into()),
     }
 }

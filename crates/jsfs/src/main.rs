@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     let output = Output { json: cli.printing.json, quiet: cli.printing.quiet };
     if let Some(Command::Worker) = cli.command {
-        return match jsfs_exec::worker::run() {
+        return match jsfs_worker::run() {
             Ok(()) => Exit::Done.into(),
             Err(error) => {
                 output.warn(&format!("the worker of programs ends: {error}"));

@@ -50,8 +50,9 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let (store, objects) = open(&settings).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
     let limits = settings.limits.front();
-    let server = jsfs_http::Server::with_programs(objects.clone(), env!("CARGO_PKG_VERSION"), limits, exec.clone())
-        .map_err(|error| cannot_run(error.into()))?;
+    let server =
+        jsfs_http::Server::with_programs(objects.clone(), env!("CARGO_PKG_VERSION"), limits, exec.clone())
+            .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
     let url_file = UrlFile::write(&settings.data, address);
     welcome::say(address, &settings, output);

@@ -119,7 +119,11 @@ impl Change {
     }
 
     /// Takes away what was attached to a program: what is there from now on is not what its owner attached it to.
-    pub(crate) fn detach_program(&mut self, objects: &Objects, address: &Address) -> Result<(), StorageError> {
+    pub(crate) fn detach_program(
+        &mut self,
+        objects: &Objects,
+        address: &Address,
+    ) -> Result<(), StorageError> {
         let key = tables::address_key(address);
         if objects.store().get(tables::PROGRAM, &key)?.is_some() {
             self.op(Op::Delete { table: tables::PROGRAM, key });

@@ -81,7 +81,8 @@ impl Objects {
         };
         let bytes: usize = attachment.env.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > ENV_BYTES_MAX {
-            let what = format!("the environment of a program may have {ENV_BYTES_MAX} bytes; this one has {bytes}");
+            let what =
+                format!("the environment of a program may have {ENV_BYTES_MAX} bytes; this one has {bytes}");
             return Err(WriteError::Invalid { what });
         }
         let Some(places) = places else {

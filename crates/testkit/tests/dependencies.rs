@@ -7,12 +7,14 @@ use std::process::Command;
 
 /// What a crate may link, by crate. Nothing else.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("jsfs", &["jsfs-client", "jsfs-http", "jsfs-objects", "jsfs-store"]),
+    ("jsfs", &["jsfs-client", "jsfs-exec", "jsfs-http", "jsfs-objects", "jsfs-store", "jsfs-worker"]),
     ("jsfs-client", &[]),
-    ("jsfs-http", &["jsfs-objects"]),
+    ("jsfs-exec", &[]),
+    ("jsfs-http", &["jsfs-exec", "jsfs-objects"]),
     ("jsfs-objects", &["jsfs-store"]),
     ("jsfs-store", &[]),
     ("jsfs-testkit", &["jsfs-objects", "jsfs-store"]),
+    ("jsfs-worker", &["jsfs-exec"]),
 ];
 
 /// What tests may link beyond that: everyone may use the test kit, and who stands above the object layer needs a store to put under it.

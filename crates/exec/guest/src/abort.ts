@@ -1,15 +1,19 @@
 // AbortController and AbortSignal: DOM Standard, section 3.
 
-import { EventTarget, Event, defineHandler, fire, signals } from './event.ts';
-import { append, promiseThen, setAdd, setDelete, setForEach } from './primordials.ts';
+import { defineHandler, Event, EventTarget, fire, hasListeners, signals } from './event.ts';
+import { append, getterOf, promiseThen, setAdd, setDelete, setForEach, uncurry } from './primordials.ts';
 import { defineInterface, internal, isObject, newDOMException, requireArguments, requireInternal, toSequence, toUnsignedLongLong } from './webidl.ts';
 import { begin } from './worker.ts';
+
+const setSize = getterOf<number>(Set.prototype, 'size');
+const deref = uncurry(WeakRef.prototype.deref) as (reference: WeakRef<AbortSignal>) => AbortSignal | undefined;
 
 let newSignal: () => AbortSignal;
 let abortSignal: (signal: AbortSignal, reason: unknown) => void;
 let addAlgorithm: (signal: AbortSignal, algorithm: () => void) => void;
 let removeAlgorithm: (signal: AbortSignal, algorithm: () => void) => void;
 let dependOn: (signal: AbortSignal, sources: readonly AbortSignal[]) => void;
+let keep: (signal: AbortSignal) => void;
 let isSignal: (value: unknown) => value is AbortSignal;
 
 export class AbortSignal extends EventTarget {
@@ -19,7 +23,9 @@ export class AbortSignal extends EventTarget {
   #dependent = false;
   /** The signals that this one follows, none of which is itself dependent. */
   #sources: AbortSignal[] | undefined;
-  #dependents: AbortSignal[] | undefined;
+  // Signals that nobody but their sources knows may go; those that somebody waits for are kept.
+  #dependents: WeakRef<AbortSignal>[] | undefined;
+  #kept: Set<AbortSignal> | undefined;
 
   constructor(token: unknown = undefined) {
     requireInternal(token);
@@ -66,9 +72,24 @@ export class AbortSignal extends EventTarget {
       if (signal.#aborted) return;
       signal.#algorithms ??= new Set();
       setAdd(signal.#algorithms, algorithm);
+      keep(signal);
     };
     removeAlgorithm = (signal, algorithm) => {
-      if (signal.#algorithms !== undefined) setDelete(signal.#algorithms, algorithm);
+      if (signal.#algorithms === undefined || !setDelete(signal.#algorithms, algorithm)) return;
+      if (signal.#sources === undefined || setSize(signal.#algorithms) > 0 || hasListeners(signal, 'abort')) return;
+      for (let i = 0; i < signal.#sources.length; i++) {
+        const kept = (signal.#sources[i] as AbortSignal).#kept;
+        if (kept !== undefined) setDelete(kept, signal);
+      }
+    };
+    keep = (signal) => {
+      const sources = signal.#sources;
+      if (sources === undefined) return;
+      for (let i = 0; i < sources.length; i++) {
+        const source = sources[i] as AbortSignal;
+        source.#kept ??= new Set();
+        setAdd(source.#kept, signal);
+      }
     };
     dependOn = (signal, sources) => {
       for (let i = 0; i < sources.length; i++) {
@@ -94,8 +115,18 @@ export class AbortSignal extends EventTarget {
       const already = signal.#sources as AbortSignal[];
       for (let i = 0; i < already.length; i++) if (already[i] === source) return;
       append(already, source);
-      source.#dependents ??= [];
-      append(source.#dependents, signal);
+      const dependents = source.#dependents ?? [];
+      source.#dependents = dependents.length >= 8 && (dependents.length & (dependents.length - 1)) === 0 ? living(dependents) : dependents;
+      append(source.#dependents, new WeakRef(signal));
+    };
+    // Whenever their number has doubled, the dead are cleared away.
+    const living = (references: readonly WeakRef<AbortSignal>[]): WeakRef<AbortSignal>[] => {
+      const left: WeakRef<AbortSignal>[] = [];
+      for (let i = 0; i < references.length; i++) {
+        const reference = references[i] as WeakRef<AbortSignal>;
+        if (deref(reference) !== undefined) append(left, reference);
+      }
+      return left;
     };
     abortSignal = (signal, reason) => {
       if (signal.#aborted) return;
@@ -104,13 +135,14 @@ export class AbortSignal extends EventTarget {
       const toAbort: AbortSignal[] = [];
       const dependents = signal.#dependents ?? [];
       for (let i = 0; i < dependents.length; i++) {
-        const dependent = dependents[i] as AbortSignal;
-        if (dependent.#aborted) continue;
+        const dependent = deref(dependents[i] as WeakRef<AbortSignal>);
+        if (dependent === undefined || dependent.#aborted) continue;
         dependent.#aborted = true;
         dependent.#reason = signal.#reason;
         append(toAbort, dependent);
       }
       signal.#dependents = undefined;
+      signal.#kept = undefined;
       runSteps(signal);
       for (let i = 0; i < toAbort.length; i++) runSteps(toAbort[i] as AbortSignal);
     };
@@ -143,6 +175,9 @@ export class AbortController {
 }
 
 signals.is = isSignal;
+signals.listened = (target) => {
+  if (isSignal(target)) keep(target);
+};
 signals.onAbort = (signal, algorithm) => addAlgorithm(signal as AbortSignal, algorithm);
 
 /** Calls the function when the signal aborts, unless the promise settled before. */

@@ -7,7 +7,7 @@ import { isBlob, bytesOf, newBlob, typeOf, type Blob } from './blob.ts';
 import { isFormData, parseFormData, serializeFormData } from './formdata.ts';
 import { extractMime, serializeMime } from './mime.ts';
 import {
-  append, bufferOf, concat, copyOf, isArrayBuffer, isView, jsonParse, newPromise, promiseReject, promiseResolve, promiseThen, stringCharCodeAt,
+  append, bufferOf, concat, copyOf, isArrayBuffer, isView, jsonParse, newPromise, promiseReject, promiseThen, stringCharCodeAt,
   stringSlice, typedArrayName,
 } from './primordials.ts';
 import { copyBufferSource, isBufferSource, isObject, toUSVString } from './webidl.ts';
@@ -15,7 +15,7 @@ import { isURLSearchParams, pairsOf, serializeUrlencoded } from './url.ts';
 import { begin, host } from './worker.ts';
 import {
   cancelReader, cancelStream, closeBytes, enqueue, enqueueBytes, close, error as errorStream, errorBytes, getReader, isByteStream, isDisturbed, isLocked,
-  isReadableStream, pipeThrough, read, ReadableStream, type ReadableByteStreamController, type ReadableStreamDefaultController, tee, TransformStream, type UnderlyingByteSource,
+  isReadableStream, pipeThrough, readChunk, ReadableStream, type ReadableByteStreamController, type ReadableStreamDefaultController, tee, TransformStream, type UnderlyingByteSource,
 } from './streams.ts';
 
 const NativeUint8Array = Uint8Array;
@@ -32,19 +32,17 @@ export class Remote {
   }
 
   /** The next bytes, or undefined at the end. */
-  read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    return newPromise((resolve, reject) => {
-      if (this.#failure !== undefined) {
-        reject(this.#failure.reason);
-        return;
-      }
-      this.#waiting = reject;
-      begin('read', { of: this.id }, undefined, (failed, _json, bytes) => {
-        this.#waiting = undefined;
-        if (this.#failure !== undefined) return;
-        if (failed !== undefined) reject(failed);
-        else resolve(bytes === undefined ? undefined : new NativeUint8Array(bytes));
-      });
+  read(done: (bytes: Uint8Array<ArrayBuffer> | undefined) => void, failed: (reason: unknown) => void): void {
+    if (this.#failure !== undefined) {
+      failed(this.#failure.reason);
+      return;
+    }
+    this.#waiting = failed;
+    begin('read', { of: this.id }, undefined, (error, _json, bytes) => {
+      this.#waiting = undefined;
+      if (this.#failure !== undefined) return;
+      if (error !== undefined) failed(error);
+      else done(bytes === undefined ? undefined : new NativeUint8Array(bytes));
     });
   }
 
@@ -143,7 +141,7 @@ export function bytesAtHand(body: Body): ArrayBuffer | undefined {
 export function streamOf(body: Body): ReadableStream {
   if (body.stream !== undefined) return body.stream;
   if (body.used) {
-    const stream = new ReadableStream();
+    const stream = new ReadableStream(nothing, noAhead);
     cancelReader(getReader(stream));
     return (body.stream = stream);
   }
@@ -152,6 +150,11 @@ export function streamOf(body: Body): ReadableStream {
   body.source = undefined;
   return body.stream;
 }
+
+// Nothing is read ahead, so that what nobody reads is never copied. Without a prototype, so that no property of Object.prototype has a say.
+const nothing = { __proto__: null } as object;
+const oneAhead = { __proto__: null, highWaterMark: 1 } as { highWaterMark: number };
+const noAhead = { __proto__: null, highWaterMark: 0 } as { highWaterMark: number };
 
 function sourceStream(source: string | Uint8Array<ArrayBuffer>): ReadableStream {
   const underlying = {
@@ -163,8 +166,7 @@ function sourceStream(source: string | Uint8Array<ArrayBuffer>): ReadableStream 
       finish(controller);
     },
   };
-  // Nothing is read ahead, so that what nobody reads is never copied.
-  return new ReadableStream(underlying, { highWaterMark: 0 });
+  return new ReadableStream(underlying, noAhead);
 }
 
 /** Closes, and answers a reader that waits with a buffer of its own. */
@@ -181,21 +183,27 @@ function remoteStream(remote: Remote): ReadableStream {
       remote.onError((reason) => errorBytes(controller, reason));
     },
     pull(controller: ReadableByteStreamController): Promise<unknown> {
-      return promiseThen(remote.read(), (bytes) => {
-        if (bytes === undefined) finish(controller);
-        else if (bytes.length > 0) enqueueBytes(controller, bytes);
+      return newPromise((resolve, reject) => {
+        const next = (): void =>
+          remote.read((bytes) => {
+            if (bytes === undefined) finish(controller);
+            else if (bytes.length > 0) enqueueBytes(controller, bytes);
+            else return next();
+            resolve(undefined);
+          }, reject);
+        next();
       });
     },
     cancel(): void {
       remote.drop();
     },
   };
-  return new ReadableStream(underlying as UnderlyingByteSource, { highWaterMark: 0 });
+  return new ReadableStream(underlying as UnderlyingByteSource, noAhead);
 }
 
 /** Takes the body's contents for another one, and leaves it used: what a Request made of a Request does. */
 export function takeOver(body: Body): Body {
-  if (body.stream !== undefined) return streamBody(pipeThrough(body.stream, new TransformStream()));
+  if (body.stream !== undefined) return streamBody(pipeThrough(body.stream, new TransformStream(nothing, oneAhead, noAhead)));
   const taken: Body = { source: body.source, remote: body.remote, stream: undefined, used: false };
   body.used = true;
   return taken;
@@ -220,22 +228,26 @@ function cloning(stream: ReadableStream): ReadableStream {
     {
       __proto__: null,
       pull(controller: ReadableStreamDefaultController<unknown>): Promise<unknown> {
-        return promiseThen(read(reader), (result) => {
-          if (result.done) {
+        return newPromise((resolve, reject) => {
+          const give = (chunk: unknown): void => {
+            try {
+              enqueue(controller, later.structuredClone(chunk));
+            } catch (reason) {
+              errorStream(controller, reason);
+              cancelReader(reader, reason);
+            }
+            resolve(undefined);
+          };
+          const end = (): void => {
             close(controller);
-            return;
-          }
-          try {
-            enqueue(controller, later.structuredClone(result.value));
-          } catch (reason) {
-            errorStream(controller, reason);
-            cancelReader(reader, reason);
-          }
+            resolve(undefined);
+          };
+          readChunk(reader, give, end, reject);
         });
       },
       cancel: (reason: unknown) => cancelReader(reader, reason),
     } as object,
-    { highWaterMark: 0 },
+    noAhead,
   );
 }
 
@@ -249,77 +261,87 @@ export function cancelBody(body: Body, reason: unknown): void {
 }
 function ignore(): void {}
 
-/** Reads everything to the end. The body must be usable. */
-function readAll(body: Body): Promise<string | Uint8Array<ArrayBuffer>> {
+type Content = string | Uint8Array<ArrayBuffer>;
+
+/** Reads everything to the end, and calls one of the two, perhaps at once. The body must be usable. */
+function readAll(body: Body, done: (content: Content) => void, failed: (reason: unknown) => void): void {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
   if (body.stream === undefined) {
     body.used = true;
-    if (body.source !== undefined) return promiseResolve(body.source);
-    return readRemote(body.remote as Remote);
+    if (body.source !== undefined) {
+      done(body.source);
+      return;
+    }
+    const next = (): void =>
+      (body.remote as Remote).read((bytes) => {
+        if (bytes === undefined) {
+          done(pieces.length === 1 ? (pieces[0] as Uint8Array<ArrayBuffer>) : concat(pieces));
+          return;
+        }
+        append(pieces, bytes);
+        next();
+      }, failed);
+    next();
+    return;
   }
   const reader = getReader(body.stream);
-  const pieces: Uint8Array[] = [];
-  return newPromise((resolve, reject) => {
-    const next = (): void => {
-      promiseThen(
-        read(reader),
-        ({ done, value }) => {
-          if (done) {
-            resolve(concat(pieces));
-          } else if (!isView(value) || typedArrayName(value) !== 'Uint8Array') {
-            const reason = new TypeError('The stream gave something other than a Uint8Array');
-            reject(reason);
-            promiseThen(cancelReader(reader, reason), ignore, ignore);
-          } else {
-            append(pieces, value as Uint8Array);
-            next();
-          }
-        },
-        reject,
-      );
-    };
-    next();
-  });
+  let reading = false;
+  let more = true;
+  const take = (chunk: unknown): void => {
+    if (isBytes(chunk)) {
+      append(pieces, copyOf(chunk));
+      read();
+      return;
+    }
+    const reason = notBytes();
+    failed(reason);
+    promiseThen(cancelReader(reader, reason), ignore, ignore);
+  };
+  // Chunks that are there already are given at once; the loop keeps many of them from nesting.
+  const read = (): void => {
+    more = true;
+    if (reading) return;
+    reading = true;
+    while (more) {
+      more = false;
+      readChunk(reader, take, () => done(concat(pieces)), failed);
+    }
+    reading = false;
+  };
+  read();
 }
 
-async function readRemote(remote: Remote): Promise<Uint8Array<ArrayBuffer>> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for (;;) {
-    const bytes = await remote.read();
-    if (bytes === undefined) return pieces.length === 1 ? (pieces[0] as Uint8Array<ArrayBuffer>) : concat(pieces);
-    append(pieces, bytes);
-  }
+function isBytes(chunk: unknown): chunk is Uint8Array {
+  return isView(chunk) && typedArrayName(chunk) === 'Uint8Array';
 }
 
-/** The chunks of a body, one after the other: `each` answers when it wants the next. Rejects with what the stream broke off with. */
+function notBytes(): TypeError {
+  return new TypeError('The stream gave something other than a Uint8Array');
+}
+
+/** The chunks of a body, one after the other: `each` settles when it wants the next. Rejects with what the stream broke off with. */
 export async function pump(body: Body, each: (bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>): Promise<void> {
+  let next: () => Promise<Uint8Array<ArrayBuffer> | undefined>;
+  let stop: (reason: unknown) => void;
   if (body.stream === undefined && body.remote !== undefined) {
+    const { remote } = body;
     body.used = true;
-    for (;;) {
-      const bytes = await body.remote.read();
-      if (bytes === undefined) return;
-      try {
-        await each(bytes);
-      } catch (reason) {
-        body.remote.drop();
-        throw reason;
-      }
-    }
+    next = () => newPromise((resolve, reject) => remote.read(resolve, reject));
+    stop = () => remote.drop();
+  } else {
+    const reader = getReader(streamOf(body));
+    next = () => newPromise((resolve, reject) => readChunk(reader, (chunk) => (isBytes(chunk) ? resolve(copyOf(chunk)) : reject(notBytes())), () => resolve(undefined), reject));
+    stop = (reason) => promiseThen(cancelReader(reader, reason), ignore, ignore);
   }
-  const reader = getReader(streamOf(body));
-  for (;;) {
-    const { done, value } = await read(reader);
-    if (done) return;
-    if (!isView(value) || typedArrayName(value) !== 'Uint8Array') {
-      const reason = new TypeError('The stream gave something other than a Uint8Array');
-      promiseThen(cancelReader(reader, reason), ignore, ignore);
-      throw reason;
+  try {
+    for (;;) {
+      const bytes = await next();
+      if (bytes === undefined) return;
+      await each(bytes);
     }
-    try {
-      await each(copyOf(value as Uint8Array));
-    } catch (reason) {
-      promiseThen(cancelReader(reader, reason), ignore, ignore);
-      throw reason;
-    }
+  } catch (reason) {
+    stop(reason);
+    throw reason;
   }
 }
 
@@ -332,20 +354,38 @@ export interface BodyOwner {
   contentType: () => string | null;
 }
 
-function consume<T>(owner: BodyOwner, convert: (content: string | Uint8Array<ArrayBuffer>) => T): Promise<T> {
-  const body = owner.body;
-  if (isUnusable(body)) return promiseReject(new TypeError('The body was used already, or its stream is locked'));
-  const content = body === null ? promiseResolve<string | Uint8Array<ArrayBuffer>>('') : readAll(body);
-  return promiseThen(content, convert) as Promise<T>;
+function consume<T>(owner: BodyOwner, convert: (content: Content) => T): Promise<T> {
+  return newPromise((resolve, reject) => {
+    const { body } = owner;
+    if (isUnusable(body)) throw new TypeError('The body was used already, or its stream is locked');
+    const done = (content: Content): void => {
+      try {
+        resolve(convert(content));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    if (body === null) done('');
+    else readAll(body, done, reject);
+  });
 }
 
-function textOf(content: string | Uint8Array<ArrayBuffer>): string {
+function textOf(content: Content): string {
   if (typeof content !== 'string') return host.decode('utf-8', bufferOf(content), false, false);
   return stringCharCodeAt(content, 0) === 0xfeff ? stringSlice(content, 1) : content;
 }
 
-function ownBytes(content: string | Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+function ownBytes(content: Content): Uint8Array<ArrayBuffer> {
   return typeof content === 'string' ? new NativeUint8Array(host.encode(content)) : copyOf(content);
+}
+
+/** A method that answers a promise, also for what is wrong with its `this`. */
+export function promising<T>(method: () => Promise<T>): Promise<T> {
+  try {
+    return method();
+  } catch (error) {
+    return promiseReject(error);
+  }
 }
 
 export const consumers = {

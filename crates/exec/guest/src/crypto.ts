@@ -24,6 +24,9 @@ const bytesSet = uncurry(Uint8Array.prototype.set as (this: Uint8Array, source: 
 
 const randomBytesMax = 65536;
 
+/** Awaited when the parameters are read: what is computed comes after the promise was given out, and settles it no sooner than promises do. */
+const later = undefined;
+
 export class SubtleCrypto {
   // The brand: there is nothing to keep.
   #subtle = true;
@@ -35,13 +38,13 @@ export class SubtleCrypto {
   async encrypt(algorithm: unknown, key: unknown, data: unknown): Promise<ArrayBuffer> {
     this.#subtle;
     requireArguments(arguments.length, 3, 'SubtleCrypto.encrypt');
-    return bufferOf(crypt('encrypt', toAlgorithm(algorithm), toKey(key), toData(data)));
+    return crypt('encrypt', toAlgorithm(algorithm), toKey(key), toData(data));
   }
 
   async decrypt(algorithm: unknown, key: unknown, data: unknown): Promise<ArrayBuffer> {
     this.#subtle;
     requireArguments(arguments.length, 3, 'SubtleCrypto.decrypt');
-    return bufferOf(crypt('decrypt', toAlgorithm(algorithm), toKey(key), toData(data)));
+    return crypt('decrypt', toAlgorithm(algorithm), toKey(key), toData(data));
   }
 
   async sign(algorithm: unknown, key: unknown, data: unknown): Promise<ArrayBuffer> {
@@ -52,6 +55,7 @@ export class SubtleCrypto {
     toData(data);
     const params = normalize('sign', identifier);
     const message = copyData(data);
+    await later;
     const held = dataFor(signer, params, 'sign');
     return bufferOf(operationOf(familyOf(params.name), 'sign', params.name)(params, held, message));
   }
@@ -66,6 +70,7 @@ export class SubtleCrypto {
     const params = normalize('verify', identifier);
     const given = copyData(signature);
     const message = copyData(data);
+    await later;
     const held = dataFor(verifier, params, 'verify');
     return operationOf(familyOf(params.name), 'verify', params.name)(params, held, given, message);
   }
@@ -76,7 +81,9 @@ export class SubtleCrypto {
     const identifier = toAlgorithm(algorithm);
     toData(data);
     const params = normalize('digest', identifier);
-    return bufferOf(bytesBy('digest', { hash: params.name }, [copyData(data)]));
+    const message = copyData(data);
+    await later;
+    return bufferOf(bytesBy('digest', { hash: params.name }, [message]));
   }
 
   async generateKey(algorithm: unknown, extractable: unknown, keyUsages: unknown): Promise<CryptoKey | object> {
@@ -86,6 +93,7 @@ export class SubtleCrypto {
     const isExtractable = !!extractable;
     const usages = toUsages(keyUsages);
     const params = normalize('generateKey', identifier);
+    await later;
     const made = operationOf(familyOf(params.name), 'generate', params.name)(params, isExtractable, usages);
     if ('privateKey' in made) return pairOf(made);
     requireSomeUsage(made);
@@ -103,6 +111,7 @@ export class SubtleCrypto {
     const params = normalize('deriveBits', identifier);
     const derivedParams = normalize('importKey', derivedIdentifier);
     const lengthParams = normalize('keyLength', derivedIdentifier);
+    await later;
     const held = dataFor(base, params, 'deriveKey');
     const derived = familyOf(derivedParams.name);
     const length = operationOf(familyOf(lengthParams.name), 'keyLength', lengthParams.name)(lengthParams);
@@ -119,6 +128,7 @@ export class SubtleCrypto {
     const base = toKey(baseKey);
     const bits = length === null || length === undefined ? null : toUnsignedLong(length);
     const params = normalize('deriveBits', identifier);
+    await later;
     const held = dataFor(base, params, 'deriveBits');
     return bufferOf(operationOf(familyOf(params.name), 'derive', params.name)(params, held, bits));
   }
@@ -134,7 +144,9 @@ export class SubtleCrypto {
     const usages = toUsages(keyUsages);
     const params = normalize('importKey', identifier);
     if ((keyFormat === 'jwk') === isBytes) throw new TypeError(`SubtleCrypto.importKey: key data as ${keyFormat} is not of this type`);
-    return importKey(keyFormat, jwk ?? copyData(keyData), params, isExtractable, usages);
+    const given = jwk ?? copyData(keyData);
+    await later;
+    return importKey(keyFormat, given, params, isExtractable, usages);
   }
 
   async exportKey(format: unknown, key: unknown): Promise<ArrayBuffer | object> {
@@ -143,6 +155,7 @@ export class SubtleCrypto {
     const keyFormat = toFormat(format);
     const held = dataOf(toKey(key));
     const family = familyOf(held.algorithm.name);
+    await later;
     if (family.export === undefined) throw unsupported(`Exporting a key of ${held.algorithm.name}`);
     requireExtractable(held);
     return asResult(exportKey(family, keyFormat, held));
@@ -155,6 +168,7 @@ export class SubtleCrypto {
     const held = dataOf(toKey(key));
     const wrapper = toKey(wrappingKey);
     const [params, operation] = normalizeEither('wrapKey', 'encrypt', toAlgorithm(wrapAlgorithm));
+    await later;
     const wrapping = dataFor(wrapper, params, 'wrapKey');
     const exporter = familyOf(held.algorithm.name);
     if (exporter.export === undefined) throw unsupported(`Exporting a key of ${held.algorithm.name}`);
@@ -181,6 +195,7 @@ export class SubtleCrypto {
     const [params, operation] = normalizeEither('unwrapKey', 'decrypt', identifier);
     const keyParams = normalize('importKey', keyIdentifier);
     const wrapped = copyData(wrappedKey);
+    await later;
     const unwrapping = dataFor(unwrapper, params, 'unwrapKey');
     const family = familyOf(params.name);
     const bytes = operationOf(family, operation === 'unwrapKey' ? 'unwrap' : 'decrypt', params.name)(params, unwrapping, wrapped);
@@ -204,11 +219,12 @@ function copyData(value: unknown): Bytes {
   return copyBufferSource(value, 'The data');
 }
 
-function crypt(operation: 'encrypt' | 'decrypt', identifier: AlgorithmIdentifier, key: CryptoKey, data: unknown): Bytes {
+async function crypt(operation: 'encrypt' | 'decrypt', identifier: AlgorithmIdentifier, key: CryptoKey, data: unknown): Promise<ArrayBuffer> {
   const params = normalize(operation, identifier);
   const bytes = copyData(data);
+  await later;
   const held = dataFor(key, params, operation);
-  return operationOf(familyOf(params.name), operation, params.name)(params, held, bytes);
+  return bufferOf(operationOf(familyOf(params.name), operation, params.name)(params, held, bytes));
 }
 
 /** The key's own data, if it is one of the algorithm and may be used so. */

@@ -183,9 +183,12 @@ export interface AbortSignalLike {
 export const signals: {
   is: (value: unknown) => value is AbortSignalLike;
   onAbort: (signal: AbortSignalLike, algorithm: () => void) => void;
+  /** Somebody listens to `abort` of it. */
+  listened: (target: EventTarget) => void;
 } = {
   is: (value): value is AbortSignalLike => false && value === undefined,
   onAbort: () => {},
+  listened: () => {},
 };
 
 /** What is done with an exception that nobody catches; report.ts fills it in. */
@@ -290,6 +293,7 @@ function add(target: EventTarget, listener: Listener): void {
   const listeners = arraySlice(listenersOf(target));
   append(listeners, listener);
   setListeners(target, listeners);
+  if (listener.type === 'abort') signals.listened(target);
 }
 
 function remove(target: EventTarget, listener: Listener): void {

@@ -20,7 +20,6 @@ function startFetch(input: unknown, init: unknown): Promise<Response> {
     if (state.body !== null) cancelBody(state.body, signal.reason);
     throw signal.reason;
   }
-  if (!program.running) throw new TypeError('A program cannot fetch while it is evaluated, only in a handler');
   if (stringStartsWith(state.url, 'data:')) return localFetch(state, parseDataUrl(state.url));
   if (stringStartsWith(state.url, 'blob:')) return localFetch(state, state.method === 'GET' ? blobAt(state.url) : undefined);
   if (!isHttp(state.url)) throw networkError(state, 'its scheme is neither http nor https');

@@ -2,7 +2,7 @@
 // traps beyond what cannot be avoided), and never longer than a line of the log may be.
 
 import {
-  append, arrayJoin, bufferDetached, bytesIn, getOwnPropertyDescriptor, getPrototypeOf, getterOf, hasOwn, isArray, isArrayBuffer, isSharedArrayBuffer, isView,
+  append, arrayJoin, arraySlice, bufferDetached, bytesIn, getOwnPropertyDescriptor, getPrototypeOf, getterOf, hasOwn, isArray, isArrayBuffer, isSharedArrayBuffer, isView,
   jsonStringify, mapForEach, mapGet, mapSize, ownKeys, reflectApply, regexpExec, setForEach, stringIndexOf, stringSlice, stringSplit, stringStartsWith, typedArrayName, uncurry, viewLength,
 } from './primordials.ts';
 import { isDOMException, isObject } from './webidl.ts';
@@ -245,7 +245,7 @@ function showError(error: Error, walk: Walk, indent: number): string {
   const stack: unknown = hasOwn(error, 'stack') ? getOwnPropertyDescriptor(error, 'stack')?.value : attempt(() => errorStack(error));
   let text = message === '' ? name : `${name}: ${message}`;
   if (typeof stack === 'string' && stack !== '') {
-    const lines = stringSplit(stack, '\n');
+    const lines = stringSplit(programFrames(stack), '\n');
     for (let i = 0; i < lines.length; i++) {
       const line = lines[i] as string;
       if (line !== '') text += `\n${line}`;
@@ -254,6 +254,18 @@ function showError(error: Error, walk: Walk, indent: number): string {
     text = `[${text}]`;
   }
   return withProperties(text, error, walk, indent, skipError);
+}
+
+/** A stack without the frames below the program's, which are our own and those of the engine between them. */
+export function programFrames(stack: string): string {
+  const lines = stringSplit(stack, '\n');
+  let last = lines.length;
+  while (last > 0 && isOurs(lines[last - 1] as string)) last--;
+  return last === 0 ? stack : arrayJoin(arraySlice(lines, 0, last), '\n');
+}
+
+function isOurs(line: string): boolean {
+  return line === '' || stringIndexOf(line, '(prelude.js:') >= 0 || stringIndexOf(line, '(native)') >= 0;
 }
 
 function plainText(value: unknown): string | undefined {

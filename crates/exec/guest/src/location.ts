@@ -1,14 +1,10 @@
-// Where the program is: what relative URLs are resolved against, and whether it runs or is only being evaluated.
+// Where the program is: what relative URLs are resolved against.
 
 import type { UrlParts } from './host.ts';
 import { jsonParse } from './primordials.ts';
 import { host } from './worker.ts';
 
-export const program: {
-  base: string;
-  /** A run is under way: only then can it fetch. */
-  running: boolean;
-} = { base: 'about:blank', running: false };
+export const program = { base: 'about:blank' };
 
 export function parseUrl(url: string): UrlParts {
   const parts = tryParseUrl(url);

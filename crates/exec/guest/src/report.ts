@@ -37,18 +37,22 @@ function describe(error: unknown): string {
 
 const framePlace = /\((.*):(\d+):(\d+)\)/;
 const NativeNumber = Number;
+const NativeError = Error;
 
-/** Where the error was made, from the first line of its stack that names a place. */
+/** Where the error was made, or else where we are: the first frame of the stack that is the program's. */
 function position(error: unknown): { filename: string; lineno: number; colno: number } {
-  const stack: unknown = isObject(error) ? (error as { stack?: unknown }).stack : undefined;
-  if (typeof stack === 'string') {
-    const lines = stringSplit(stack, '\n');
-    for (let i = 0; i < lines.length; i++) {
-      const match = regexpExec(framePlace, lines[i] as string);
-      if (match !== null) return { filename: match[1] as string, lineno: NativeNumber(match[2]), colno: NativeNumber(match[3]) };
-    }
+  const own: unknown = isObject(error) && isError(error) ? (error as { stack?: unknown }).stack : undefined;
+  return (typeof own === 'string' ? placeIn(own) : undefined) ?? placeIn(new NativeError().stack ?? '') ?? { filename: '', lineno: 0, colno: 0 };
+}
+const isError = (Error as unknown as { isError: (value: unknown) => boolean }).isError;
+
+function placeIn(stack: string): { filename: string; lineno: number; colno: number } | undefined {
+  const lines = stringSplit(stack, '\n');
+  for (let i = 0; i < lines.length; i++) {
+    const match = regexpExec(framePlace, lines[i] as string);
+    if (match !== null && match[1] !== 'prelude.js') return { filename: match[1] as string, lineno: NativeNumber(match[2]), colno: NativeNumber(match[3]) };
   }
-  return { filename: '', lineno: 0, colno: 0 };
+  return undefined;
 }
 
 // Rejections of which a listener was told or the log tells, so that a handler that comes too late can be told of too.

@@ -1,7 +1,7 @@
 // Request: Fetch Standard, section 5.4.
 
 import { AbortSignal, dependOn, newSignal, toAbortSignal } from './abort.ts';
-import { type Body, type BodyInit, type BodyOwner, cloneBody, consumers, extract, isUnusable, isUsed, streamOf, takeOver, toBodyInit } from './body.ts';
+import { type Body, type BodyInit, type BodyOwner, cloneBody, consumers, extract, isUnusable, isUsed, promising, streamOf, takeOver, toBodyInit } from './body.ts';
 import { appendTo, copyList, fill, getFrom, hasIn, type HeaderList, type Headers, type HeadersInit, isToken, newHeaders, toHeadersInit } from './headers.ts';
 import type { RequestHead, UrlParts } from './host.ts';
 import { parseUrl, program, tryParseUrl } from './location.ts';
@@ -211,23 +211,23 @@ export class Request {
   get bodyUsed(): boolean {
     return isUsed(this.#state.body);
   }
-  async arrayBuffer(): Promise<ArrayBuffer> {
-    return consumers.arrayBuffer(this.#owner());
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return promising(() => consumers.arrayBuffer(this.#owner()));
   }
-  async blob(): Promise<object> {
-    return consumers.blob(this.#owner());
+  blob(): Promise<object> {
+    return promising(() => consumers.blob(this.#owner()));
   }
-  async bytes(): Promise<Uint8Array> {
-    return consumers.bytes(this.#owner());
+  bytes(): Promise<Uint8Array> {
+    return promising(() => consumers.bytes(this.#owner()));
   }
-  async formData(): Promise<object> {
-    return consumers.formData(this.#owner());
+  formData(): Promise<object> {
+    return promising(() => consumers.formData(this.#owner()));
   }
-  async json(): Promise<unknown> {
-    return consumers.json(this.#owner());
+  json(): Promise<unknown> {
+    return promising(() => consumers.json(this.#owner()));
   }
-  async text(): Promise<string> {
-    return consumers.text(this.#owner());
+  text(): Promise<string> {
+    return promising(() => consumers.text(this.#owner()));
   }
 
   clone(): Request {

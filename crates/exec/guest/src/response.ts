@@ -1,6 +1,6 @@
 // Response: Fetch Standard, section 5.5.
 
-import { type Body, bodyOf, type BodyInit, type BodyOwner, cloneBody, consumers, type Extracted, extract, isUnusable, isUsed, streamOf, toBodyInit } from './body.ts';
+import { type Body, bodyOf, type BodyInit, type BodyOwner, cloneBody, consumers, type Extracted, extract, isUnusable, isUsed, promising, streamOf, toBodyInit } from './body.ts';
 import { copyList, fill, getFrom, type Guard, hasIn, type HeaderList, type Headers, type HeadersInit, newHeaders, toHeadersInit } from './headers.ts';
 import { parseUrl } from './location.ts';
 import { append, jsonStringify, regexpExec } from './primordials.ts';
@@ -122,23 +122,23 @@ export class Response {
   get bodyUsed(): boolean {
     return isUsed(this.#state.body);
   }
-  async arrayBuffer(): Promise<ArrayBuffer> {
-    return consumers.arrayBuffer(this.#owner());
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return promising(() => consumers.arrayBuffer(this.#owner()));
   }
-  async blob(): Promise<object> {
-    return consumers.blob(this.#owner());
+  blob(): Promise<object> {
+    return promising(() => consumers.blob(this.#owner()));
   }
-  async bytes(): Promise<Uint8Array> {
-    return consumers.bytes(this.#owner());
+  bytes(): Promise<Uint8Array> {
+    return promising(() => consumers.bytes(this.#owner()));
   }
-  async formData(): Promise<object> {
-    return consumers.formData(this.#owner());
+  formData(): Promise<object> {
+    return promising(() => consumers.formData(this.#owner()));
   }
-  async json(): Promise<unknown> {
-    return consumers.json(this.#owner());
+  json(): Promise<unknown> {
+    return promising(() => consumers.json(this.#owner()));
   }
-  async text(): Promise<string> {
-    return consumers.text(this.#owner());
+  text(): Promise<string> {
+    return promising(() => consumers.text(this.#owner()));
   }
 
   clone(): Response {

@@ -7,11 +7,11 @@ import { type Body, bytesAtHand, consumers, isUnusable, remoteBody } from './bod
 import { accept, closed, endInput, type ExecutionContext, inputTo, newContext, newSocket, Part, stopContext, type WebSocketServer } from './context.ts';
 import { upload } from './fetch.ts';
 import type { Handler, HeaderPair, RequestHead, ResponseHead, RunParams, Runtime } from './host.ts';
-import { inspect } from './inspect.ts';
+import { inspect, programFrames } from './inspect.ts';
 import { program } from './location.ts';
 import {
-  append, arrayJoin, arrayShift, arraySlice, bufferOf, bytesIn, copyOf, getPrototypeOf, hasOwn, isArrayBuffer, isView, jsonParse, jsonStringify, promiseResolve, promiseThen,
-  reflectApply, stringIndexOf, stringSplit, stringToLowerCase,
+  append, arrayShift, bufferOf, bytesIn, copyOf, getPrototypeOf, hasOwn, isArrayBuffer, isView, jsonParse, jsonStringify, promiseResolve, promiseThen,
+  reflectApply, stringToLowerCase,
 } from './primordials.ts';
 import { seed } from './random.ts';
 import { rejection, rejections, report } from './report.ts';
@@ -19,7 +19,7 @@ import { incomingRequest, type Request } from './request.ts';
 import { isResponse, stateOf } from './response.ts';
 import { defineScriptGlobals, type Output, type Script, scriptOf } from './script.ts';
 import { isObject } from './webidl.ts';
-import { begin as beginCall, host, settle } from './worker.ts';
+import { begin as beginCall, host, phase, settle } from './worker.ts';
 
 type Callable = (...args: unknown[]) => unknown;
 
@@ -64,7 +64,7 @@ function loaded(namespace: object): string {
 function run(handler: Handler, json: string, bytes: ArrayBuffer | undefined): void {
   const params = jsonParse(json) as RunParams;
   program.base = params.base;
-  program.running = true;
+  phase.running = true;
   answered = sent = finished = socketOpen = handling = false;
   awaited = 0;
   queue = [];
@@ -197,14 +197,6 @@ function partsOf(error: unknown): { name: string; message: string; stack: string
   const message = text('message');
   if (name === undefined || message === undefined) return { name: 'Error', message: `thrown: ${inspect(error)}`, stack: '' };
   return { name, message, stack: programFrames(text('stack') ?? '') };
-}
-
-/** A stack without our own frames, and those of the engine between them, below the program's. */
-function programFrames(stack: string): string {
-  const lines = stringSplit(stack, '\n');
-  let last = lines.length;
-  while (last > 0 && (lines[last - 1] === '' || stringIndexOf(lines[last - 1] as string, '(prelude.js:') >= 0 || stringIndexOf(lines[last - 1] as string, '(native)') >= 0)) last--;
-  return last === 0 ? stack : arrayJoin(arraySlice(lines, 0, last), '\n');
 }
 
 function describe(value: unknown): string {

@@ -3,6 +3,7 @@
 //
 // The build gives the library our own AbortController (build.mjs), so that replacing the global one has no effect on it.
 
+import * as library from 'web-streams-polyfill';
 import {
   ByteLengthQueuingStrategy, CountQueuingStrategy, ReadableByteStreamController, ReadableStream, ReadableStreamBYOBReader, ReadableStreamBYOBRequest,
   ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStream, TransformStreamDefaultController, WritableStream,
@@ -41,7 +42,23 @@ export const getReader = uncurry(ReadableStream.prototype.getReader as (this: Re
 export const tee = uncurry(ReadableStream.prototype.tee) as (stream: ReadableStream) => [ReadableStream, ReadableStream];
 export const cancelStream = uncurry(ReadableStream.prototype.cancel);
 export const pipeThrough = uncurry(ReadableStream.prototype.pipeThrough) as (stream: ReadableStream, pair: object) => ReadableStream;
-export const read = uncurry(ReadableStreamDefaultReader.prototype.read) as (reader: ReadableStreamDefaultReader) => Promise<{ done: boolean; value: unknown }>;
+/** What is done with the next chunk: the standard's read request, as the library names its parts. */
+interface ReadRequest {
+  _chunkSteps(chunk: unknown): void;
+  _closeSteps(): void;
+  _errorSteps(reason: unknown): void;
+}
+// The build exports it from the library (build.mjs).
+const readableStreamDefaultReaderRead = (library as unknown as { readableStreamDefaultReaderRead: (reader: ReadableStreamDefaultReader, request: ReadRequest) => void })
+  .readableStreamDefaultReaderRead;
+
+/** Reads the next chunk; one of the three is called, perhaps at once. */
+export function readChunk(
+  reader: ReadableStreamDefaultReader, chunk: (chunk: unknown) => void, closed: () => void, failed: (reason: unknown) => void,
+): void {
+  readableStreamDefaultReaderRead(reader, { _chunkSteps: chunk, _closeSteps: closed, _errorSteps: failed });
+}
+
 export const cancelReader = uncurry(ReadableStreamDefaultReader.prototype.cancel) as (reader: ReadableStreamDefaultReader, reason?: unknown) => Promise<void>;
 export const releaseLock = uncurry(ReadableStreamDefaultReader.prototype.releaseLock) as (reader: ReadableStreamDefaultReader) => void;
 export const enqueueBytes = uncurry(ReadableByteStreamController.prototype.enqueue);

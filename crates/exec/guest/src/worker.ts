@@ -36,8 +36,12 @@ const under = new Map<number, Ended>();
 // 0 is the request's and the answer's own body.
 let lastId = 0;
 
+/** Whether a run has begun: while a program is evaluated it can begin nothing, because its image would wait for it for ever. */
+export const phase = { running: false };
+
 /** Begins an operation; its id is also the number of the body that it may bring. */
 export function begin<Name extends keyof Operations>(name: Name, params: Operations[Name], bytes: ArrayBuffer | undefined, ended: Ended): number {
+  if (!phase.running) throw new NativeTypeError('A program can neither fetch nor set timers while it is evaluated, only in a handler');
   const id = ++lastId;
   mapSet(under, id, ended);
   try {

@@ -1,13 +1,16 @@
 // The engine in Node.js: a worker in small, with Node's own URL, encodings, cryptography and fetch behind the boundary of host.ts.
 
-import { createHash, createHmac, randomBytes, webcrypto } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { EvalFlags, QuickJS } from 'quickjs-wasi';
+import { perform } from './host_crypto.mjs';
 
 const dist = new URL('../dist/', import.meta.url);
 const wasm = await WebAssembly.compile(readFileSync(new URL('quickjs.wasm', dist)));
 const prelude = readFileSync(new URL('prelude.js', dist), 'utf8');
 const STRIP_SOURCE = 16;
+
+const methodNames = ['prepare', 'loaded', 'script', 'restored', 'run', 'settle', 'event', 'rejection', 'rejections'];
 
 let bytecode;
 
@@ -21,17 +24,41 @@ export class Engine {
       memoryLimit: 256 << 20,
       timezoneOffset: 0,
       onUnhandledRejection: (promise, reason, handled) => engine.#noteRejection(promise, reason, handled),
-      wasi: () => ({ random_get: undefined }).random_get ?? {},
     });
     engine.#defineHost();
     if (bytecode === undefined) bytecode = engine.vm.compile(prelude, 'prelude.js', 0, STRIP_SOURCE);
     engine.vm.evalBytecode(bytecode).dispose();
     engine.runtime = engine.vm.global.getProp('__runtime');
     engine.methods = {};
-    for (const name of ['prepare', 'loaded', 'script', 'restored', 'run', 'settle', 'event', 'rejection', 'rejections']) {
-      engine.methods[name] = engine.runtime.getProp(name);
-    }
+    for (const name of methodNames) engine.methods[name] = engine.runtime.getProp(name);
     engine.vm.evalCode('delete globalThis.__runtime').dispose();
+    return engine;
+  }
+
+  /** The whole engine as bytes, and what finds the runtime in them again. */
+  image() {
+    const { vm } = this;
+    vm.runGC();
+    return {
+      runtime: vm.exportHandle(this.runtime.dup()),
+      methods: methodNames.map((name) => vm.exportHandle(this.methods[name].dup())),
+      snapshot: vm.snapshot(),
+    };
+  }
+
+  /** A fresh engine in the state of an image. */
+  static async restore({ snapshot, runtime, methods }, options = {}) {
+    const engine = new Engine();
+    engine.options = options;
+    engine.vm = await QuickJS.restore(snapshot, {
+      wasm,
+      memoryLimit: 256 << 20,
+      timezoneOffset: 0,
+      onUnhandledRejection: (promise, reason, handled) => engine.#noteRejection(promise, reason, handled),
+    });
+    for (const [name, f] of Object.entries(engine.#functions())) engine.vm.registerHostCallback(name, f);
+    engine.runtime = engine.vm.importHandle(runtime);
+    engine.methods = Object.fromEntries(methodNames.map((name, i) => [name, engine.vm.importHandle(methods[i])]));
     return engine;
   }
 
@@ -69,8 +96,6 @@ export class Engine {
     this.up('prepare', base);
     const promise = this.vm.evalCode(source, name, EvalFlags.TYPE_MODULE);
     this.jobs();
-    const state = this.vm.exports?.qjs_promise_state?.(promise.ptr);
-    void state;
     const out = { namespace: undefined, error: undefined };
     const onOk = this.vm.newEphemeralFunction((ns) => ((out.namespace = ns.dup()), this.vm.undefined));
     const onError = this.vm.newEphemeralFunction((error) => ((out.error = this.vm.dump(error)), this.vm.undefined));
@@ -106,6 +131,16 @@ export class Engine {
   #defineHost() {
     const { vm } = this;
     const host = vm.newObject();
+    for (const [name, f] of Object.entries(this.#functions())) {
+      const guest = vm.newFunction(name, f);
+      host.setProp(name, guest);
+      guest.dispose();
+    }
+    vm.setProp(vm.global, '__host', host);
+    host.dispose();
+  }
+
+  #functions() {
     const now = () => performance.timeOrigin + performance.now();
     const functions = {
       log: (level, text) => void this.logs.push({ level, text }),
@@ -121,6 +156,12 @@ export class Engine {
           return undefined;
         }
       },
+      incomplete: (encoding, bytes) => {
+        // What a decoder says nothing of, though more may come, is what it keeps.
+        const said = (length) => new TextDecoder(encoding).decode(bytes.slice(0, length), { stream: true });
+        for (let kept = 3; kept > 0; kept--) if (kept <= bytes.byteLength && said(bytes.byteLength - kept) === said(bytes.byteLength)) return kept;
+        return 0;
+      },
       urlParse: (url, base) => {
         try {
           return partsOf(new URL(url, base));
@@ -133,7 +174,7 @@ export class Engine {
         url[part] = value;
         return partsOf(url);
       },
-      crypto: (operation, params, ...buffers) => this.#crypto(operation, JSON.parse(params), buffers),
+      crypto: (operation, params, ...buffers) => this.#crypto(operation, params, buffers),
       start: (id, operation, params, bytes) => this.#start(id, operation, JSON.parse(params), bytes),
       cancel: (id) => this.#cancel(id),
       respond: (head, bytes) => {
@@ -149,23 +190,15 @@ export class Engine {
       fail: (name, message, stack) => void (this.answer.failure = { name, message, stack }),
       done: () => void this.finished(),
     };
-    for (const [name, f] of Object.entries(functions)) {
-      const guest = vm.newFunction(name, (...args) => {
-        try {
-          return this.#toGuest(f(...args.map((arg) => this.#fromGuest(arg))));
-        } catch (error) {
-          // Only what the contract says: a name and a message.
-          const plain = new Error(error.message);
-          plain.name = error.name;
-          plain.stack = '';
-          throw plain;
-        }
-      });
-      host.setProp(name, guest);
-      guest.dispose();
-    }
-    vm.setProp(vm.global, '__host', host);
-    host.dispose();
+    const guarded = (f) => (...args) => {
+      try {
+        return this.#toGuest(f(...args.map((arg) => this.#fromGuest(arg))));
+      } catch (error) {
+        // Only what the contract says: a name and a message.
+        throw Object.assign(new Error(error.message), { name: error.name, stack: '' });
+      }
+    };
+    return Object.fromEntries(Object.entries(functions).map(([name, f]) => [name, guarded(f)]));
   }
 
   #toGuest(value) {
@@ -290,13 +323,8 @@ export class Engine {
   }
 
   #crypto(operation, params, buffers) {
-    if (operation === 'digest') {
-      const hash = (params.hash ?? params.algorithm?.name ?? 'SHA-256').replace('SHA-', 'sha');
-      return new Uint8Array(createHash(hash).update(new Uint8Array(buffers[0])).digest()).buffer;
-    }
-    void createHmac;
-    void webcrypto;
-    throw Object.assign(new Error(`no cryptography ${operation} here`), { name: 'NotSupportedError' });
+    const result = perform(operation, params, buffers.map((buffer) => new Uint8Array(buffer)));
+    return typeof result === 'string' ? result : Uint8Array.from(result).buffer;
   }
 }
 

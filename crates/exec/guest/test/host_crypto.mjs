@@ -111,8 +111,8 @@ const operations = {
     }
     return JSON.stringify(numbers);
   },
-  'rsa.sign': ({ scheme, hash }, [key, data, salt]) =>
-    attempt('OperationError', () => sign(hashes[hash], data, { key: rsaPrivate(key), ...padding(scheme, salt.length) })),
+  'rsa.sign': ({ scheme, hash, salt }, [key, data]) =>
+    attempt('OperationError', () => sign(hashes[hash], data, { key: rsaPrivate(key), ...padding(scheme, salt) })),
   'rsa.verify': ({ scheme, hash, salt }, [key, signature, data]) => {
     try {
       return String(verify(hashes[hash], data, { key: rsaPublic(key), ...padding(scheme, salt) }, signature));

@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) events_days: u64,
     pub(crate) uploads_hours: u64,
     pub(crate) limits: Limits,
+    pub(crate) programs: Programs,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
 }
@@ -45,6 +46,18 @@ pub(crate) struct Limits {
     pub(crate) progress_timeout: Duration,
     pub(crate) progress_bytes: u64,
     pub(crate) shutdown_timeout: Duration,
+}
+
+/// The group `programs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Programs {
+    pub(crate) runs: u32,
+    pub(crate) cpu_ms: u64,
+    pub(crate) wall_ms: u64,
+    pub(crate) memory: u64,
+    pub(crate) output: u64,
+    pub(crate) requests: u32,
+    pub(crate) log: u64,
 }
 
 impl Limits {
@@ -116,6 +129,15 @@ impl Settings {
             events_days: read.number("events.days")?,
             uploads_hours: read.number("uploads.hours")?,
             limits,
+            programs: Programs {
+                runs: read.count("programs.runs")?,
+                cpu_ms: read.number("programs.cpu_ms")?,
+                wall_ms: read.number("programs.wall_ms")?,
+                memory: read.number("programs.memory")?,
+                output: read.number("programs.output")?,
+                requests: read.count("programs.requests")?,
+                log: read.number("programs.log")?,
+            },
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
         })
@@ -141,6 +163,11 @@ impl Reader<'_> {
 
     fn size(&self, key: &str) -> anyhow::Result<usize> {
         usize::try_from(self.number(key)?)
+            .with_context(|| format!("the setting {key} is too large for this machine"))
+    }
+
+    fn count(&self, key: &str) -> anyhow::Result<u32> {
+        u32::try_from(self.number(key)?)
             .with_context(|| format!("the setting {key} is too large for this machine"))
     }
 

@@ -91,6 +91,13 @@ settings! {
     "limits.progress_timeout" Kind::Duration(1, DAY), "30s", Live, "time in which a client that is waited for must move limits.progress_bytes";
     "limits.progress_bytes" Kind::Bytes(1, GIB), "16KiB", Live, "see limits.progress_timeout";
     "limits.shutdown_timeout" Kind::Duration(0, 600), "20s", Live, "time that running requests have when the node stops";
+    "programs.runs" Kind::Count(1, 1_000), "64", Restart, "programs that run at the same time; more wait their turn";
+    "programs.cpu_ms" Kind::Count(1, 3_600_000), "1000", Restart, "CPU time of one run, in milliseconds; beyond it ends with 503";
+    "programs.wall_ms" Kind::Count(1, 86_400_000), "30000", Restart, "time of one run in all, in milliseconds; beyond it ends with 504";
+    "programs.memory" Kind::Bytes(8 * MIB, GIB), "64MiB", Restart, "memory of one run; beyond it ends with 507";
+    "programs.output" Kind::Bytes(KIB, TIB), "64MiB", Restart, "bytes that one run may answer with; beyond it ends with 507, or the answer breaks off";
+    "programs.requests" Kind::Count(0, 100_000), "50", Restart, "requests that one run may make";
+    "programs.log" Kind::Bytes(0, 16 * MIB), "64KiB", Restart, "bytes that one run may log; what is more is left out";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }

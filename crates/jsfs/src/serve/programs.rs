@@ -3,21 +3,29 @@
 use crate::config::Settings;
 use jsfs_exec::{Bounds, Command};
 
+/// What loading a program may take: more than a request, because it happens once for each version.
+const PREPARE_CPU_MS_MIN: u64 = 10_000;
+const PREPARE_WALL_MS_MIN: u64 = 30_000;
+
 /// Programs as this node runs them: the worker is this very program.
-pub(crate) fn settings(_settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
-    let program = std::env::current_exe()?;
+pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
+    let programs = settings.programs;
     let request = Bounds {
-        cpu_ms: 1_000,
-        wall_ms: 30_000,
-        memory_bytes: 64 << 20,
-        output_bytes: 64 << 20,
-        requests: 50,
-        log_bytes: 64 << 10,
+        cpu_ms: programs.cpu_ms,
+        wall_ms: programs.wall_ms,
+        memory_bytes: programs.memory,
+        output_bytes: programs.output,
+        requests: programs.requests,
+        log_bytes: programs.log,
     };
-    let prepare = Bounds { cpu_ms: 10_000, wall_ms: 30_000, ..request };
+    let prepare = Bounds {
+        cpu_ms: request.cpu_ms.max(PREPARE_CPU_MS_MIN),
+        wall_ms: request.wall_ms.max(PREPARE_WALL_MS_MIN),
+        ..request
+    };
     Ok(jsfs_exec::Settings {
-        command: Command { program, arguments: vec!["worker".into()] },
-        runs_max: 64,
+        command: Command { program: std::env::current_exe()?, arguments: vec!["worker".into()] },
+        runs_max: programs.runs,
         request,
         prepare,
     })

@@ -141,7 +141,7 @@ export const rsaPkcs1 = rsa(
   {
     sign(_params, key, data) {
       requireType(key, 'private');
-      return bytesBy('rsa.sign', { scheme: 'pkcs1', hash: key.algorithm.hash }, [key.material, data, noBytes]);
+      return bytesBy('rsa.sign', { scheme: 'pkcs1', hash: key.algorithm.hash, salt: 0 }, [key.material, data, noBytes]);
     },
     verify(_params, key, signature, data) {
       requireType(key, 'public');
@@ -150,18 +150,15 @@ export const rsaPkcs1 = rsa(
   },
 );
 
-// A longer salt fits in no signature.
-const saltBytesMax = 1024;
-
 export const rsaPss = rsa(
   { publicUsages: verifying, privateUsages: signing, use: 'sig', alg: (hash) => `PS${bits(hash)}` },
   {
     sign(params, key, data) {
       requireType(key, 'private');
-      const length = params.saltLength as number;
-      if (length > saltBytesMax) throw newDOMException('The salt is too long for the key', 'OperationError');
-      const salt = length === 0 ? noBytes : random(length);
-      return bytesBy('rsa.sign', { scheme: 'pss', hash: key.algorithm.hash }, [key.material, data, salt]);
+      const salt = params.saltLength as number;
+      // Without a salt nothing is random.
+      const seed = salt === 0 ? noBytes : random(seedBytes);
+      return bytesBy('rsa.sign', { scheme: 'pss', hash: key.algorithm.hash, salt }, [key.material, data, seed]);
     },
     verify(params, key, signature, data) {
       requireType(key, 'public');

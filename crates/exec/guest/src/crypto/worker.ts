@@ -30,8 +30,8 @@
 //   rsa.import     {format}                   spki or pkcs8: bytes; jwk: n, e → public, or n, e, d, p, q, dp, dq, qi → private
 //   rsa.public     {}                         private → public
 //   rsa.numbers    {private}                  key → JSON of n, e and, if private, d, p, q, dp, dq, qi: hexadecimal, without leading zeros
-//   rsa.sign       {scheme, hash}             private, data, salt                   scheme: pkcs1, pss
-//   rsa.verify     {scheme, hash, salt}       public, signature, data → bool        salt: bytes
+//   rsa.sign       {scheme, hash, salt}       private, data, seed                   scheme: pkcs1, pss; salt: bytes; no seed without a salt
+//   rsa.verify     {scheme, hash, salt}       public, signature, data → bool
 //   rsa.encrypt    {hash}                     public, data, label, seed             OAEP
 //   rsa.decrypt    {hash}                     private, data, label
 

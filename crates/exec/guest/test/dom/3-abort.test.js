@@ -58,3 +58,14 @@ test('any follows its sources, also through others', () => {
   assert.equal(AbortSignal.any([AbortSignal.abort(1), AbortSignal.abort(2)]).reason, 1);
   assert.throws(() => AbortSignal.any([{}]), TypeError);
 }, { nodeDiffers: 'aborts dependents one after the other' });
+
+test('a combined signal that only a listener knows fires all the same', async () => {
+  const controller = new AbortController();
+  let fired = 0;
+  AbortSignal.any([controller.signal]).addEventListener('abort', () => fired++);
+  for (let i = 0; i < 100; i++) AbortSignal.any([controller.signal]);
+  AbortSignal.any([controller.signal]).onabort = () => fired++;
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  controller.abort();
+  assert.equal(fired, 2);
+});

@@ -224,4 +224,50 @@ export default function ({ test, assert, Engine }) {
     assert.equal(why, 'TypeError');
     assert(a !== b && a !== c && a >= 0 && a < 1);
   });
+
+  test('an image of a loaded program runs again and again, each time from the same state', async () => {
+    const engine = await programOf(`let count = 0; const keep = new Map([['k', new Headers({ a: 'b' })]]);
+      export default { async fetch(request, env, ctx) {
+        await new Promise((r) => setTimeout(r, 1));
+        return Response.json([++count, keep.get('k').get('a'), Math.random(), new URL('x', request.url).href]) } }`);
+    const image = engine.image();
+    const answers = [];
+    for (let i = 0; i < 3; i++) answers.push(JSON.parse(text(await (await Engine.restore(image)).run('fetch', get()))));
+    assert.deepEqual(answers.map(([count]) => count), [1, 1, 1]);
+    assert.deepEqual(answers[0].slice(1, 2), ['b']);
+    assert.equal(answers[0][3], 'http://localhost/x');
+    assert(answers[0][2] !== answers[1][2]);
+  });
+
+  test('a process is taken up where its image was made, with its calls under way', async () => {
+    const engine = await programOf(`export default { async main(args, ctx) {
+      const seen = [];
+      for await (const message of ctx.input()) { seen.push(message); await new Promise((r) => setTimeout(r, 30)) }
+      return seen } }`);
+    const say = (to, message) => to.event('input', { text: true }, new TextEncoder().encode(message).buffer);
+    engine.run('main', { args: [] });
+    say(engine, 'before');
+    // The timer is under way now; its id is all that the worker has to remember.
+    const [id] = engine.calls.keys();
+    const image = engine.image();
+    const second = await Engine.restore(image);
+    second.answer = {};
+    const finished = new Promise((resolve) => (second.finished = resolve));
+    say(second, 'after');
+    second.event('stop', {});
+    const waiting = setInterval(() => { for (const call of second.calls.keys()) second.up('settle', call, true); }, 5);
+    second.up('settle', id, true);
+    await finished;
+    clearInterval(waiting);
+    assert.deepEqual(second.answer.json, ['before', 'after']);
+  });
+
+  test('an aborted answer rejects at once', async () => {
+    const engine = await programOf(`export default { async fetch() {
+      const log = [];
+      const body = new ReadableStream({ start: (c) => c.error(1) });
+      await Promise.all([new Response(body).text().catch(() => log.push('rejected')), Promise.resolve().then(() => log.push('next'))]);
+      return new Response(log.join()) } }`);
+    assert.equal(text(await engine.run('fetch', get())), 'rejected,next');
+  });
 }

@@ -4,16 +4,16 @@
 //! run that they belong to; each run has a thread of its own from a pool while it lasts, because it is CPU work with waits in between. If
 //! the process dies, the node answers 502 to what ran in it and starts another: nothing is kept here that is not kept elsewhere.
 
-pub(crate) mod crypto;
+mod crypto;
 mod js;
-pub(crate) mod limiter;
+mod limiter;
 mod pool;
 mod wall;
-pub(crate) mod web;
+mod web;
 
-use crate::wire::{self, Bounds, Fault, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use bytes::Bytes;
 use js::{Base, Begin, Guest, Image, Running};
+use jsfs_exec::wire::{self, Bounds, Fault, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use pool::Pool;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -176,7 +176,7 @@ impl Worker {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is not the first"));
         };
         let engine = engine(instances).map_err(io::Error::other)?;
-        let nobody = guest(&out, 0, Bounds::unbounded(), None);
+        let nobody = guest(&out, 0, UNBOUNDED, None);
         let opened = if has_base { Base::open(&engine, &kept, nobody).ok() } else { None };
         let base = match opened {
             Some(base) => {
@@ -184,7 +184,7 @@ impl Worker {
                 base
             }
             None => {
-                let nobody = guest(&out, 0, Bounds::unbounded(), None);
+                let nobody = guest(&out, 0, UNBOUNDED, None);
                 let (base, kept) = Base::make(&engine, nobody).map_err(io::Error::other)?;
                 out.send(&ToNode::Ready { has_base: true }, &kept);
                 base
@@ -247,7 +247,13 @@ impl Worker {
             },
             ToWorker::Run { run, program, handler, params, bounds, has_bytes } => {
                 let bytes = has_bytes.then_some(bytes);
-                self.run(run, &program, bounds, handler.is_deterministic(), Begin::Handler { handler, params, bytes });
+                self.run(
+                    run,
+                    &program,
+                    bounds,
+                    handler.is_deterministic(),
+                    Begin::Handler { handler, params, bytes },
+                );
             }
             ToWorker::Resume { run, program, bounds } => match Image::decode(&bytes) {
                 Ok(image) => {
@@ -292,7 +298,15 @@ impl Worker {
         self.out.send(&ToNode::Ended { run, outcome, cpu_us: 0, memory_bytes: 0 }, &[]);
     }
 
-    fn prepare(self: &Arc<Self>, run: RunId, kind: Kind, name: String, base: String, bounds: Bounds, source: Bytes) {
+    fn prepare(
+        self: &Arc<Self>,
+        run: RunId,
+        kind: Kind,
+        name: String,
+        base: String,
+        bounds: Bounds,
+        source: Bytes,
+    ) {
         let (sender, receiver) = sync_channel(1);
         hold(&self.imports).insert(run, sender);
         let worker = Arc::clone(self);
@@ -413,16 +427,12 @@ fn guest(
     }
 }
 
-impl Bounds {
-    /// For our own code.
-    fn unbounded() -> Self {
-        Bounds {
-            cpu_ms: u64::MAX,
-            wall_ms: u64::MAX,
-            memory_bytes: u64::MAX,
-            output_bytes: u64::MAX,
-            requests: 0,
-            log_bytes: u64::MAX,
-        }
-    }
-}
+/// Bounds of our own code.
+const UNBOUNDED: Bounds = Bounds {
+    cpu_ms: u64::MAX,
+    wall_ms: u64::MAX,
+    memory_bytes: u64::MAX,
+    output_bytes: u64::MAX,
+    requests: 0,
+    log_bytes: u64::MAX,
+};

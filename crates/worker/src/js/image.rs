@@ -48,8 +48,7 @@ impl Pages {
         let stack_pointer = vm.exports.stack_pointer.get(&mut vm.store).i32();
         let stack_pointer = stack_pointer.ok_or_else(|| format_err!("the stack pointer is no number"))?;
         let memory = vm.exports.memory.data(&vm.store);
-        let mut pages =
-            Pages { memory_bytes: memory.len() as u64, stack_pointer, ..Pages::default() };
+        let mut pages = Pages { memory_bytes: memory.len() as u64, stack_pointer, ..Pages::default() };
         let zeros = [0; PAGE];
         for (number, page) in (0_u32..).zip(memory.chunks(PAGE)) {
             let at = number as usize * PAGE;

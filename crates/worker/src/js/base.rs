@@ -3,7 +3,7 @@
 //! Making it takes about a second, once for each version of the program; the node keeps the result and gives it to the next worker.
 
 use super::{Ctx, ExportPlaces, Exports, Guest, Vm, host, value::Ptr};
-use crate::worker::limiter::Limiter;
+use crate::limiter::Limiter;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wasmtime::{
@@ -100,7 +100,7 @@ impl Base {
     /// Opens what [`Base::make`] made.
     pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
         let Kept { held, compiled } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
-        let module = crate::worker::load_compiled(engine, &compiled)?;
+        let module = crate::load_compiled(engine, &compiled)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;
         let pre = linker.instantiate_pre(&module)?;
@@ -225,7 +225,8 @@ struct State {
 
 impl InstanceState for State {
     async fn global_get(&mut self, name: &str, _: wasmtime_wizer::ValType) -> SnapshotVal {
-        let global = self.instance.get_global(&mut self.store, name).map(|global| global.get(&mut self.store));
+        let global =
+            self.instance.get_global(&mut self.store, name).map(|global| global.get(&mut self.store));
         match global {
             Some(Val::I64(value)) => SnapshotVal::I64(value),
             Some(Val::F32(value)) => SnapshotVal::F32(value),

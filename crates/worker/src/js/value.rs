@@ -109,18 +109,15 @@ impl Exports {
         Ok(u32::from_le_bytes(four))
     }
 
-    fn bytes_at<'a>(
-        &self,
-        store: &'a impl AsContext<Data = Ctx>,
-        at: Ptr,
-        length: u32,
-    ) -> Result<&'a [u8]> {
+    fn bytes_at<'a>(&self, store: &'a impl AsContext<Data = Ctx>, at: Ptr, length: u32) -> Result<&'a [u8]> {
         let (at, length) = (at as usize, length as usize);
         if length > TAKEN_MAX {
             return Err(format_err!("a value is too large"));
         }
         let memory = self.memory.data(store.as_context());
-        memory.get(at..at.saturating_add(length)).ok_or_else(|| format_err!("a value lies outside the memory"))
+        memory
+            .get(at..at.saturating_add(length))
+            .ok_or_else(|| format_err!("a value lies outside the memory"))
     }
 
     /// A text that ends with a zero byte.

@@ -9,11 +9,9 @@ use super::{
     host::is_out_of_memory,
     value::{Ptr, Thrown},
 };
-use crate::{
-    wire::{Bound, Fault, Handler, Level, Outcome, ToNode},
-    worker::{Inbound, cpu_time},
-};
+use crate::{Inbound, cpu_time};
 use bytes::Bytes;
+use jsfs_exec::wire::{Bound, Fault, Handler, Level, Outcome, ToNode};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -68,7 +66,12 @@ impl Vm {
     }
 
     /// Calls a function of the runtime. What it throws is a fault of ours or of the program's; the caller knows.
-    fn call(&mut self, held: &Held, function: Ptr, arguments: &[Ptr]) -> Result<std::result::Result<Ptr, Thrown>> {
+    fn call(
+        &mut self,
+        held: &Held,
+        function: Ptr,
+        arguments: &[Ptr],
+    ) -> Result<std::result::Result<Ptr, Thrown>> {
         let exports = self.exports.clone();
         let value = exports.invoke(&mut self.store, function, held.runtime, arguments)?;
         exports.caught(&mut self.store, value)
@@ -187,7 +190,8 @@ fn evaluated(
         REJECTED => Ok(Err(exports.describe(&mut vm.store, result)?)),
         _ => Ok(Err(Thrown {
             name: "TypeError".into(),
-            message: "it awaits something while it is loaded that never comes then; await it in a handler".into(),
+            message: "it awaits something while it is loaded that never comes then; await it in a handler"
+                .into(),
             stack: String::new(),
         })),
     }

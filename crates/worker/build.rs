@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 fn main() {
-    let guest = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("guest");
+    let guest = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../exec/guest");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("guest");
     println!("cargo::rerun-if-env-changed=JSFS_QUICKJS_WASM");
     println!("cargo::rerun-if-env-changed=JSFS_PRELUDE_JS");
@@ -28,12 +28,14 @@ fn main() {
 }
 
 fn build(guest: &Path, out: &Path) {
-    copy(guest, out).unwrap_or_else(|error| panic!("cannot copy {} to {}: {error}", guest.display(), out.display()));
+    copy(guest, out)
+        .unwrap_or_else(|error| panic!("cannot copy {} to {}: {error}", guest.display(), out.display()));
     let lock = |of: &Path| fs::read(of.join("package-lock.json")).unwrap_or_default();
     let installed = out.join("installed-lock.json");
     if fs::read(&installed).ok() != Some(lock(out)) {
         npm(out, &["ci", "--silent", "--no-audit", "--no-fund"]);
-        fs::write(&installed, lock(out)).unwrap_or_else(|error| panic!("cannot write {}: {error}", installed.display()));
+        fs::write(&installed, lock(out))
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", installed.display()));
     }
     npm(out, &["run", "--silent", "build"]);
 }

@@ -6,10 +6,8 @@ use super::{
     Exports,
     value::{OutOfMemory, Ptr},
 };
-use crate::{
-    wire::{Bounds, Level, RunId, ToNode},
-    worker::{Out, crypto, limiter::Limiter, web},
-};
+use crate::{Out, crypto, limiter::Limiter, web};
+use jsfs_exec::wire::{Bounds, Level, RunId, ToNode};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
@@ -121,7 +119,11 @@ impl Guest {
 fn clock(mut caller: Caller<'_, Ctx>, clock: u32, _precision: u64, at: u32) -> Result<u32> {
     let (now, elapsed) = caller.data().guest.time();
     let ms = if clock == 0 { now } else { elapsed };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in nanoseconds fits until 2554")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time in nanoseconds fits until 2554"
+    )]
     let ns = (ms * 1_000_000.0) as u64;
     let memory = exports(&caller)?.memory;
     memory.write(&mut caller, at as usize, &ns.to_le_bytes())?;
@@ -285,7 +287,10 @@ fn log(arguments: &mut Arguments<'_, '_>) -> Called {
 fn randomness(arguments: &mut Arguments<'_, '_>) -> Called {
     let length = arguments.id(0)? as usize;
     if arguments.guest().is_still {
-        return Ok(Err(Failure::new("NotSupportedError", "there is no randomness here: the same input must give the same result")));
+        return Ok(Err(Failure::new(
+            "NotSupportedError",
+            "there is no randomness here: the same input must give the same result",
+        )));
     }
     if length > RANDOM_MAX {
         return Ok(Err(Failure::new("QuotaExceededError", "at most 65,536 random bytes at once")));
@@ -313,7 +318,10 @@ fn cryptography(arguments: &mut Arguments<'_, '_>) -> Called {
     }
     let generates = operation.starts_with("generate");
     if generates && arguments.guest().is_still {
-        return Ok(Err(Failure::new("NotSupportedError", "no key can be generated here: the same input must give the same result")));
+        return Ok(Err(Failure::new(
+            "NotSupportedError",
+            "no key can be generated here: the same input must give the same result",
+        )));
     }
     let buffers: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
     Ok(match crypto::perform(&operation, &params, &buffers) {
@@ -341,7 +349,8 @@ fn start(arguments: &mut Arguments<'_, '_>) -> Called {
     }
     if operation == "fetch" {
         if guest.requests_left == 0 {
-            let why = format!("this run may make {} requests; limit programs.requests", guest.bounds.requests);
+            let why =
+                format!("this run may make {} requests; limit programs.requests", guest.bounds.requests);
             return Ok(Err(Failure::new("QuotaExceededError", why)));
         }
         guest.requests_left -= 1;
@@ -466,8 +475,7 @@ fn normalize(mut caller: Caller<'_, Ctx>, base_at: u32, name_at: u32) -> Result<
     match resolved {
         Some(url) => Ok(exports.give_text(&mut caller, &url)?.0),
         None => {
-            let message =
-                format!("cannot import \"{name}\": give a relative address, such as \"./{name}\"");
+            let message = format!("cannot import \"{name}\": give a relative address, such as \"./{name}\"");
             exports.throw_error(&mut caller, "TypeError", &message)?;
             Ok(0)
         }
