@@ -2,8 +2,8 @@
 //
 // Names are kept, so that a stack trace can be read; what nobody reads (spaces, comments) is not.
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -27,17 +27,6 @@ const amendStreams = {
       const contents = `import { AbortController } from ${abort};\n${library}\nexport { ${read[1]} as readableStreamDefaultReaderRead };`;
       return { contents, loader: 'js' };
     });
-  },
-};
-
-/** A part that is not written yet is empty. */
-const missing = {
-  name: 'missing',
-  setup(bundler) {
-    bundler.onResolve({ filter: /^\.\/.*\.ts$/ }, ({ path, resolveDir }) =>
-      existsSync(resolve(resolveDir, path)) ? undefined : { path, namespace: 'missing' },
-    );
-    bundler.onLoad({ filter: /.*/, namespace: 'missing' }, () => ({ contents: 'module.exports = { install() {} }', loader: 'js' }));
   },
 };
 
@@ -65,7 +54,7 @@ await build({
   legalComments: 'eof',
   banner: { js: `(function(globalThis){'use strict';const{${captured}}=globalThis;` },
   footer: { js: '})(globalThis);' },
-  plugins: [amendStreams, missing],
+  plugins: [amendStreams],
   logLevel: 'warning',
 });
 copyFileSync(join(here, 'node_modules/quickjs-wasi/quickjs.wasm'), join(target, 'quickjs.wasm'));

@@ -34,6 +34,8 @@ pub struct Settings {
     pub command: Command,
     /// Runs at the same time, over all programs.
     pub runs_max: u32,
+    /// Runs beside them whose connection has become a WebSocket.
+    pub sockets_max: u32,
     /// What one request may use.
     pub request: Bounds,
     /// What preparing a program may use.
@@ -92,6 +94,7 @@ struct Inner {
     interior: std::sync::OnceLock<Arc<dyn Interior>>,
     prepared: Mutex<HashMap<[u8; 32], Prepared>>,
     runs: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     logs: Logs,
     tasks: TaskTracker,
 }
@@ -104,13 +107,15 @@ impl Exec {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let runs = Arc::new(Semaphore::new(settings.runs_max as usize));
-        let sandbox = sandbox::Sandbox::new(settings.command.clone(), settings.runs_max);
+        let sockets = Arc::new(Semaphore::new(settings.sockets_max as usize));
+        let sandbox = sandbox::Sandbox::new(settings.command.clone(), settings.runs_max + settings.sockets_max);
         Self(Arc::new(Inner {
             settings,
             sandbox,
             interior: std::sync::OnceLock::new(),
             prepared: Mutex::default(),
             runs,
+            sockets,
             logs: Logs::default(),
             tasks: TaskTracker::new(),
         }))

@@ -265,7 +265,7 @@ struct Run {
     frames_out: Option<mpsc::Sender<Frame>>,
     room: usize,
     failed: bool,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Run {
@@ -292,7 +292,7 @@ impl Run {
             frames_out: None,
             room: FRAMES,
             failed: false,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -451,6 +451,8 @@ impl Run {
             headers.append(name, value);
         }
         let body = if head.web_socket {
+            // Sockets last: they hold no place among the requests.
+            self.permit = Arc::clone(&self.exec.0.sockets).try_acquire_owned().map_err(|_| RunError::Busy)?;
             let (incoming, frames) = mpsc::channel(FRAMES);
             let (frames_out, outgoing) = mpsc::channel(FRAMES);
             self.frames = Some(frames);

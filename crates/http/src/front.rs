@@ -109,6 +109,9 @@ impl Server {
 /// Answers a request that came over HTTP: it may be the handshake of a socket.
 async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
     if live::asks_for_socket(&parts) {
+        if let Some(opened) = Box::pin(live::open_program(front, &parts)).await {
+            return opened.unwrap_or_else(|problem| problem.response());
+        }
         let opened = Box::pin(live::open(front, &parts)).await;
         return opened.unwrap_or_else(|problem| problem.response());
     }

@@ -125,6 +125,9 @@ pub(crate) async fn execute(
     address: &Address,
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
+    if front.exec().is_none() {
+        return Err(not_here());
+    }
     let credentials = asked.credentials()?;
     let grant = front.objects().authorize::<Execute>(&credentials, address).await?;
     if address.is_directory() || !is_program(front.objects(), &credentials, address).await? {
@@ -132,6 +135,29 @@ pub(crate) async fn execute(
         return Err(Problem::new(Kind::NotFound, detail));
     }
     Box::pin(run(front, asked, &grant, None, body)).await
+}
+
+/// Runs the program at an address for a handshake, if it handles messages and this caller may run it.
+pub(crate) async fn connect(
+    front: &Front,
+    asked: &Asked<'_>,
+    address: &Address,
+) -> Option<Result<Answer, Problem>> {
+    let credentials = asked.credentials().ok()?;
+    let grant = front.objects().authorize::<Execute>(&credentials, address).await.ok()?;
+    if !is_program(front.objects(), &credentials, address).await.ok()? {
+        return None;
+    }
+    let exec = front.exec()?;
+    let found = match find(front, exec, address, None, 0).await {
+        Ok(found) => found,
+        Err(problem) => return Some(Err(problem)),
+    };
+    if !found.prepared.handlers.iter().any(|handler| handler == "webSocketMessage") {
+        return None;
+    }
+    let begin = begin(exec, asked, &grant, found, Arriving::nothing());
+    Some(exec.fetch(begin).await.map_err(Problem::from))
 }
 
 async fn is_program(
@@ -168,17 +194,20 @@ async fn run(
     }
     let address = grant.address();
     let found = find(front, exec, address, object, depth).await?;
-    let begin = Begin {
-        address: address.as_str().to_owned(),
+    let answer = exec.fetch(begin(exec, asked, grant, found, body)).await?;
+    respond(asked, address, answer)
+}
+
+fn begin(exec: &Exec, asked: &Asked<'_>, grant: &Grant<Execute>, found: Found, body: Arriving) -> Begin {
+    Begin {
+        address: grant.address().as_str().to_owned(),
         authority: found.authority,
         handler: if found.prepared.has(Handler::Script) { Handler::Script } else { Handler::Fetch },
         params: params(asked, grant, &found.attachment, &body),
         body: (!body.is_empty()).then(|| stream_of(body)),
         bounds: exec.request_bounds(),
         prepared: found.prepared,
-    };
-    let answer = exec.fetch(begin).await?;
-    respond(asked, address, answer)
+    }
 }
 
 /// Reads the program and prepares it, unless that was done before.
@@ -260,7 +289,7 @@ fn authority_of(attachment: &Attachment, depth: u8) -> Authority {
     Authority { tokens: attachment.tokens().map(str::to_owned).collect(), depth }
 }
 
-fn not_here() -> Problem {
+pub(crate) fn not_here() -> Problem {
     Problem::new(Kind::NotImplemented, "this node runs no programs; execute=false reads the source")
 }
 
@@ -357,7 +386,7 @@ fn stream_of(body: Arriving) -> BodyStream {
     }))
 }
 
-fn respond(asked: &Asked<'_>, address: &Address, answer: Answer) -> Result<Response<Body>, Problem> {
+pub(crate) fn respond(asked: &Asked<'_>, address: &Address, answer: Answer) -> Result<Response<Body>, Problem> {
     let body = match answer.body {
         AnswerBody::Full(bytes) => Body::full(bytes),
         AnswerBody::Stream(pieces) => {

@@ -22,6 +22,7 @@ use crate::media;
 use crate::metadata::{self, Made, ascii, no_content};
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
+use crate::program;
 use crate::put;
 use crate::request::{Asked, prefers};
 
@@ -121,7 +122,7 @@ async fn begin(
     if carries_bytes {
         check_piece_type(asked.headers)?;
     }
-    let options = options(asked, address)?;
+    let options = options(front, asked, address)?;
     let credentials = asked.credentials()?;
     let grant = objects.authorize::<Write>(&credentials, address).await?;
     let conditions = conditions_text(asked.headers);
@@ -346,9 +347,9 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
     }
 }
 
-fn options(asked: &Asked<'_>, address: &Address) -> Result<WriteOptions, Problem> {
+fn options(front: &Front, asked: &Asked<'_>, address: &Address) -> Result<WriteOptions, Problem> {
     put::check_coding(asked.headers)?;
-    refuse_programs(asked.parameters.boolean(Parameter::Executable)?)?;
+    refuse_programs(front, asked.parameters.boolean(Parameter::Executable)?)?;
     let told = Told::parse(asked.headers)?;
     let named = asked.parameters.get(Parameter::ContentType).or(told.kind.as_deref());
     let by_name = told.name.as_deref().map(media::by_name).filter(|kind| kind != media::DEFAULT);
@@ -420,8 +421,11 @@ fn precondition(text: &str) -> Result<Option<Precondition>, Problem> {
 }
 
 /// A program is prepared before it is stored, and for that all of it must be there.
-fn refuse_programs(executable: Option<bool>) -> Result<(), Problem> {
+fn refuse_programs(front: &Front, executable: Option<bool>) -> Result<(), Problem> {
     if executable == Some(true) {
+        if front.exec().is_none() {
+            return Err(program::not_here());
+        }
         let detail = "a program comes in one request; store it by PUT";
         return Err(Problem::malformed(detail));
     }

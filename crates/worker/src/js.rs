@@ -93,6 +93,7 @@ exports! {
     set_module_loader: "qjs_set_module_loader" u32 => ();
     set_rejection_handler: "qjs_set_promise_rejection_handler" u32 => ();
     run_gc: "qjs_run_gc" () => ();
+    set_gc_threshold: "qjs_set_gc_threshold" u32 => ();
     eval: "qjs_eval" (u32, u32, u32, u32) => u32;
     call: "qjs_call" (u32, u32, u32, u32) => u32;
     execute_pending_job: "qjs_execute_pending_job" () => i32;

@@ -2,7 +2,9 @@
 
 import { defineHandler, Event, EventTarget, fire, hasListeners, signals } from './event.ts';
 import { append, getterOf, promiseThen, setAdd, setDelete, setForEach, uncurry } from './primordials.ts';
-import { defineInterface, internal, isObject, newDOMException, requireArguments, requireInternal, toSequence, toUnsignedLongLong } from './webidl.ts';
+import {
+  defineInterface, internal, isObject, newDOMException, requireArguments, requireInternal, toSequence, toUnsignedLongLong,
+} from './webidl.ts';
 import { begin } from './worker.ts';
 
 const setSize = getterOf<number>(Set.prototype, 'size');

@@ -14,8 +14,9 @@ import { copyBufferSource, isBufferSource, isObject, toUSVString } from './webid
 import { isURLSearchParams, pairsOf, serializeUrlencoded } from './url.ts';
 import { begin, host } from './worker.ts';
 import {
-  cancelReader, cancelStream, closeBytes, enqueue, enqueueBytes, close, error as errorStream, errorBytes, getReader, isByteStream, isDisturbed, isLocked,
-  isReadableStream, pipeThrough, readChunk, ReadableStream, type ReadableByteStreamController, type ReadableStreamDefaultController, tee, TransformStream, type UnderlyingByteSource,
+  cancelReader, cancelStream, closeBytes, enqueue, enqueueBytes, close, error as errorStream, errorBytes, getReader, isByteStream,
+  isDisturbed, isLocked, isReadableStream, pipeThrough, readChunk, ReadableStream, type ReadableByteStreamController,
+  type ReadableStreamDefaultController, tee, TransformStream, type UnderlyingByteSource,
 } from './streams.ts';
 
 const NativeUint8Array = Uint8Array;
@@ -156,14 +157,23 @@ const nothing = { __proto__: null } as object;
 const oneAhead = { __proto__: null, highWaterMark: 1 } as { highWaterMark: number };
 const noAhead = { __proto__: null, highWaterMark: 0 } as { highWaterMark: number };
 
+const PIECE_BYTES_MAX = 65_536;
+
 function sourceStream(source: string | Uint8Array<ArrayBuffer>): ReadableStream {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  let at = 0;
   const underlying = {
     __proto__: null,
     type: 'bytes' as const,
     pull(controller: ReadableByteStreamController): void {
-      const bytes = typeof source === 'string' ? new NativeUint8Array(host.encode(source)) : copyOf(source);
-      if (bytes.length > 0) enqueueBytes(controller, bytes);
-      finish(controller);
+      bytes ??= typeof source === 'string' ? new NativeUint8Array(host.encode(source)) : source;
+      const left = bytes.length - at;
+      if (left > 0) {
+        const length = left > PIECE_BYTES_MAX ? PIECE_BYTES_MAX : left;
+        enqueueBytes(controller, copyOf(new NativeUint8Array(bytes.buffer, bytes.byteOffset + at, length)));
+        at += length;
+      }
+      if (at === bytes.length) finish(controller);
     },
   };
   return new ReadableStream(underlying, noAhead);
@@ -264,7 +274,7 @@ function ignore(): void {}
 type Content = string | Uint8Array<ArrayBuffer>;
 
 /** Reads everything to the end, and calls one of the two, perhaps at once. The body must be usable. */
-function readAll(body: Body, done: (content: Content) => void, failed: (reason: unknown) => void): void {
+export function readAll(body: Body, done: (content: Content) => void, failed: (reason: unknown) => void): void {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   if (body.stream === undefined) {
     body.used = true;
@@ -330,7 +340,11 @@ export async function pump(body: Body, each: (bytes: Uint8Array<ArrayBuffer>) =>
     stop = () => remote.drop();
   } else {
     const reader = getReader(streamOf(body));
-    next = () => newPromise((resolve, reject) => readChunk(reader, (chunk) => (isBytes(chunk) ? resolve(copyOf(chunk)) : reject(notBytes())), () => resolve(undefined), reject));
+    next = () =>
+      newPromise((resolve, reject) => {
+        const take = (chunk: unknown): void => (isBytes(chunk) ? resolve(copyOf(chunk)) : reject(notBytes()));
+        readChunk(reader, take, () => resolve(undefined), reject);
+      });
     stop = (reason) => promiseThen(cancelReader(reader, reason), ignore, ignore);
   }
   try {

@@ -1,6 +1,9 @@
 // The console: Console Standard. What it prints is the program's log.
 
-import { append, arrayJoin, arraySlice, hasOwn, mapDelete, mapGet, mapHas, mapSet, objectCreate, objectKeys, stringPadEnd, stringRepeat, stringSplit, isArray } from './primordials.ts';
+import {
+  append, arrayJoin, arraySlice, hasOwn, mapDelete, mapGet, mapHas, mapSet, objectCreate, objectKeys, stringPadEnd, stringRepeat,
+  stringSplit, isArray,
+} from './primordials.ts';
 import { format, inspect } from './inspect.ts';
 import { defineFunctions, defineValue, descriptor, isObject, toDOMString } from './webidl.ts';
 import { host } from './worker.ts';

@@ -2,7 +2,9 @@
 
 import { abortSignal, type AbortSignal, newSignal } from './abort.ts';
 import type { Caller, Operations } from './host.ts';
-import { append, arrayShift, bufferOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice } from './primordials.ts';
+import {
+  append, arrayShift, bufferOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice,
+} from './primordials.ts';
 import type { Request } from './request.ts';
 import {
   defineInterface, defineValue, done, internal, isBufferSource, iteratorClass, requireArguments, requireInternal, toBufferSource,

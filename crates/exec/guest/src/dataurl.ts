@@ -1,7 +1,9 @@
 // data: URLs (Fetch Standard, section 6) and blob: URLs (File API, section 8).
 
 import { type Blob, bytesOf, isBlob, typeOf } from './blob.ts';
-import { concat, mapDelete, mapGet, mapSet, stringCharCodeAt, stringIndexOf, stringPadStart, stringSlice, stringStartsWith, stringToLowerCase } from './primordials.ts';
+import {
+  concat, mapDelete, mapGet, mapSet, stringCharCodeAt, stringIndexOf, stringPadStart, stringSlice, stringStartsWith, stringToLowerCase,
+} from './primordials.ts';
 import { parseMime, serializeMime } from './mime.ts';
 import { withoutFragment } from './request.ts';
 import { defineFunctions, requireArguments, toDOMString } from './webidl.ts';

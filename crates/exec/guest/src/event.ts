@@ -1,9 +1,12 @@
 // Events and their targets: DOM Standard, sections 2.2 to 2.9, without a tree of nodes.
 
-import { append, arraySlice, defineProperty, getOwnPropertyDescriptor, mapDelete, mapGet, mapSet, reflectApply, weakMapGet, weakMapSet } from './primordials.ts';
+import {
+  append, arraySlice, defineProperty, getOwnPropertyDescriptor, mapDelete, mapGet, mapSet, reflectApply, weakMapGet, weakMapSet,
+} from './primordials.ts';
 import { host } from './worker.ts';
 import {
-  defineInterface, descriptor, dictionary, isObject, member, newDOMException, requireArguments, toDOMString, toDouble, toFunction, toUnsignedLong, toUnsignedShort, toUSVString,
+  defineInterface, descriptor, dictionary, isObject, member, newDOMException, requireArguments, toDOMString, toDouble, toFunction,
+  toUnsignedLong, toUnsignedShort, toUSVString,
 } from './webidl.ts';
 
 const NativeBoolean = Boolean;
@@ -16,7 +19,7 @@ let setCurrent: (event: Event, target: EventTarget | null) => void;
 let setPassive: (event: Event, passive: boolean) => void;
 let stoppedAtOnce: (event: Event) => boolean;
 let isStopped: (event: Event) => boolean;
-let trust: (event: Event) => void;
+let setTrusted: (event: Event, trusted: boolean) => void;
 let isEvent: (value: unknown) => value is Event;
 
 export interface EventInit {
@@ -153,8 +156,8 @@ export class Event {
     };
     stoppedAtOnce = (event) => event.#stoppedAtOnce;
     isStopped = (event) => event.#stopped;
-    trust = (event) => {
-      event.#trusted = true;
+    setTrusted = (event, trusted) => {
+      event.#trusted = trusted;
     };
     isEvent = (value): value is Event => isObject(value) && #type in value;
   }
@@ -257,6 +260,7 @@ export class EventTarget {
     requireArguments(arguments.length, 1, 'EventTarget.dispatchEvent');
     if (!isEvent(event)) throw new TypeError('EventTarget.dispatchEvent: the argument is not an Event');
     if (isDispatching(event)) throw newDOMException('The event is already being dispatched', 'InvalidStateError');
+    setTrusted(event, false);
     return dispatch(target, event);
   }
 
@@ -345,7 +349,7 @@ function call(target: EventTarget, callback: object, event: Event): void {
 
 /** Fires an event of the platform's own. False if it was cancelled. */
 export function fire(target: EventTarget, event: Event): boolean {
-  trust(event);
+  setTrusted(event, true);
   return dispatch(target, event);
 }
 

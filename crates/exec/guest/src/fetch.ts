@@ -1,16 +1,17 @@
 // fetch: Fetch Standard, sections 4 and 5.6. The worker does what is between the request and the answer's head, redirects included.
 
 import { addAlgorithm, removeAlgorithm } from './abort.ts';
-import { type Body, bodyOf, bytesAtHand, cancelBody, pump, remoteBody } from './body.ts';
+import { type Body, bodyOf, bytesAtHand, cancelBody, pump, readAll, remoteBody } from './body.ts';
 import { blobAt, type Local, parseDataUrl } from './dataurl.ts';
 import { hasIn, type HeaderList } from './headers.ts';
 import type { FetchedHead, HeaderPair, Operations } from './host.ts';
+import { matches } from './integrity.ts';
 import { program, tryParseUrl } from './location.ts';
 import { append, jsonParse, newPromise, promiseReject, promiseThen, stringStartsWith, bufferOf } from './primordials.ts';
 import { isHttp, Request, type RequestState, signalOf, stateOf, withoutFragment } from './request.ts';
 import { isNullBodyStatus, newResponse, type Response, type ResponseState } from './response.ts';
 import { defineValue, requireArguments } from './webidl.ts';
-import { begin, cancel } from './worker.ts';
+import { begin, cancel, host } from './worker.ts';
 
 function startFetch(input: unknown, init: unknown): Promise<Response> {
   const request = new Request(input, init);
@@ -40,6 +41,7 @@ async function localFetch(state: RequestState, found: Local | undefined): Promis
   const pairs: HeaderPair[] = [];
   if (stringStartsWith(state.url, 'blob:')) append(pairs, ['content-length', `${found.bytes.length}`]);
   append(pairs, ['content-type', found.type]);
+  if (!matches(found.bytes, state.integrity)) throw networkError(state, 'it is not what its integrity says');
   return newResponse(
     {
       type: 'basic', url: withoutFragment(state.url), redirected: false, status: 200, statusText: 'OK', headers: { pairs },
@@ -77,12 +79,36 @@ function workerFetch(state: RequestState, signal: ReturnType<typeof signalOf>): 
       const hasBody = head.body && state.method !== 'HEAD' && !isNullBodyStatus(head.status);
       answer = hasBody ? remoteBody(id) : bodyFor(head, state);
       if (!hasBody) removeAlgorithm(signal, abort);
-      resolve(newResponse(responseState(head, answer), 'immutable'));
+      const arrived = responseState(head, answer);
+      if (state.integrity === '') resolve(newResponse(arrived, 'immutable'));
+      else checkIntegrity(state, arrived, resolve, reject);
     });
     if (body !== null && bytes !== undefined) body.used = true;
     addAlgorithm(signal, abort);
-    if (params.body === 'stream') upload(body as Body, id);
+    if (params.body === 'stream') {
+      upload(body as Body, id, () => {
+        if (headCame) return;
+        removeAlgorithm(signal, abort);
+        cancel(id);
+        reject(networkError(state, 'the stream of its body broke off'));
+      });
+    }
   });
+}
+
+/** Reads everything before anybody gets to see the answer. */
+function checkIntegrity(request: RequestState, arrived: ResponseState, resolve: (response: Response) => void, reject: (reason: unknown) => void): void {
+  const check = (content: string | Uint8Array<ArrayBuffer>): void => {
+    const bytes = typeof content === 'string' ? new Uint8Array(host.encode(content)) : content;
+    if (!matches(bytes, request.integrity)) {
+      reject(networkError(request, 'it is not what its integrity says'));
+      return;
+    }
+    if (arrived.body !== null) arrived.body = bodyOf(bytes);
+    resolve(newResponse(arrived, 'immutable'));
+  };
+  if (arrived.body === null) check('');
+  else readAll(arrived.body, check, reject);
 }
 
 /** An answer without a body has an empty one, unless its method or status forbids it. */
@@ -104,8 +130,8 @@ function headersToSend(list: HeaderList): HeaderPair[] {
   return pairs;
 }
 
-/** Sends a streamed body to the worker: 0 is the answer's, others are those of a fetch. */
-export function upload(body: Body, to: number): Promise<void> {
+/** Sends a streamed body to the worker: 0 is the answer's, others are those of a fetch. `broken` is called if the stream breaks off. */
+export function upload(body: Body, to: number, broken: () => void): Promise<void> {
   const write = (bytes: Uint8Array<ArrayBuffer>): Promise<unknown> =>
     newPromise<void>((resolve, reject) => {
       begin('write', { to }, bufferOf(bytes), (failed) => (failed === undefined ? resolve() : reject(failed)));
@@ -118,7 +144,11 @@ export function upload(body: Body, to: number): Promise<void> {
   return promiseThen(
     pump(body, write),
     () => end(undefined),
-    (reason) => end(messageOf(reason)),
+    (reason) => {
+      const ended = end(messageOf(reason));
+      broken();
+      return ended;
+    },
   ) as Promise<void>;
 }
 

@@ -2,8 +2,11 @@
 
 import { defineHandler, EventTarget, globalTarget, uncaught } from './event.ts';
 import { defineProperty, getOwnPropertyDescriptor, reflectApply, setPrototypeOf } from './primordials.ts';
-import { defineFunctions, defineInterface, defineValue, descriptor, internal, requireArguments, requireInternal, toDOMString, toFunction } from './webidl.ts';
-import { host } from './worker.ts';
+import {
+  defineFunctions, defineInterface, defineValue, descriptor, illegalInvocation, internal, requireArguments, requireInternal, toDOMString,
+  toFunction,
+} from './webidl.ts';
+import { host, phase } from './worker.ts';
 
 class Navigator {
   #userAgent = 'JSFS';
@@ -27,7 +30,7 @@ class Performance extends EventTarget {
   }
   get timeOrigin(): number {
     void this.#made;
-    return host.now() - host.elapsed();
+    return (phase.timeOrigin ??= host.now() - host.elapsed());
   }
   toJSON(): object {
     void this.#made;
@@ -39,9 +42,11 @@ class Performance extends EventTarget {
 function attribute(global: object, name: string, value: unknown, replaceable: boolean): void {
   const accessor = {
     get [name](): unknown {
+      checkGlobal(this);
       return value;
     },
     set [name](replacement: unknown) {
+      checkGlobal(this);
       defineValue(global, name, replacement, true);
     },
   };
@@ -49,6 +54,11 @@ function attribute(global: object, name: string, value: unknown, replaceable: bo
   if (!replaceable) property.set = undefined;
   property.enumerable = true;
   defineProperty(global, name, descriptor(property));
+}
+
+/** Without an object, an attribute of the global is meant. */
+function checkGlobal(self: unknown): void {
+  if (self !== undefined && self !== null && self !== globalThis) throw illegalInvocation();
 }
 
 export function install(global: object): void {

@@ -6,7 +6,9 @@
 import type { HeaderPair } from './host.ts';
 import { append, arrayJoin, arraySort, regexpExec, stringCharCodeAt, stringSlice, stringToLowerCase } from './primordials.ts';
 import { parseMime } from './mime.ts';
-import { defineInterface, definePairIterable, isObject, iteratorSymbol, requireArguments, sequenceFrom, toByteString, toRecord, toSequence } from './webidl.ts';
+import {
+  defineInterface, definePairIterable, isObject, iteratorSymbol, requireArguments, sequenceFrom, toByteString, toRecord, toSequence,
+} from './webidl.ts';
 
 export type Guard = 'none' | 'request' | 'request-no-cors' | 'response' | 'immutable';
 

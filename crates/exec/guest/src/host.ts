@@ -174,6 +174,9 @@ export type Handler = "fetch" | "map" | "reduce" | "main" | "message" | "script"
 /**
  * Calls up. The worker holds this object; programs cannot reach it. After each call the worker runs the engine's jobs until there are none,
  * then calls `rejections`, and begins again if that answers true.
+ *
+ * The prelude, dist/prelude.js, is evaluated under the name `prelude.js`, by which its frames are told from the program's in stacks. It leaves
+ * this object as the global `__runtime`, which the worker takes and deletes.
  */
 export interface Runtime {
   /**
@@ -197,7 +200,8 @@ export interface Runtime {
   settle(id: number, ok: boolean, json: string | undefined, bytes: ArrayBuffer | undefined): void;
   /**
    * Something happened that the program did not ask for. `socketMessage` and `input` (a message posted to a process): JSON `{"text": whether the
-   * bytes are text}`. `socketClose`: `{code, reason}`. `stop`: `{}`.
+   * bytes are text}`. `socketClose`: `{code, reason}`. `stop` (a process is asked to
+   * stop, or the client of a `fetch` has gone): `{}`; it aborts `ctx.signal` and `request.signal`.
    */
   event(event: "socketMessage" | "socketClose" | "input" | "stop", params: string, bytes: ArrayBuffer | undefined): void;
   /** The engine's hook: a promise was rejected and has no handler, or (`handled`) it got one after all. Only notes it. */

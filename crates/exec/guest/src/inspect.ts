@@ -2,8 +2,9 @@
 // traps beyond what cannot be avoided), and never longer than a line of the log may be.
 
 import {
-  append, arrayJoin, arraySlice, bufferDetached, bytesIn, getOwnPropertyDescriptor, getPrototypeOf, getterOf, hasOwn, isArray, isArrayBuffer, isSharedArrayBuffer, isView,
-  jsonStringify, mapForEach, mapGet, mapSize, ownKeys, reflectApply, regexpExec, setForEach, stringIndexOf, stringSlice, stringSplit, stringStartsWith, typedArrayName, uncurry, viewLength,
+  append, arrayJoin, arraySlice, bufferDetached, bytesIn, getOwnPropertyDescriptor, getPrototypeOf, getterOf, hasOwn, isArray,
+  isArrayBuffer, isSharedArrayBuffer, isView, jsonStringify, mapForEach, mapGet, mapSize, ownKeys, reflectApply, regexpExec, setForEach,
+  stringIndexOf, stringSlice, stringSplit, stringStartsWith, typedArrayName, uncurry, viewLength,
 } from './primordials.ts';
 import { isDOMException, isObject } from './webidl.ts';
 

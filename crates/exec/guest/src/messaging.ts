@@ -5,8 +5,8 @@ import { later } from './body.ts';
 import { defineHandler, Event, type EventInit, EventTarget, fire } from './event.ts';
 import { append, arrayShift, arraySlice, defineProperty, freeze, getOwnPropertyDescriptor, isArray, reflectApply } from './primordials.ts';
 import {
-  defineInterface, descriptor, dictionary, internal, isObject, iteratorSymbol, member, requireArguments, requireInternal, toDOMString, toSequence,
-  toUSVString,
+  defineInterface, descriptor, dictionary, internal, isObject, iteratorSymbol, member, requireArguments, requireInternal, toDOMString,
+  toSequence, toUSVString,
 } from './webidl.ts';
 import { begin } from './worker.ts';
 

@@ -1,13 +1,19 @@
 // Request: Fetch Standard, section 5.4.
 
 import { AbortSignal, dependOn, newSignal, toAbortSignal } from './abort.ts';
-import { type Body, type BodyInit, type BodyOwner, cloneBody, consumers, extract, isUnusable, isUsed, promising, streamOf, takeOver, toBodyInit } from './body.ts';
-import { appendTo, copyList, fill, getFrom, hasIn, type HeaderList, type Headers, type HeadersInit, isToken, newHeaders, toHeadersInit } from './headers.ts';
+import {
+  type Body, type BodyInit, type BodyOwner, cloneBody, consumers, extract, isUnusable, isUsed, promising, streamOf, takeOver, toBodyInit,
+} from './body.ts';
+import {
+  appendTo, copyList, fill, getFrom, hasIn, type HeaderList, type Headers, type HeadersInit, isToken, newHeaders, toHeadersInit,
+} from './headers.ts';
 import type { RequestHead, UrlParts } from './host.ts';
 import { parseUrl, program, tryParseUrl } from './location.ts';
 import { stringSlice, stringStartsWith, stringToUpperCase } from './primordials.ts';
 import { isReadableStream, type ReadableStream } from './streams.ts';
-import { defineInterface, dictionary, internal, isObject, member, requireArguments, toByteString, toDOMString, toEnum, toUSVString } from './webidl.ts';
+import {
+  defineInterface, dictionary, internal, isObject, member, requireArguments, toByteString, toDOMString, toEnum, toUSVString,
+} from './webidl.ts';
 
 const NativeBoolean = Boolean;
 

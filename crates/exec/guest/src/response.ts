@@ -1,11 +1,18 @@
 // Response: Fetch Standard, section 5.5.
 
-import { type Body, bodyOf, type BodyInit, type BodyOwner, cloneBody, consumers, type Extracted, extract, isUnusable, isUsed, promising, streamOf, toBodyInit } from './body.ts';
-import { copyList, fill, getFrom, type Guard, hasIn, type HeaderList, type Headers, type HeadersInit, newHeaders, toHeadersInit } from './headers.ts';
+import {
+  type Body, bodyOf, type BodyInit, type BodyOwner, cloneBody, consumers, type Extracted, extract, isUnusable, isUsed, promising, streamOf,
+  toBodyInit,
+} from './body.ts';
+import {
+  copyList, fill, getFrom, type Guard, hasIn, type HeaderList, type Headers, type HeadersInit, newHeaders, toHeadersInit,
+} from './headers.ts';
 import { parseUrl } from './location.ts';
 import { append, jsonStringify, regexpExec } from './primordials.ts';
 import type { ReadableStream } from './streams.ts';
-import { defineInterface, dictionary, internal, isObject, member, requireArguments, toByteString, toUnsignedShort, toUSVString } from './webidl.ts';
+import {
+  defineInterface, dictionary, internal, isObject, member, requireArguments, toByteString, toUnsignedShort, toUSVString,
+} from './webidl.ts';
 
 export type ResponseType = 'basic' | 'cors' | 'default' | 'error' | 'opaque' | 'opaqueredirect';
 

@@ -3,22 +3,25 @@
 // A run begins with `run`. It has answered when `host.respond`, `host.answer` or `host.fail` was called, and is done when besides that the body
 // is sent and every promise that it passed to `waitUntil` is settled. One engine has one run at a time.
 
-import { type Body, bytesAtHand, consumers, isUnusable, remoteBody } from './body.ts';
-import { accept, closed, endInput, type ExecutionContext, inputTo, newContext, newSocket, Part, stopContext, type WebSocketServer } from './context.ts';
+import { abortSignal } from './abort.ts';
+import { bytesAtHand, consumers, isUnusable, remoteBody } from './body.ts';
+import {
+  accept, closed, endInput, type ExecutionContext, inputTo, newContext, newSocket, Part, stopContext, type WebSocketServer,
+} from './context.ts';
 import { upload } from './fetch.ts';
 import type { Handler, HeaderPair, RequestHead, ResponseHead, RunParams, Runtime } from './host.ts';
 import { inspect, programFrames } from './inspect.ts';
 import { program } from './location.ts';
 import {
-  append, arrayShift, bufferOf, bytesIn, copyOf, getPrototypeOf, hasOwn, isArrayBuffer, isView, jsonParse, jsonStringify, promiseResolve, promiseThen,
-  reflectApply, stringToLowerCase,
+  append, arrayShift, bufferOf, bytesIn, copyOf, getPrototypeOf, hasOwn, isArray, isArrayBuffer, isView, jsonParse, jsonStringify,
+  promiseResolve, promiseThen, reflectApply, stringToLowerCase,
 } from './primordials.ts';
 import { seed } from './random.ts';
 import { rejection, rejections, report } from './report.ts';
-import { incomingRequest, type Request } from './request.ts';
+import { incomingRequest, type Request, signalOf } from './request.ts';
 import { isResponse, stateOf } from './response.ts';
 import { defineScriptGlobals, type Output, type Script, scriptOf } from './script.ts';
-import { isObject } from './webidl.ts';
+import { isObject, newDOMException } from './webidl.ts';
 import { begin as beginCall, host, phase, settle } from './worker.ts';
 
 type Callable = (...args: unknown[]) => unknown;
@@ -34,6 +37,7 @@ let script: Script | undefined;
 // The run
 
 let context: ExecutionContext | undefined;
+let incoming: Request | undefined;
 let answered = false;
 let sent = false;
 let awaited = 0;
@@ -46,7 +50,7 @@ let handling = false;
 
 function loaded(namespace: object): string {
   const value = (namespace as { default?: unknown }).default;
-  if (value !== undefined && !isObject(value)) throw new TypeError(`The default export is no object with handlers but ${inspect(value, 0)}`);
+  if (value !== undefined && (!isObject(value) || isArray(value))) throw new TypeError(`The default export is no object with handlers but ${inspect(value, 0)}`);
   exported = value;
   const found: string[] = [];
   for (let i = 0; i < handlerNames.length; i++) {
@@ -65,9 +69,11 @@ function run(handler: Handler, json: string, bytes: ArrayBuffer | undefined): vo
   const params = jsonParse(json) as RunParams;
   program.base = params.base;
   phase.running = true;
+  phase.timeOrigin = undefined;
   answered = sent = finished = socketOpen = handling = false;
   awaited = 0;
   queue = [];
+  socket = incoming = undefined;
   context = newContext({ env: params.env, caller: params.caller, base: params.base, parameters: params.parameters ?? {}, waitUntil });
   try {
     begin(handler, params, bytes, context);
@@ -79,9 +85,10 @@ function run(handler: Handler, json: string, bytes: ArrayBuffer | undefined): vo
 function begin(handler: Handler, params: RunParams, bytes: ArrayBuffer | undefined, ctx: ExecutionContext): void {
   switch (handler) {
     case 'fetch': {
-      const request = incomingRequest(params.request as RequestHead, bodyOfRequest(params.request as RequestHead));
-      if (isUpgrade(params.request as RequestHead) && (handlers.webSocketMessage ?? handlers.webSocketOpen ?? handlers.webSocketClose) !== undefined) openSocket(request, ctx);
-      else follow(call('fetch', [request, params.env, ctx]), respond);
+      const head = params.request as RequestHead;
+      incoming = incomingRequest(head, head.body ? remoteBody(0) : null);
+      if (isUpgrade(head) && handlesSockets()) openSocket(incoming, ctx);
+      else follow(call('fetch', [incoming, params.env, ctx]), respond);
       return;
     }
     case 'map':
@@ -145,7 +152,7 @@ function respond(value: unknown): void {
     return;
   }
   sendHead(state.status, state.statusText, state.headers.pairs, 'stream', undefined);
-  promiseThen(upload(state.body, 0), bodySent, bodySent);
+  promiseThen(upload(state.body, 0, ignore), bodySent, bodySent);
 }
 
 function sendHead(status: number, statusText: string, headers: HeaderPair[], body: ResponseHead['body'], bytes: ArrayBuffer | undefined): void {
@@ -196,7 +203,8 @@ function partsOf(error: unknown): { name: string; message: string; stack: string
   const name = text('name');
   const message = text('message');
   if (name === undefined || message === undefined) return { name: 'Error', message: `thrown: ${inspect(error)}`, stack: '' };
-  return { name, message, stack: programFrames(text('stack') ?? '') };
+  const stack = programFrames(text('stack') ?? '');
+  return { name, message, stack: hasOwn(error, 'cause') ? `${stack}\n  [cause]: ${inspect((error as { cause?: unknown }).cause)}` : stack };
 }
 
 function describe(value: unknown): string {
@@ -230,8 +238,8 @@ function settleRun(): void {
 
 // Requests
 
-function bodyOfRequest(head: RequestHead): Body | null {
-  return head.body ? remoteBody(0) : null;
+function handlesSockets(): boolean {
+  return handlers.webSocketOpen !== undefined || handlers.webSocketMessage !== undefined || handlers.webSocketClose !== undefined;
 }
 
 function isUpgrade(head: RequestHead): boolean {
@@ -349,6 +357,7 @@ function event(name: string, json: string, bytes: ArrayBuffer | undefined): void
     }
     case 'stop':
       stopContext(ctx);
+      if (incoming !== undefined) abortSignal(signalOf(incoming), newDOMException('The client has gone, or the run was asked to stop', 'AbortError'));
       return;
   }
 }

@@ -5,14 +5,18 @@
 
 import * as library from 'web-streams-polyfill';
 import {
-  ByteLengthQueuingStrategy, CountQueuingStrategy, ReadableByteStreamController, ReadableStream, ReadableStreamBYOBReader, ReadableStreamBYOBRequest,
-  ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStream, TransformStreamDefaultController, WritableStream,
-  type UnderlyingByteSource, WritableStreamDefaultController, WritableStreamDefaultWriter,
+  ByteLengthQueuingStrategy, CountQueuingStrategy, ReadableByteStreamController, ReadableStream, ReadableStreamBYOBReader,
+  ReadableStreamBYOBRequest, ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStream,
+  TransformStreamDefaultController, WritableStream, type UnderlyingByteSource, WritableStreamDefaultController,
+  WritableStreamDefaultWriter,
 } from 'web-streams-polyfill';
 import { hasOwn, promiseReject, reflectApply, uncurry } from './primordials.ts';
 import { defineInterface, defineValue, isObject, type Class } from './webidl.ts';
 
-export type { ReadableByteStreamController, ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStreamDefaultController, UnderlyingByteSource, WritableStreamDefaultWriter };
+export type {
+  ReadableByteStreamController, ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStreamDefaultController,
+  UnderlyingByteSource, WritableStreamDefaultWriter,
+};
 export { ReadableStream, TransformStream, WritableStream };
 
 /** The library's state of a stream, as it names it. */

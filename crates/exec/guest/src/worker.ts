@@ -36,8 +36,12 @@ const under = new Map<number, Ended>();
 // 0 is the request's and the answer's own body.
 let lastId = 0;
 
-/** Whether a run has begun: while a program is evaluated it can begin nothing, because its image would wait for it for ever. */
-export const phase = { running: false };
+export const phase: {
+  /** Whether a run has begun: while a program is evaluated it can begin nothing, because its image would wait for it for ever. */
+  running: boolean;
+  /** When the run began, once somebody has asked. */
+  timeOrigin: number | undefined;
+} = { running: false, timeOrigin: undefined };
 
 /** Begins an operation; its id is also the number of the body that it may bring. */
 export function begin<Name extends keyof Operations>(name: Name, params: Operations[Name], bytes: ArrayBuffer | undefined, ended: Ended): number {

@@ -21,7 +21,8 @@ export class Engine {
     engine.options = options;
     engine.vm = await QuickJS.create({
       wasm,
-      memoryLimit: 256 << 20,
+      memoryLimit: 64 << 20,
+      maxStackSize: 256 << 10,
       timezoneOffset: 0,
       onUnhandledRejection: (promise, reason, handled) => engine.#noteRejection(promise, reason, handled),
     });
@@ -52,7 +53,8 @@ export class Engine {
     engine.options = options;
     engine.vm = await QuickJS.restore(snapshot, {
       wasm,
-      memoryLimit: 256 << 20,
+      memoryLimit: 64 << 20,
+      maxStackSize: 256 << 10,
       timezoneOffset: 0,
       onUnhandledRejection: (promise, reason, handled) => engine.#noteRejection(promise, reason, handled),
     });
@@ -157,6 +159,7 @@ export class Engine {
         }
       },
       incomplete: (encoding, bytes) => {
+        if (encoding === 'iso-2022-jp') return incompleteIso2022Jp(new Uint8Array(bytes));
         // What a decoder says nothing of, though more may come, is what it keeps.
         const said = (length) => new TextDecoder(encoding).decode(bytes.slice(0, length), { stream: true });
         for (let kept = 3; kept > 0; kept--) if (kept <= bytes.byteLength && said(bytes.byteLength - kept) === said(bytes.byteLength)) return kept;
@@ -331,4 +334,24 @@ export class Engine {
 function partsOf(url) {
   const { href, origin, protocol, username, password, host, hostname, port, pathname, search, hash } = url;
   return JSON.stringify({ href, origin, protocol, username, password, host, hostname, port, pathname, search, hash });
+}
+
+/** Escape sequences say nothing even when they are complete, so that this encoding is walked through. */
+function incompleteIso2022Jp(bytes) {
+  let double = false;
+  for (let i = 0; i < bytes.length; ) {
+    const rest = bytes.length - i;
+    if (bytes[i] === 0x1b) {
+      if (rest === 1 || (rest === 2 && (bytes[i + 1] === 0x24 || bytes[i + 1] === 0x28))) return rest;
+      if (bytes[i + 1] === 0x24) double = true;
+      else if (bytes[i + 1] === 0x28) double = false;
+      i += 3;
+    } else if (double) {
+      if (rest === 1) return 1;
+      i += 2;
+    } else {
+      i++;
+    }
+  }
+  return 0;
 }

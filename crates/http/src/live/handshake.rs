@@ -36,7 +36,7 @@ pub(crate) async fn open(front: &Arc<Front>, parts: &Parts) -> Result<Response<B
     let Target::Address(address) = target else {
         return Err(Problem::malformed("sockets open at addresses; the node's own interface has none"));
     };
-    let key = check(parts)?;
+    check(parts)?;
     let protocol = protocol(&parts.headers)?;
     let missing = || Problem::malformed("a socket needs HTTP/1.1 and connection: upgrade");
     let upgrade = parts.extensions.get::<OnUpgrade>().cloned().ok_or_else(missing)?;
@@ -52,9 +52,18 @@ pub(crate) async fn open(front: &Arc<Front>, parts: &Parts) -> Result<Response<B
     let socket = Socket::new(Arc::clone(front), Base { host, path }, credentials, parting);
     continuing.with(Box::new(move |ending| Box::pin(socket.run(upgrade, ending))));
 
+    let mut response = accept(parts)?;
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Ok(response)
+}
+
+/// The answer to a well-formed handshake, whatever is spoken then.
+pub(super) fn accept(parts: &Parts) -> Result<Response<Body>, Problem> {
+    let accept = derive_accept_key(check(parts)?.as_bytes());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept = derive_accept_key(key.as_bytes());
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -62,10 +71,12 @@ pub(crate) async fn open(front: &Arc<Front>, parts: &Parts) -> Result<Response<B
         SEC_WEBSOCKET_ACCEPT,
         HeaderValue::try_from(accept).map_err(|error| Problem::internal(&error))?,
     );
-    if let Some(protocol) = protocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
     Ok(response)
+}
+
+/// Whether the client wants to speak `jsfs.v1`, which is never spoken with a program.
+pub(super) fn offers_jsfs(headers: &HeaderMap) -> bool {
+    lists(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
 }
 
 /// The key of a well-formed handshake.

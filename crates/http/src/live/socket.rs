@@ -45,13 +45,13 @@ use crate::request::Beside;
 use crate::server::Ending;
 
 /// After this time of silence the node asks whether the client is there.
-const PING_AFTER: Duration = Duration::from_secs(30);
+pub(super) const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// After this time of silence the client is gone.
-const GONE_AFTER: Duration = Duration::from_secs(90);
+pub(super) const GONE_AFTER: Duration = Duration::from_secs(90);
 
 /// How long the end of a socket may take.
-const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
+pub(super) const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What a client is told to wait before it comes back to a node that stops, in seconds.
 const RETRY_AFTER_S: u64 = 1;
@@ -65,10 +65,13 @@ const PIECES_QUEUED: usize = 4;
 /// Small, because most sockets are idle; a long message brings a buffer of its own.
 const READ_BUFFER_BYTES: usize = 1024;
 
+/// The longest message to a program.
+const PROGRAM_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
 /// Messages are gathered up to here and then written at once.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
-type Stream = WebSocketStream<Guard<TcpStream>>;
+pub(super) type Stream = WebSocketStream<Guard<TcpStream>>;
 
 /// How a socket ends: the close code and the reason; nothing is said to a client that is gone.
 #[derive(Debug)]
@@ -169,17 +172,8 @@ impl Socket {
 
     /// Serves the socket to its end.
     pub(crate) async fn run(self, upgrade: OnUpgrade, ending: Ending) {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Ok(Upgraded { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Guard<TcpStream>>>() else {
-            return;
-        };
-        ending.watch.begin_socket();
         let config = config(&self.front.counters().limits());
-        let socket = io.into_inner();
-        // What came after the handshake; the buffer that it lies in was made for requests and is given back.
-        let early = read_buf.to_vec();
-        drop(read_buf);
-        let stream = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
+        let Some(stream) = upgraded(upgrade, &ending, config).await else { return };
         let (mut sink, mut stream) = stream.split();
         let (messages, queued_messages) = mpsc::channel(MESSAGES_QUEUED);
         let (pieces, queued_pieces) = mpsc::channel(PIECES_QUEUED);
@@ -210,6 +204,26 @@ impl Socket {
         let _ =
             tokio::time::timeout(PARTING_TIME_MAX, part(parting, queues, sink, stream, &ending.watch)).await;
     }
+}
+
+/// The connection after its handshake, as a socket.
+async fn upgraded(upgrade: OnUpgrade, ending: &Ending, config: WebSocketConfig) -> Option<Stream> {
+    let Upgraded { io, read_buf, .. } = upgrade.await.ok()?.downcast::<TokioIo<Guard<TcpStream>>>().ok()?;
+    ending.watch.begin_socket();
+    // What came after the handshake; the buffer that it lies in was made for requests and is given back.
+    let early = read_buf.to_vec();
+    drop(read_buf);
+    Some(WebSocketStream::from_partially_read(io.into_inner(), early, Role::Server, Some(config)).await)
+}
+
+/// The same for a socket to a program.
+pub(super) async fn opened(upgrade: OnUpgrade, ending: &Ending) -> Option<Stream> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(PROGRAM_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(PROGRAM_MESSAGE_BYTES_MAX));
+    upgraded(upgrade, ending, config).await
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {
@@ -272,7 +286,7 @@ async fn part(
 }
 
 /// The reason of a close frame has at most 123 bytes (RFC 6455 §5.5).
-fn short(reason: &str) -> Utf8Bytes {
+pub(super) fn short(reason: &str) -> Utf8Bytes {
     let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
     reason[..end].into()
 }

@@ -91,7 +91,7 @@ const VERBS: &[Verb] = &[
     Verb { query: "?purge=true", ..verb("DELETE ?purge", "DELETE", Need::Key, 404, 204) },
     Verb { header: ELSEWHERE, ..verb("COPY", "COPY", Need::Copy, 404, 201) },
     Verb { header: ELSEWHERE, ..verb("MOVE", "MOVE", Need::Move, 404, 201) },
-    verb("EXECUTE", "EXECUTE", Need::Nothing, 501, 501),
+    verb("EXECUTE, on a node without programs", "EXECUTE", Need::Nothing, 501, 501),
     verb("OPTIONS", "OPTIONS", Need::Nothing, 204, 204),
     verb("TRACE", "TRACE", Need::Nothing, 405, 405),
     Verb { kind: Kind::Directory, ..verb("GET dir/", "GET", Need::List, 200, 200) },

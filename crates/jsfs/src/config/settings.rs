@@ -52,6 +52,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Programs {
     pub(crate) runs: u32,
+    pub(crate) sockets: u32,
     pub(crate) cpu_ms: u64,
     pub(crate) wall_ms: u64,
     pub(crate) memory: u64,
@@ -131,6 +132,7 @@ impl Settings {
             limits,
             programs: Programs {
                 runs: read.count("programs.runs")?,
+                sockets: read.count("programs.sockets")?,
                 cpu_ms: read.number("programs.cpu_ms")?,
                 wall_ms: read.number("programs.wall_ms")?,
                 memory: read.number("programs.memory")?,

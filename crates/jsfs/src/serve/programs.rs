@@ -26,6 +26,7 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
     Ok(jsfs_exec::Settings {
         command: Command { program: std::env::current_exe()?, arguments: vec!["worker".into()] },
         runs_max: programs.runs,
+        sockets_max: programs.sockets,
         request,
         prepare,
     })

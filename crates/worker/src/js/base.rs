@@ -18,7 +18,7 @@ const PRELUDE: &str = include_str!(env!("JSFS_PRELUDE"));
 const STACK_BYTES: u32 = 256 << 10;
 
 /// Every function of `Host` in guest/src/host.ts.
-const HOST_FUNCTIONS: [&str; 16] = [
+const HOST_FUNCTIONS: [&str; 17] = [
     "log",
     "random",
     "now",
@@ -26,6 +26,7 @@ const HOST_FUNCTIONS: [&str; 16] = [
     "encode",
     "decode",
     "encodingName",
+    "incomplete",
     "urlParse",
     "urlSet",
     "crypto",
@@ -49,6 +50,7 @@ pub(crate) struct Held {
     pub(crate) settle: Ptr,
     pub(crate) event: Ptr,
     pub(crate) rejection: Ptr,
+    pub(crate) rejections: Ptr,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,7 +171,7 @@ fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
     }
     exports.set_property(&mut *store, global, "__host", functions)?;
     exports.free_value.call(&mut *store, functions)?;
-    let result = eval(exports, store, PRELUDE, "jsfs", 0)?;
+    let result = eval(exports, store, PRELUDE, "prelude.js", 0)?;
     let result = exports.caught(&mut *store, result)?;
     let result = result.map_err(|thrown| {
         format_err!("the web APIs fail: {}: {}\n{}", thrown.name, thrown.message, thrown.stack)
@@ -193,6 +195,7 @@ fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
         settle: of("settle")?,
         event: of("event")?,
         rejection: of("rejection")?,
+        rejections: of("rejections")?,
     };
     let result = eval(exports, store, "delete globalThis.__runtime; delete globalThis.__host;", "jsfs", 0)?;
     exports.free_value.call(&mut *store, result)?;

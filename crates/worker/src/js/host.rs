@@ -71,6 +71,12 @@ impl Failure {
     }
 }
 
+impl From<crypto::Failure> for Failure {
+    fn from(failure: crypto::Failure) -> Self {
+        Self::new(failure.name, failure.message)
+    }
+}
+
 /// What a call answers.
 enum Given {
     Nothing,
@@ -237,7 +243,7 @@ fn answer(name: &[u8], arguments: &mut Arguments<'_, '_>) -> Called {
         b"decode" => decode(arguments),
         b"encodingName" => {
             let label = arguments.text(0)?;
-            Ok(Ok(web::encoding_name(&label).map_or(Given::Nothing, |name| Given::Text(name.to_owned()))))
+            Ok(Ok(web::encoding_name(&label).map_or(Given::Nothing, Given::Text)))
         }
         b"urlParse" => {
             let (url, base) = (arguments.text(0)?, arguments.optional_text(1)?);
@@ -245,8 +251,9 @@ fn answer(name: &[u8], arguments: &mut Arguments<'_, '_>) -> Called {
         }
         b"urlSet" => {
             let (href, part, value) = (arguments.text(0)?, arguments.text(1)?, arguments.text(2)?);
-            Ok(Ok(web::url_set(&href, &part, &value).map_or(Given::Nothing, Given::Text)))
+            Ok(web::url_set(&href, &part, &value).map(Given::Text).map_err(Failure::from))
         }
+        b"incomplete" => incomplete(arguments),
         b"crypto" => cryptography(arguments),
         b"start" => start(arguments),
         b"cancel" => cancel(arguments),
@@ -306,8 +313,16 @@ fn decode(arguments: &mut Arguments<'_, '_>) -> Called {
     let (fatal, keep_mark) = (arguments.boolean(2)?, arguments.boolean(3)?);
     Ok(match web::decode(&label, &bytes, fatal, keep_mark) {
         Ok(text) => Ok(Given::Text(text)),
-        Err(message) => Err(Failure::new("TypeError", message)),
+        Err(failure) => Err(failure.into()),
     })
+}
+
+/// How many bytes at the end begin a character that is not complete.
+fn incomplete(arguments: &mut Arguments<'_, '_>) -> Called {
+    let label = arguments.text(0)?;
+    let bytes = arguments.bytes(1)?.unwrap_or_default();
+    #[allow(clippy::cast_precision_loss, reason = "a character has a few bytes")]
+    Ok(web::incomplete(&label, &bytes).map(|held| Given::Number(held as f64)).map_err(Failure::from))
 }
 
 fn cryptography(arguments: &mut Arguments<'_, '_>) -> Called {
@@ -327,7 +342,7 @@ fn cryptography(arguments: &mut Arguments<'_, '_>) -> Called {
     Ok(match crypto::perform(&operation, &params, &buffers) {
         Ok(crypto::Output::Bytes(bytes)) => Ok(Given::Bytes(bytes)),
         Ok(crypto::Output::Text(text)) => Ok(Given::Text(text)),
-        Err(failure) => Err(Failure::new(failure.name, failure.message)),
+        Err(failure) => Err(failure.into()),
     })
 }
 
@@ -471,7 +486,7 @@ fn normalize(mut caller: Caller<'_, Ctx>, base_at: u32, name_at: u32) -> Result<
     let exports = exports(&caller)?;
     let (base, name) = (exports.c_string(&caller, base_at)?, exports.c_string(&caller, name_at)?);
     let is_relative = ["./", "../", "/"].iter().any(|start| name.starts_with(start));
-    let resolved = if is_relative || name.contains("://") { web::url_join(&base, &name) } else { None };
+    let resolved = if is_relative || name.contains("://") { resolve(&base, &name) } else { None };
     match resolved {
         Some(url) => Ok(exports.give_text(&mut caller, &url)?.0),
         None => {
@@ -480,6 +495,14 @@ fn normalize(mut caller: Caller<'_, Ctx>, base_at: u32, name_at: u32) -> Result<
             Ok(0)
         }
     }
+}
+
+/// Names of modules are paths; whatever host they are read from.
+fn resolve(base: &str, name: &str) -> Option<String> {
+    let host = url::Url::parse("http://module.invalid/").ok()?;
+    let url = host.join(base).ok()?.join(name).ok()?;
+    let is_here = url.host_str() == host.host_str();
+    Some(if is_here { url[url::Position::BeforePath..].to_owned() } else { url.into() })
 }
 
 /// The source of a module that is imported. Only while a program is prepared: then its thread may wait for it.

@@ -23,6 +23,8 @@ use std::{
 };
 use wasmtime::{Result, UpdateDeadline, format_err};
 
+/// Bytes that a run allocates before garbage is collected.
+const GC_BYTES: u32 = 4 << 20;
 /// Flags of `qjs_eval`: an ECMAScript module.
 const MODULE: u32 = 1;
 /// What the state of a promise is called.
@@ -118,6 +120,8 @@ impl Vm {
                 let is_handled = exports.boolean(&mut self.store, is_handled)?;
                 self.tell(held, held.rejection, &[promise, reason, is_handled])?;
             }
+            // What is still unhandled now is told to the program, which may begin something.
+            self.tell(held, held.rejections, &[])?;
         }
     }
 }
@@ -136,6 +140,8 @@ pub(crate) fn prepare(
         Ok(Ok(handlers)) => {
             let exports = vm.exports.clone();
             exports.run_gc.call(&mut vm.store, ())?;
+            // Most runs are over before collecting would pay.
+            exports.set_gc_threshold.call(&mut vm.store, GC_BYTES)?;
             let pages = Pages::of(&mut vm, base)?;
             Ok(Ok(Image {
                 base: base.hash(),

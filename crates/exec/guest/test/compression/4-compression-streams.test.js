@@ -35,7 +35,7 @@ test('chunks may be of any size, empty ones too', async () => {
     assert.deepEqual(await through(new DecompressionStream(format), [new Uint8Array(), ...cut]), text, format);
     assert.deepEqual(await through(new DecompressionStream(format), [await through(new CompressionStream(format), [])]), new Uint8Array(), format);
   }
-});
+}, { nodeDiffers: 'Node.js 20 never ends after an empty chunk' });
 
 test('known data is read', async () => {
   const expected = new TextEncoder().encode('expected output');

@@ -163,3 +163,24 @@ test('a clone of an answer', async () => {
   assert.equal(await response.text(), 'piece,piece,');
   assert.equal(await clone.text(), 'piece,piece,');
 });
+
+test('integrity', async () => {
+  const digest = 'mC2eg6aIKYs5ASFL0lSRwnpEqtiM/dSj4h+EPoZ8vAQ=';
+  const url = `${ORIGIN}/text?body=text`;
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode('text'));
+  const right = `sha256-${btoa(String.fromCharCode(...new Uint8Array(bytes)))}`;
+  assert.equal(await (await fetch(url, { integrity: right })).text(), 'text');
+  assert.equal(await (await fetch(url, { integrity: `sha256-${digest} ${right}` })).text(), 'text');
+  assert.equal(await (await fetch(url, { integrity: 'nonsense' })).text(), 'text');
+  await assert.rejects(fetch(url, { integrity: `sha256-${digest}` }), TypeError);
+  await assert.rejects(fetch(url, { integrity: `sha512-${digest} ${right}` }), TypeError);
+});
+
+test('a request whose stream breaks off, or has something other than bytes, is a network error', async () => {
+  for (const chunk of ['text', null, 99, new ArrayBuffer(1), new Blob()]) {
+    const body = new ReadableStream({ start: (controller) => controller.enqueue(chunk) });
+    await assert.rejects(fetch(`${ORIGIN}/echo`, { method: 'POST', body, duplex: 'half' }), TypeError);
+  }
+  const body = new ReadableStream({ start: (controller) => controller.error(new RangeError('x')) });
+  await assert.rejects(fetch(`${ORIGIN}/echo`, { method: 'POST', body, duplex: 'half' }), TypeError);
+}, { nodeDiffers: 'waits for ever after null' });

@@ -202,6 +202,8 @@ test('the global object', () => {
   for (const name of ['self', 'navigator', 'performance', 'crypto', 'onerror', 'onunhandledrejection', 'onrejectionhandled']) {
     const { get } = descriptorIs(globalThis, name, { enumerable: true, configurable: true });
     assert.equal(get.name, `get ${name}`);
+    get.call(undefined);
+    if (name !== 'crypto') assert.throws(() => get.call({}), TypeError, name);
   }
   descriptorIs(globalThis, 'console', { writable: true, enumerable: false, configurable: true });
   assert(globalThis instanceof EventTarget);
