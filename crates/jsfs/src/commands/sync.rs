@@ -7,6 +7,7 @@
 mod download;
 mod follow;
 mod local;
+mod manifest;
 mod upload;
 
 use crate::cli::Sync;
@@ -15,6 +16,7 @@ use crate::output::{Output, human_bytes, one_line};
 use crate::progress::Progress;
 use crate::session::Session;
 use jsfs_client::{Address, Client, EntryKind, Error, Reference};
+use manifest::Programs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ struct Job<'a> {
     private: Option<bool>,
     follow_links: bool,
     requests: usize,
+    /// Which files are programs.
+    programs: Programs,
 }
 
 /// An object below the address.
@@ -112,6 +116,10 @@ pub(super) async fn run(session: &Session, arguments: &Sync) -> anyhow::Result<(
         private: arguments.visibility.private(),
         follow_links: arguments.follow_links,
         requests: usize::from(arguments.jobs),
+        programs: match direction {
+            Direction::Upload => Programs::read(Path::new(directory))?,
+            Direction::Download => Programs::default(),
+        },
     };
     if arguments.watch {
         return match direction {
@@ -146,6 +154,7 @@ pub(super) async fn fetch(
         private: None,
         follow_links: false,
         requests: 8,
+        programs: Programs::default(),
     };
     let summary = download::run(&job).await?;
     drop(progress);
