@@ -1,6 +1,8 @@
 //! One module per group of commands.
 
 pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod dev;
 mod get;
 pub(crate) mod key;
 mod list;

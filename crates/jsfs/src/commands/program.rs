@@ -1,9 +1,11 @@
 //! `run` and `logs`: asking a program, and reading what it has logged.
 
+use super::sync::Programs;
 use crate::cli::{Logs, Run, RunMethod};
 use crate::output::{flush, one_line, printable, write_bytes};
 use crate::session::Session;
-use jsfs_client::{Ask, Error, LogLine, Source};
+use jsfs_client::{Address, Ask, Error, LogLine, Source};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,6 +66,27 @@ pub(super) async fn logs(session: &Session, arguments: &Logs) -> anyhow::Result<
             return Ok(());
         }
         is_first = false;
+        tokio::time::sleep(FOLLOW_EVERY).await;
+    }
+}
+
+/// Tells of what all programs of a directory log, each line with the name of its program.
+pub(super) async fn follow_all(session: &Session, directory: &Path, root: &Address) -> anyhow::Result<()> {
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        // A mistake in the list is told by whoever sends the files.
+        let programs = Programs::read(directory).unwrap_or_default();
+        for name in programs.names() {
+            let after = seen.entry(name.to_owned()).or_default();
+            // What cannot be asked now is asked again soon.
+            let lines = session.client.logs(&root.join(name)?, *after).await.unwrap_or_default();
+            for line in &lines {
+                session.output.line(&format!("{}: {}", one_line(name), shown(line)))?;
+                session.output.json_line(&serde_json::json!({ "name": name, "log": line }))?;
+                *after = line.number;
+            }
+        }
+        flush()?;
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
 }

@@ -17,7 +17,7 @@ pub(super) const FILE: &str = "jsfs.json";
 
 /// The programs of a directory by name, segments joined by `/`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Programs(BTreeMap<String, Program>);
+pub(in super::super) struct Programs(BTreeMap<String, Program>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +35,7 @@ struct Entry {
 
 impl Programs {
     /// Reads the file; a directory without one has no programs.
-    pub(super) fn read(directory: &Path) -> anyhow::Result<Programs> {
+    pub(in super::super) fn read(directory: &Path) -> anyhow::Result<Programs> {
         let path = directory.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -62,6 +62,11 @@ impl Programs {
             env: Some(entry.env),
         };
         Ok(Programs(manifest.programs.into_iter().map(|(name, entry)| (name, program(entry))).collect()))
+    }
+
+    /// The names of all programs.
+    pub(in super::super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// What is attached to a file, if it is a program.
