@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the node may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +49,7 @@ pub(crate) async fn run(arguments: &Dev, output: Output) -> anyhow::Result<Exit>
     if !directory.is_dir() {
         return Err(Usage(format!("{} is no directory; `jsfs new {0}` makes one", directory.display())).into());
     }
+    let mut terminate = signal(SignalKind::terminate())?;
     let data = Temporary::new()?;
     let mut node = start(&data.0, &arguments.listen)?;
     let served = tokio::select! {
@@ -57,6 +59,7 @@ pub(crate) async fn run(arguments: &Dev, output: Output) -> anyhow::Result<Exit>
             Err(CouldNotRun(text).into())
         }
         _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+        _ = terminate.recv() => Ok(Exit::Done),
     };
     stop(&mut node).await;
     served
@@ -67,6 +70,8 @@ fn start(data: &Path, listen: &str) -> anyhow::Result<Child> {
     let mut command = Command::new(program);
     command.args(["serve", "--quiet", "--listen", listen, "--set", "log.level=warn", "--data"]).arg(data);
     command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    // A terminal tells all of a group to stop; the node is told once, by this.
+    command.process_group(0);
     command.spawn().context("cannot start a node")
 }
 
