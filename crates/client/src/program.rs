@@ -94,7 +94,11 @@ impl Answer {
         }
         let detail = format!("{} answered", self.subject);
         let problem = Problem { status: self.status, detail, ..Problem::default() };
-        Err(Error::Refused { subject: self.subject.clone(), problem, credential: self.client.has_credential() })
+        Err(Error::Refused {
+            subject: self.subject.clone(),
+            problem,
+            credential: self.client.has_credential(),
+        })
     }
 }
 
@@ -134,9 +138,16 @@ impl Client {
         let response = self.exchange(call).await?;
         let status = response.status();
         let fields = response.headers().iter();
-        let headers = fields.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let headers =
+            fields.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         let headers = headers.collect();
-        Ok(Answer { status: status.as_u16(), headers, client: self.clone(), subject: address.to_string(), response })
+        Ok(Answer {
+            status: status.as_u16(),
+            headers,
+            client: self.clone(),
+            subject: address.to_string(),
+            response,
+        })
     }
 
     /// Makes what is stored already a program, or attaches to one, without sending it again.
@@ -168,7 +179,8 @@ impl Client {
             lines: Vec<LogLine>,
         }
         let name = address.to_string();
-        let target = format!("/.jsfs/logs?address={}&after={after}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
+        let target =
+            format!("/.jsfs/logs?address={}&after={after}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
         let call = Call::new(Method::GET, target, name, address.namespace());
         Ok(self.send_json::<Lines>(call).await?.lines)
     }

@@ -63,18 +63,23 @@ pub(crate) async fn answer(front: &Front, asked: &Asked<'_>) -> Result<Response<
 
 fn address(query: Option<&str>) -> Result<Address, Problem> {
     let pairs = query.unwrap_or_default().split('&');
-    let text = pairs.filter_map(|pair| pair.split_once('=')).find_map(|(name, value)| (name == "address").then_some(value));
-    let missing = "the parameter address is missing; send the address of a program, such as /localhost/api.js";
+    let text = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(name, value)| (name == "address").then_some(value));
+    let missing =
+        "the parameter address is missing; send the address of a program, such as /localhost/api.js";
     let text = text.ok_or_else(|| Problem::malformed(missing))?;
     let text = percent_decode_str(text).decode_utf8();
-    let text = text.map_err(|_| Problem::malformed("the parameter address is not UTF-8; percent-encode it"))?;
+    let text =
+        text.map_err(|_| Problem::malformed("the parameter address is not UTF-8; percent-encode it"))?;
     Ok(Address::parse(&text)?)
 }
 
 /// The number of the last line that the caller has.
 fn after(asked: &Asked<'_>) -> Result<u64, Problem> {
     let Some(text) = asked.parameters.get(Parameter::After) else { return Ok(0) };
-    text.parse().map_err(|_| Problem::malformed("after is the number of a line; send that of the last one you have"))
+    text.parse()
+        .map_err(|_| Problem::malformed("after is the number of a line; send that of the last one you have"))
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Serve(_)
         | Command::Worker
         | Command::Config(_)
-        | Command::Check(_) | Command::New(_) | Command::Dev(_)
+        | Command::Check(_)
+        | Command::New(_)
+        | Command::Dev(_)
         | Command::Key(Key::New { .. }) => Err(Usage("this command does not speak to a node".into()).into()),
     }
 }

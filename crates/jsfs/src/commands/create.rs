@@ -34,7 +34,9 @@ pub(crate) fn run(arguments: &New, output: Output) -> anyhow::Result<Exit> {
     let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(is_plain) {
-        let text = format!("{name:?} cannot be the name of a program; use small letters, digits and -, as in my-app");
+        let text = format!(
+            "{name:?} cannot be the name of a program; use small letters, digits and -, as in my-app"
+        );
         return Err(Usage(text).into());
     }
     if directory.exists() {

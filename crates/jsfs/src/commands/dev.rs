@@ -47,7 +47,9 @@ impl Drop for Temporary {
 pub(crate) async fn run(arguments: &Dev, output: Output) -> anyhow::Result<Exit> {
     let directory = &arguments.directory;
     if !directory.is_dir() {
-        return Err(Usage(format!("{} is no directory; `jsfs new {0}` makes one", directory.display())).into());
+        return Err(
+            Usage(format!("{} is no directory; `jsfs new {0}` makes one", directory.display())).into()
+        );
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let data = Temporary::new()?;
@@ -97,7 +99,9 @@ async fn serve(data: &Path, directory: &Path, output: Output) -> anyhow::Result<
     session.client.set_namespace(&root, &change).await?;
     let port = session.client.node().port();
     output.line(&format!("{} is at http://localhost:{port}/", directory.display()))?;
-    output.json_line(&serde_json::json!({ "ready": true, "url": format!("http://localhost:{port}/"), "data": data }))?;
+    output.json_line(
+        &serde_json::json!({ "ready": true, "url": format!("http://localhost:{port}/"), "data": data }),
+    )?;
     output.done(&format!("  commands find its node by --data {}", data.display()))?;
     crate::output::flush()?;
     tokio::select! {

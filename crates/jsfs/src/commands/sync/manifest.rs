@@ -49,7 +49,10 @@ impl Programs {
             Usage(format!("{}:{line}:{column}: {words}", path.display()))
         })?;
         if let Some(missing) = programs.0.keys().find(|name| !directory.join(name).is_file()) {
-            let text = format!("{} names the program {missing}, which is not there; its names are relative to it", path.display());
+            let text = format!(
+                "{} names the program {missing}, which is not there; its names are relative to it",
+                path.display()
+            );
             return Err(Usage(text).into());
         }
         Ok(programs)
@@ -82,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_nothing_and_what_is_not_known_is_a_mistake() {
-        let programs = Programs::parse(r#"{"programs":{"api.js":{"grant":"GET:a/ PUT:b/"},"d/x.js":{}}}"#).unwrap();
+        let programs =
+            Programs::parse(r#"{"programs":{"api.js":{"grant":"GET:a/ PUT:b/"},"d/x.js":{}}}"#).unwrap();
         let program = programs.of("api.js").unwrap();
         assert_eq!(program.grant.as_deref(), Some(&["GET:a/".to_owned(), "PUT:b/".to_owned()][..]));
         assert_eq!(programs.of("d/x.js").unwrap().grant.as_deref(), Some(&[][..]));
@@ -99,6 +103,8 @@ mod tests {
         let error = Programs::read(directory.path()).unwrap_err().to_string();
         assert!(error.contains("jsfs.json:2:"), "{error}");
         std::fs::write(directory.path().join(FILE), "{\"programs\": {\"a.js\": {}}}").unwrap();
-        assert!(Programs::read(directory.path()).unwrap_err().to_string().contains("a.js, which is not there"));
+        assert!(
+            Programs::read(directory.path()).unwrap_err().to_string().contains("a.js, which is not there")
+        );
     }
 }
