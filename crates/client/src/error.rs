@@ -21,6 +21,12 @@ pub struct Problem {
     /// What is wrong with this request and what to do.
     #[serde(default)]
     pub detail: String,
+    /// Where in a text the fault is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The column in that line, from 1; in a WebAssembly module the byte, with line 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 /// Why an operation failed.

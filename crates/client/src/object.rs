@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::key::AccessKey;
 use crate::model::{Metadata, ObjectInfo, Version};
+use crate::program::Program;
 use crate::resume::{Memory, RESUMABLE_BYTES};
 use crate::transport::{Call, Client, Counter, Payload};
 use crate::upload::{Source, Stamp};
@@ -14,6 +15,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Says of a read that it is of the source, where the object is a program.
+const EXECUTABLE: HeaderName = HeaderName::from_static("x-executable");
+
 /// Properties of a write; what is `None` is inherited.
 #[derive(Default, Clone)]
 pub struct Write {
@@ -21,6 +25,8 @@ pub struct Write {
     pub content_type: Option<String>,
     /// Whether reading needs a credential.
     pub private: Option<bool>,
+    /// Makes it a program.
+    pub program: Option<Program>,
     /// Counts the bytes sent.
     pub counter: Option<Counter>,
     /// Remembers uploads of large files, so that another run goes on with them.
@@ -70,7 +76,7 @@ impl Download {
     }
 }
 
-fn call(method: Method, address: &Address, query: &str) -> Call {
+pub(crate) fn call(method: Method, address: &Address, query: &str) -> Call {
     Call::new(method, format!("{}{query}", address.wire()), address.to_string(), address.namespace())
 }
 
@@ -79,7 +85,7 @@ fn query(version: Option<u64>) -> String {
 }
 
 /// A method that `http` has no constant for.
-fn method(name: &str) -> Method {
+pub(crate) fn method(name: &str) -> Method {
     Method::from_bytes(name.as_bytes()).unwrap_or(Method::POST)
 }
 
@@ -89,7 +95,8 @@ impl Client {
     /// # Errors
     /// [`Error`]; on any of them the object is what it was, or (after [`Error::Broken`]) the new one, never a mixture.
     pub async fn put(&self, address: &Address, source: Source, write: Write) -> Result<Metadata, Error> {
-        if let Source::File(path) = &source
+        if write.program.is_none()
+            && let Source::File(path) = &source
             && let Some(stamp) = Stamp::read(path).await
             && stamp.length >= RESUMABLE_BYTES
         {
@@ -103,17 +110,21 @@ impl Client {
             call =
                 call.header(HeaderName::from_static("x-private"), if private { "true" } else { "false" })?;
         }
+        if let Some(program) = &write.program {
+            program.describe(&mut call.headers, &address.to_string())?;
+        }
         call.payload = Payload::Source(source);
         call.counter = write.counter;
         self.send_json(call).await
     }
 
-    /// Reads an object.
+    /// Reads an object; of a program, its source.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn get(&self, address: &Address, get: &Get) -> Result<Download, Error> {
         let mut call = call(Method::GET, address, &query(get.version)).header(ACCEPT_ENCODING, "identity")?;
+        call = call.header(EXECUTABLE, "false")?;
         if let Some((first, last)) = get.range {
             let last = last.map_or_else(String::new, |last| last.to_string());
             call = call.header(RANGE, &format!("bytes={first}-{last}"))?;
@@ -141,6 +152,7 @@ impl Client {
     /// [`Error`]; a `HEAD` has no body, so refusals carry the status only.
     pub async fn head(&self, address: &Address, version: Option<u64>) -> Result<ObjectInfo, Error> {
         let call = call(Method::HEAD, address, &query(version)).header(ACCEPT_ENCODING, "identity")?;
+        let call = call.header(EXECUTABLE, "false")?;
         Ok(ObjectInfo::of(self.send(call).await?.headers()))
     }
 

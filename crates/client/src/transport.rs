@@ -7,6 +7,7 @@
 use crate::error::{Error, Problem};
 use crate::key::{AccessKey, Credential, KeyError};
 use crate::node::{NodeUrl, Resolver};
+use crate::program::is_problem;
 use crate::upload::{Source, SourceError};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -204,6 +205,16 @@ impl Client {
         }
     }
 
+    /// Sends a request once and returns the answer whatever its status, unless it is a problem detail.
+    pub(crate) async fn exchange(&self, mut call: Call) -> Result<Response, Error> {
+        let response = self.attempt(&mut call).await?;
+        let failed = response.status().is_client_error() || response.status().is_server_error();
+        if failed && is_problem(response.headers()) {
+            return Err(self.refusal(call.subject, response).await);
+        }
+        Ok(response)
+    }
+
     /// Sends a handshake and gives the connection that it becomes.
     pub(crate) async fn upgrade(&self, mut call: Call) -> Result<Upgraded, Error> {
         let response = self.attempt(&mut call).await?;
@@ -340,11 +351,7 @@ impl Client {
     /// The node's problem detail; where it sent none, what its status says.
     async fn refusal(&self, subject: String, response: Response) -> Error {
         let status = response.status();
-        let json = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("application/problem+json"));
+        let json = is_problem(response.headers());
         let body = self.read(&subject, response, PROBLEM_BYTES_MAX).await.unwrap_or_default();
         let mut problem = if json {
             serde_json::from_slice::<Problem>(&body).unwrap_or_default()

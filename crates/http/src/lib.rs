@@ -27,6 +27,7 @@ mod document;
 mod front;
 mod get;
 mod guard;
+mod logs;
 mod metadata;
 mod options;
 mod patch;

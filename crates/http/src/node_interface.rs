@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::body::{Arriving, Body};
 use crate::document::{Document, wrong};
 use crate::front::Front;
+use crate::logs;
 use crate::metadata::{json, no_content};
 use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
@@ -37,16 +38,18 @@ enum Resource<'r> {
     Namespaces,
     Namespace(&'r str),
     Upload(&'r str),
+    Logs,
 }
 
 /// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 6] = [
+pub const RESOURCES: [(&str, &str); 7] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
     ("/.jsfs/namespaces", "GET, HEAD, OPTIONS"),
     ("/.jsfs/namespaces/{name}", "PUT, PATCH, OPTIONS"),
     ("/.jsfs/uploads/{id}", "HEAD, PATCH, DELETE, POST, OPTIONS"),
+    ("/.jsfs/logs", "GET, HEAD, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -56,6 +59,7 @@ impl<'r> Resource<'r> {
             "/tokens" => Some(Self::Tokens),
             "/revocations" => Some(Self::Revocations),
             "/namespaces" => Some(Self::Namespaces),
+            "/logs" => Some(Self::Logs),
             other if other.starts_with(tus::UPLOADS) => {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
@@ -75,6 +79,7 @@ impl<'r> Resource<'r> {
             Self::Namespaces => RESOURCES[3].1,
             Self::Namespace(_) => RESOURCES[4].1,
             Self::Upload(_) => RESOURCES[5].1,
+            Self::Logs => RESOURCES[6].1,
         }
     }
 }
@@ -100,6 +105,7 @@ pub(crate) async fn answer(
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,
+        (Resource::Logs, "GET" | "HEAD") => logs::answer(front, asked).await,
         (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,
         _ => Err(Problem::method_not_allowed(asked.method, resource.methods())),

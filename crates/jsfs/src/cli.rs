@@ -1,5 +1,9 @@
 //! The command tree. What a command does stands in the module of its group.
 
+mod program;
+
+pub(crate) use program::{Dev, Executable, Logs, New, Run, RunMethod, Template};
+
 use crate::config::{parse_bytes, parse_duration};
 use crate::exit::EXIT_CODES;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -94,6 +98,14 @@ pub(crate) enum Command {
     Sync(Sync),
     /// Tell of changes as they happen
     Watch(Watch),
+    /// Run a program and write its answer to standard output
+    Run(Run),
+    /// Show what a program has logged lately
+    Logs(Logs),
+    /// Make a directory with a program that runs
+    New(New),
+    /// Serve a directory with its programs while they are written
+    Dev(Dev),
     /// Make a link that opens an object or directory for a while
     Share(Share),
     /// Revoke a token or link
@@ -163,6 +175,8 @@ pub(crate) struct Put {
     pub(crate) address: String,
     #[command(flatten)]
     pub(crate) visibility: Visibility,
+    #[command(flatten)]
+    pub(crate) executable: Executable,
     /// Content type [default: what the name suggests]
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: Option<String>,
@@ -281,7 +295,7 @@ pub(crate) struct RestoreVersion {
 #[command(
     after_help = "The first is local if it is a directory here, and then the second must be none; else it must be\n\
     an address with a namespace (/com.example/a/, http://…, example.com:a/).\n\
-    Files are compared by size and SHA-256."
+    Files are compared by size and SHA-256. Which files are programs says jsfs.json in the local directory, which is not sent."
 )]
 pub(crate) struct Sync {
     /// What to take it from: a local directory or an address
@@ -501,6 +515,11 @@ mod tests {
             "jsfs serve --data D --listen 127.0.0.1:0 --config F --set limits.requests=1 --set log.level=debug",
             "jsfs put a b c x/ --public",
             "jsfs put - x --private --content-type text/plain",
+            "jsfs put a x --executable --grant GET,PUT:data/ --grant GET:. --env COLOUR=blue",
+            "jsfs run x --method post --query a=b --body - -H Accept:text/html",
+            "jsfs logs x --follow --json",
+            "jsfs new x --template rust",
+            "jsfs dev x --listen 127.0.0.1:0",
             "jsfs get x - --range 0-9",
             "jsfs get -r x/ y",
             "jsfs cat x y --version 3",
@@ -536,6 +555,10 @@ mod tests {
         for line in [
             "jsfs put a b --public --private",
             "jsfs put a",
+            "jsfs put a b --grant GET:.",
+            "jsfs put a b --executable --env COLOUR",
+            "jsfs run a --method PUT",
+            "jsfs new x --template cobol",
             "jsfs get x --range 9-1",
             "jsfs restore-version a 0",
             "jsfs sync a b --jobs 0",

@@ -1,11 +1,14 @@
 //! One module per group of commands.
 
 pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod dev;
 mod get;
 pub(crate) mod key;
 mod list;
 mod namespace;
 mod objects;
+mod program;
 mod put;
 mod share;
 mod sync;
@@ -33,6 +36,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::RestoreVersion(arguments) => versions::restore(session, &arguments).await,
         Command::Sync(arguments) => sync::run(session, &arguments).await,
         Command::Watch(arguments) => watch::run(session, &arguments).await,
+        Command::Run(arguments) => program::run(session, &arguments).await,
+        Command::Logs(arguments) => program::logs(session, &arguments).await,
         Command::Share(arguments) => share::share(session, &arguments).await,
         Command::Revoke(arguments) => share::revoke(session, &arguments).await,
         Command::Key(Key::Show { namespace }) => key::show(session, &namespace),
@@ -45,6 +50,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         | Command::Worker
         | Command::Config(_)
         | Command::Check(_)
+        | Command::New(_)
+        | Command::Dev(_)
         | Command::Key(Key::New { .. }) => Err(Usage("this command does not speak to a node".into()).into()),
     }
 }

@@ -82,6 +82,8 @@ async fn run(cli: Cli, output: Output) -> ExitCode {
         Command::Key(cli::Key::New { output: file }) => {
             return finish(commands::key::new(file.as_deref(), output), output);
         }
+        Command::New(arguments) => return finish(commands::create::run(&arguments, output), output),
+        Command::Dev(arguments) => return finish(commands::dev::run(&arguments, output).await, output),
         command => command,
     };
     let session = match Session::find(&connection, output) {

@@ -25,6 +25,7 @@ const REVOCATIONS: &str = "/.jsfs/revocations";
 const NAMESPACES: &str = "/.jsfs/namespaces";
 const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
 
+const LOGS: &str = "/.jsfs/logs";
 const UPLOAD: &str = "/.jsfs/uploads/{id}";
 
 /// Stands for the root key, and for tokens below `/t/`.
@@ -242,6 +243,13 @@ const CASES: &[Case<'_>] = &[
     (UPLOAD, "DELETE", "SMALL", &[KEY, TUS], "", 204),
     (UPLOAD, "DELETE", "SMALL", &[KEY, TUS], "", 404),
     (UPLOAD, "OPTIONS", ABSENT, &[], "", 204),
+    (LOGS, "GET", "/.jsfs/logs?address=/localhost/t/a", &[KEY], "", 200),
+    (LOGS, "GET", "/.jsfs/logs", &[KEY], "", 400),
+    (LOGS, "GET", "/.jsfs/logs?address=/localhost/t/a", &[ALMOST], "", 404),
+    (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/a&after=0", &[KEY], "", 200),
+    (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/a&after=x", &[KEY], "", 400),
+    (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/absent", &[], "", 404),
+    (LOGS, "OPTIONS", LOGS, &[], "", 204),
 ];
 
 fn document() -> Value {

@@ -5,7 +5,7 @@ use crate::exit::Usage;
 use crate::output::{human_bytes, one_line};
 use crate::progress::Progress;
 use crate::session::Session;
-use jsfs_client::{Address, Client, Source, Write, content_type_of};
+use jsfs_client::{Address, Client, Error, Source, Write, content_type_of};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -73,10 +73,11 @@ async fn put_one(
     let write = Write {
         content_type: arguments.content_type.clone().or_else(|| content_type_of(named)),
         private: arguments.visibility.private(),
+        program: arguments.executable.program(),
         counter: Some(progress.counter()),
         memory: crate::memory::of_this_user(),
     };
-    let mut metadata = client.put(address, source, write).await?;
+    let mut metadata = client.put(address, source, write).await.map_err(|error| placed(path, error))?;
     if !arguments.blocks {
         metadata.other.remove("blocks");
     }
@@ -91,7 +92,20 @@ async fn put_one(
     Ok(metadata)
 }
 
+/// The fault of a program as compilers tell it, so that editors find the place: `api.js:3:7: unexpected token`.
+pub(super) fn placed(path: &Path, error: Error) -> anyhow::Error {
+    let Error::Refused { problem, .. } = &error else { return error.into() };
+    match (problem.status, problem.line, problem.column) {
+        (422, Some(line @ 1..), Some(column)) => {
+            let words = problem.detail.split_once(&format!(" at line {line}, column {column}: "));
+            let words = words.map_or(problem.detail.as_str(), |(_, words)| words);
+            anyhow::anyhow!("{}:{line}:{column}: {words}", path.display())
+        }
+        _ => error.into(),
+    }
+}
+
 /// Standard input as a file: read on tokio's blocking threads.
-fn standard_input() -> std::io::Result<tokio::fs::File> {
+pub(super) fn standard_input() -> std::io::Result<tokio::fs::File> {
     Ok(std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?).into())
 }

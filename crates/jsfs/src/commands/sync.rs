@@ -7,6 +7,7 @@
 mod download;
 mod follow;
 mod local;
+mod manifest;
 mod upload;
 
 use crate::cli::Sync;
@@ -15,6 +16,7 @@ use crate::output::{Output, human_bytes, one_line};
 use crate::progress::Progress;
 use crate::session::Session;
 use jsfs_client::{Address, Client, EntryKind, Error, Reference};
+pub(super) use manifest::Programs;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ struct Job<'a> {
     private: Option<bool>,
     follow_links: bool,
     requests: usize,
+    /// Which files are programs.
+    programs: Programs,
 }
 
 /// An object below the address.
@@ -112,10 +116,14 @@ pub(super) async fn run(session: &Session, arguments: &Sync) -> anyhow::Result<(
         private: arguments.visibility.private(),
         follow_links: arguments.follow_links,
         requests: usize::from(arguments.jobs),
+        programs: match direction {
+            Direction::Upload => Programs::read(Path::new(directory))?,
+            Direction::Download => Programs::default(),
+        },
     };
     if arguments.watch {
         return match direction {
-            Direction::Upload => follow::upload(&job).await,
+            Direction::Upload => follow::upload(job).await,
             Direction::Download => follow::download(&job).await,
         };
     }
@@ -125,6 +133,26 @@ pub(super) async fn run(session: &Session, arguments: &Sync) -> anyhow::Result<(
     };
     drop(progress);
     conclude(session.output, &summary)
+}
+
+/// `jsfs dev`: an address made equal to a directory, also in what goes, until it is stopped.
+pub(super) async fn serve(session: &Session, directory: &Path, address: &Address) -> anyhow::Result<()> {
+    let progress = Progress::new(session.output, "listing", None);
+    let job = Job {
+        client: session.client.clone(),
+        address: address.clone(),
+        directory: directory.to_owned(),
+        output: session.output,
+        progress: &progress,
+        // What programs have stored is not there on the disk and must stay.
+        delete: false,
+        dry_run: false,
+        private: Some(false),
+        follow_links: false,
+        requests: 8,
+        programs: Programs::default(),
+    };
+    follow::upload(job).await
 }
 
 /// `jsfs get -r`: a download that deletes nothing.
@@ -146,6 +174,7 @@ pub(super) async fn fetch(
         private: None,
         follow_links: false,
         requests: 8,
+        programs: Programs::default(),
     };
     let summary = download::run(&job).await?;
     drop(progress);

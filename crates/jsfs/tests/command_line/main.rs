@@ -5,6 +5,7 @@ mod hostile;
 mod keys;
 mod live;
 mod objects;
+mod programs;
 mod serve;
 mod share;
 mod support;

@@ -6,6 +6,7 @@
 
 use super::super::tree::{Relative, Tree, is_temporary};
 use super::local::LocalFile;
+use super::manifest::{self, Programs};
 use super::{Job, Outcome, Remote, Summary, conclude, download, upload};
 use crate::output::{human_bytes, one_line};
 use anyhow::Context;
@@ -87,7 +88,7 @@ async fn apply(job: &Job<'_>, tree: &Tree, name: &str, event: &Event) -> anyhow:
 }
 
 /// Brings changes below the directory to the address.
-pub(super) async fn upload(job: &Job<'_>) -> anyhow::Result<()> {
+pub(super) async fn upload(mut job: Job<'_>) -> anyhow::Result<()> {
     let changed = Arc::new(Changed::default());
     let root = job.directory.canonicalize().with_context(|| job.directory.display().to_string())?;
     let (seen, below) = (Arc::clone(&changed), root.clone());
@@ -103,6 +104,14 @@ pub(super) async fn upload(job: &Job<'_>) -> anyhow::Result<()> {
     loop {
         changed.settle().await;
         let pending = changed.take();
+        if pending.everything {
+            match Programs::read(&root) {
+                Ok(programs) => job.programs = programs,
+                // It is being edited: what held before holds on until it can be read again.
+                Err(error) => job.output.warn(&format!("{error:#}")),
+            }
+        }
+        let job = &job;
         match bring(job, &root, &pending).await {
             Ok(()) => {}
             Err(error) if is_away(&error) => {
@@ -242,6 +251,8 @@ impl Changed {
         let is_temporary = path.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
         match name {
             _ if is_temporary => return,
+            // It says what other files are.
+            Some(manifest::FILE) => self.hold().everything = true,
             Some(name) if !path.is_dir() => {
                 let mut pending = self.hold();
                 if pending.names.len() < PATHS_MAX {

@@ -1,6 +1,7 @@
 //! What lies below a local directory, and what it hashes to.
 
 use super::super::tree::is_temporary;
+use super::manifest;
 use aws_lc_rs::digest::{Context, SHA256};
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -67,7 +68,7 @@ impl LocalTree {
                 .push((name, "it is a symbolic link; --follow-links uploads what it points to".into()));
         } else if !kind.is_file() {
             self.skipped.push((name, "it is no regular file".into()));
-        } else if !entry.file_name().to_str().is_some_and(is_temporary) {
+        } else if name != manifest::FILE && !entry.file_name().to_str().is_some_and(is_temporary) {
             match entry.metadata() {
                 Ok(metadata) => {
                     self.files.push(LocalFile { name, path: entry.path().to_owned(), size: metadata.len() })

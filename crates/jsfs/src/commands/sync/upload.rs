@@ -1,5 +1,6 @@
 //! The direction from a local directory to an address.
 
+use super::super::put::placed;
 use super::local::{self, LocalFile};
 use super::{Job, Outcome, Remote, Summary, remote_tree};
 use anyhow::Context;
@@ -58,6 +59,7 @@ pub(super) async fn one(job: &Job<'_>, file: &LocalFile, there: Option<&Remote>)
     let same = there.is_some_and(|there| {
         there.size == Some(file.size) && there.sha256.is_some() && there.sha256 == sha256
     });
+    let program = job.programs.of(&file.name);
     if !same {
         if job.dry_run {
             job.progress.moved(file.size);
@@ -66,6 +68,10 @@ pub(super) async fn one(job: &Job<'_>, file: &LocalFile, there: Option<&Remote>)
         return send(job, file, &address, small).await;
     }
     job.progress.moved(file.size);
+    if let Some(program) = program.filter(|_| !job.dry_run) {
+        // Its text is the same, what is attached to it may be not.
+        job.client.attach(&address, program).await.map_err(|error| placed(&file.path, error))?;
+    }
     let wanted = job.private.filter(|private| there.is_some_and(|there| there.private != Some(*private)));
     let Some(private) = wanted else { return Ok(Outcome::Unchanged) };
     if !job.dry_run {
@@ -85,10 +91,11 @@ async fn send(
     let write = Write {
         content_type: content_type_of(&file.path),
         private: job.private,
+        program: job.programs.of(&file.name).cloned(),
         counter: Some(job.progress.counter()),
         memory: crate::memory::of_this_user(),
     };
-    let metadata = job.client.put(address, source, write).await?;
+    let metadata = job.client.put(address, source, write).await.map_err(|error| placed(&file.path, error))?;
     anyhow::ensure!(
         metadata.file_size == size || metadata.file_size > 0 && size != file.size,
         "the node stored {} bytes instead of {size}; try again",
