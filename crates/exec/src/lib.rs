@@ -158,7 +158,9 @@ impl Exec {
         }
         let turn = tokio::time::timeout(TURN, self.0.prepares.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into());
+            return Err(
+                sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into()
+            );
         };
         let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
         let prepared = Prepared { id, handlers: handlers.into(), image };

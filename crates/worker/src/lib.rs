@@ -351,7 +351,9 @@ impl Worker {
         match js::prepare(&self.base, guest, name, base, source) {
             Ok(Ok(image)) => match image.encode() {
                 Ok(bytes) if bytes.len() > IMAGE_MAX => {
-                    refuse(format!("what it keeps in memory when it is loaded takes more than {IMAGE_MAX} bytes"));
+                    refuse(format!(
+                        "what it keeps in memory when it is loaded takes more than {IMAGE_MAX} bytes"
+                    ));
                 }
                 Ok(bytes) => {
                     let handlers = image.handlers;

@@ -43,6 +43,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getcpu,
     libc::SYS_gettid,
     libc::SYS_getpid,
+    libc::SYS_getppid,
     libc::SYS_exit,
     libc::SYS_exit_group,
     // Traps of WebAssembly come as signals of the process to itself.
@@ -101,8 +102,8 @@ const DESCRIPTOR_COMMANDS: [i32; 7] = [
 
 /// From now on, for every thread: these calls and no others.
 pub(super) fn restrict() -> Result<(), Error> {
-    // The kernel asks all filters and takes the strictest answer.
-    for filter in [allow_list()?, no_clone3()?, fatal()?] {
+    // The kernel asks all filters and takes the strictest answer. The list comes last, because it does not allow to add another.
+    for filter in [fatal()?, no_clone3()?, allow_list()?] {
         seccompiler::apply_filter_all_threads(&filter)?;
     }
     Ok(())
