@@ -23,6 +23,7 @@ use bytes::Bytes;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -95,10 +96,16 @@ struct Inner {
     prepared: Mutex<HashMap<[u8; 32], Prepared>>,
     runs: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
+    /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
+    prepares: Semaphore,
     logs: Logs,
     tasks: TaskTracker,
 }
 
+/// How long whatever needs the worker may wait for its turn.
+pub(crate) const TURN: Duration = Duration::from_secs(10);
+/// Programs that are prepared at the same time; more wait their turn.
+const PREPARES_MAX: u32 = 16;
 /// Prepared programs that the node remembers; beyond, one is prepared again.
 const PREPARED_MAX: usize = 1_024;
 
@@ -108,7 +115,8 @@ impl Exec {
     pub fn new(settings: Settings) -> Self {
         let runs = Arc::new(Semaphore::new(settings.runs_max as usize));
         let sockets = Arc::new(Semaphore::new(settings.sockets_max as usize));
-        let sandbox = sandbox::Sandbox::new(settings.command.clone(), settings.runs_max + settings.sockets_max);
+        let threads = settings.runs_max.saturating_add(settings.sockets_max).saturating_add(PREPARES_MAX);
+        let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
         Self(Arc::new(Inner {
             settings,
             sandbox,
@@ -116,6 +124,7 @@ impl Exec {
             prepared: Mutex::default(),
             runs,
             sockets,
+            prepares: Semaphore::new(PREPARES_MAX as usize),
             logs: Logs::default(),
             tasks: TaskTracker::new(),
         }))
@@ -152,6 +161,12 @@ impl Exec {
         if let Some(prepared) = hold(&self.0.prepared).get(&id) {
             return Ok(prepared.clone());
         }
+        let turn = tokio::time::timeout(TURN, self.0.prepares.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(
+                sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into()
+            );
+        };
         let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
         let prepared = Prepared { id, handlers: handlers.into(), image };
         let mut known = hold(&self.0.prepared);

@@ -4,7 +4,7 @@
 //! asks for runs beside that task, each bounded by the run's own bounds.
 
 use crate::{
-    BodyError, BodyStream, Exec, Prepared, hold,
+    BodyError, BodyStream, Exec, Prepared, TURN, hold,
     interior::{Authority, Interior},
     sandbox::{Channel, Unavailable},
     wire::{Bound, Bounds, Handler, Level, Outcome, ToNode, ToWorker},
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, mpsc, oneshot},
@@ -27,8 +26,6 @@ use tokio::{
 const PIECES: usize = 2;
 /// Messages of a socket that wait for either side.
 const FRAMES: usize = 16;
-/// How long a run may wait for its turn.
-const TURN: Duration = Duration::from_secs(10);
 /// Largest module that a program may import.
 const IMPORT_MAX: usize = 4 << 20;
 /// Redirects that a program's request follows: as many as the Fetch Standard says.
@@ -316,7 +313,10 @@ impl Run {
         loop {
             tokio::select! {
                 message = self.channel.next() => {
-                    let Some((message, bytes)) = message else { break self.end(head, RunError::Crashed) };
+                    let Some((message, bytes)) = message else {
+                        let error = self.cut_off();
+                        break self.end(head, error);
+                    };
                     if let Some(outcome) = self.take(message, bytes, &mut head).await {
                         let error = self.error_of(outcome);
                         break self.end(head, error);
@@ -344,6 +344,15 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Why there are no more messages of the run, and its last word was not among them.
+    fn cut_off(&self) -> RunError {
+        if !self.channel.is_open() {
+            return RunError::Crashed;
+        }
+        self.log(Level::Error, "ended: it asked for more at once than the node listens to".to_owned());
+        RunError::Failed { id: self.id.clone() }
     }
 
     fn error_of(&mut self, outcome: Outcome) -> RunError {

@@ -179,6 +179,11 @@ impl Channel {
         self.connection.send(message, bytes).await;
     }
 
+    /// Whether the worker is still there. Where it is and the messages have ended, the run said more than anybody could listen to.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.connection.gone.is_cancelled()
+    }
+
     /// Sends a program before it is run, unless the worker has it.
     pub(crate) async fn load(&self, program: [u8; 32], image: &Bytes, again: bool) {
         if hold(&self.connection.loaded).insert(program) || again {
@@ -230,12 +235,13 @@ impl Connection {
         let begin = ToWorker::Begin { threads: runs_max, instances: runs_max + 8, has_base: base.is_some() };
         connection.send(&begin, &base.unwrap_or_default()).await;
         let (ready, base) = read_frame(&mut read).await?;
-        let ToNode::Ready { has_base } = ready else {
+        let ToNode::Ready { has_base, walls } = ready else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the worker's first word is not its first",
             ));
         };
+        tracing::info!(walls, "the worker of programs stands behind its walls");
         let reading = Arc::downgrade(&connection);
         hold(&connection.tasks).spawn(async move {
             let mut read = read;
@@ -275,7 +281,9 @@ impl Connection {
         let run = message.run();
         let runs = hold(&self.runs);
         let Some(sender) = runs.get(&run) else { return };
-        if sender.try_send((message, bytes)).is_err() {
+        let is_line = matches!(message, ToNode::Log { .. });
+        // A line of a log for which there is no room is lost; nobody else waits for it.
+        if sender.try_send((message, bytes)).is_err() && !is_line {
             drop(runs);
             // It says more than anybody can listen to, or nobody listens any longer.
             hold(&self.runs).remove(&run);

@@ -143,8 +143,8 @@ pub enum ToWorker {
 #[derive(Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "what the fields are, the words of their variant say")]
 pub enum ToNode {
-    /// It is ready. Where the base image was made afresh, it is in the bytes, to be kept.
-    Ready { has_base: bool },
+    /// It is ready: which walls stand around it. Where the base image was made afresh, it is in the bytes, to be kept.
+    Ready { has_base: bool, walls: String },
     /// The program is prepared: its handlers and what is needed to run it, in the bytes.
     Prepared { run: RunId, handlers: Vec<String> },
     /// It is no program.

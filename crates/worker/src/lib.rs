@@ -39,6 +39,8 @@ use wasmtime::{
 const TICK: Duration = Duration::from_millis(4);
 /// Messages to one run that wait for it.
 const INBOX: usize = 1_024;
+/// Largest image of a prepared program: what one frame carries.
+const IMAGE_MAX: usize = 64 << 20;
 /// Bytes of prepared programs that are kept in memory.
 const PROGRAMS_BYTES: usize = 256 << 20;
 /// Stack of a run's thread: what compiled WebAssembly may use of it, and as much again for the host.
@@ -49,9 +51,9 @@ const WASM_STACK: usize = 512 << 10;
 /// # Errors
 /// When the socket fails, or the engine cannot be started.
 pub fn run() -> io::Result<()> {
+    let walls = wall::before_engine()?;
     let socket = UnixStream::from(rustix::io::dup(io::stdin())?);
-    wall::before_engine()?;
-    Worker::serve(socket)
+    Worker::serve(socket, walls)
 }
 
 /// Where messages to the node go. Whoever sends waits until the node has taken it.
@@ -187,6 +189,8 @@ fn engine(instances: u32) -> Result<Engine> {
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
+    // Opens the file that it scans, if it was not open; later there are no files.
+    let _ = PoolingAllocationConfig::is_pagemap_scan_available();
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
@@ -237,29 +241,31 @@ fn read_frame(socket: &mut impl Read) -> io::Result<(ToWorker, Bytes)> {
 }
 
 impl Worker {
-    fn serve(socket: UnixStream) -> io::Result<()> {
+    fn serve(socket: UnixStream, mut walls: wall::Walls) -> io::Result<()> {
         let out = Arc::new(Out(Mutex::new(socket.try_clone()?)));
         let mut socket = io::BufReader::with_capacity(64 << 10, socket);
         let (ToWorker::Begin { threads, instances, has_base }, kept) = read_frame(&mut socket)? else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is not the first"));
         };
         let engine = engine(instances).map_err(io::Error::other)?;
+        // Before the base image is made: that starts threads, which inherit it, and needs nothing that it forbids.
+        wall::after_engine(&mut walls);
+        let walls = walls.to_string();
         let nobody = guest(&out, 0, UNBOUNDED, None);
         let opened = if has_base { Base::open(&engine, &kept, nobody).ok() } else { None };
         let base = match opened {
             Some(base) => {
-                out.send(&ToNode::Ready { has_base: false }, &[]);
+                out.send(&ToNode::Ready { has_base: false, walls }, &[]);
                 base
             }
             None => {
                 let nobody = guest(&out, 0, UNBOUNDED, None);
                 let (base, kept) = Base::make(&engine, nobody).map_err(io::Error::other)?;
-                out.send(&ToNode::Ready { has_base: true }, &kept);
+                out.send(&ToNode::Ready { has_base: true, walls }, &kept);
                 base
             }
         };
         let wasm = Wasm::new(&engine).map_err(io::Error::other)?;
-        wall::after_engine()?;
         let worker = Arc::new(Worker {
             engine,
             out,
@@ -414,6 +420,11 @@ impl Worker {
         guest.is_still = true;
         match js::prepare(&self.base, guest, name, base, source) {
             Ok(Ok(image)) => match image.encode() {
+                Ok(bytes) if bytes.len() > IMAGE_MAX => {
+                    refuse(format!(
+                        "what it keeps in memory when it is loaded takes more than {IMAGE_MAX} bytes"
+                    ));
+                }
                 Ok(bytes) => {
                     let handlers = image.handlers;
                     self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(JAVASCRIPT, bytes));
@@ -515,6 +526,7 @@ fn guest(
         out: Arc::clone(out),
         bounds,
         began: Instant::now(),
+        bounded_since: Instant::now(),
         #[allow(clippy::cast_precision_loss, reason = "milliseconds with fractions, as JavaScript has them")]
         began_ms: now.tv_sec as f64 * 1_000.0 + now.tv_nsec as f64 / 1_000_000.0,
         is_still: false,

@@ -7,7 +7,7 @@ use super::{
     value::{OutOfMemory, Ptr},
 };
 use crate::{Out, crypto, limiter::Limiter, web};
-use jsfs_exec::wire::{Bounds, Level, RunId, ToNode};
+use jsfs_exec::wire::{Bounds, FRAME_MAX, Level, RunId, ToNode};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
@@ -28,6 +28,8 @@ pub(crate) struct Guest {
     pub(crate) out: Arc<Out>,
     pub(crate) bounds: Bounds,
     pub(crate) began: Instant,
+    /// Since when its wall time counts.
+    pub(crate) bounded_since: Instant,
     /// Milliseconds since 1970 when it began, for what cannot be told the time.
     pub(crate) began_ms: f64,
     /// No clock, no randomness, nothing begun.
@@ -55,7 +57,9 @@ const PENDING_MAX: usize = 256;
 /// Most timers of one run.
 const TIMERS_MAX: usize = 4_096;
 /// Longest line of a log.
-const LINE_MAX: usize = 16 << 10;
+pub(crate) const LINE_MAX: usize = 16 << 10;
+/// What a frame needs beside the texts and bytes that a program chooses.
+const FRAME_SPARE: usize = 64 << 10;
 /// Longest stretch of randomness at once.
 const RANDOM_MAX: usize = 65_536;
 
@@ -275,13 +279,10 @@ fn log(arguments: &mut Arguments<'_, '_>) -> Called {
         "error" => Level::Error,
         _ => Level::Info,
     };
-    let mut text = arguments.text(1)?;
+    let text = arguments.text(1)?;
     let guest = arguments.guest();
     let room = usize::try_from(guest.log_left).unwrap_or(usize::MAX).min(LINE_MAX);
-    if text.len() > room {
-        let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
+    let text = clipped(text, room);
     if text.is_empty() && guest.log_left == 0 {
         return Ok(Ok(Given::Nothing));
     }
@@ -289,6 +290,14 @@ fn log(arguments: &mut Arguments<'_, '_>) -> Called {
     let run = guest.run;
     guest.out.send(&ToNode::Log { run, level, text }, &[]);
     Ok(Ok(Given::Nothing))
+}
+
+/// A text without what is beyond its bound.
+pub(crate) fn clipped(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+    }
+    text
 }
 
 fn randomness(arguments: &mut Arguments<'_, '_>) -> Called {
@@ -363,14 +372,8 @@ fn start(arguments: &mut Arguments<'_, '_>) -> Called {
         }
         guest.requests_left -= 1;
     }
-    let sent = bytes.as_ref().map_or(0, Vec::len) as u64;
-    if matches!(operation.as_str(), "write" | "socketSend") {
-        if sent > guest.output_left {
-            guest.exceeded = true;
-            return Err(format_err!("more output than allowed"));
-        }
-        guest.output_left -= sent;
-    }
+    // Bodies of requests too: the node holds them while it carries the requests out.
+    take_output(guest, params.len(), bytes.as_ref())?;
     guest.pending.insert(id);
     let run = guest.run;
     let has_bytes = bytes.is_some();
@@ -411,9 +414,11 @@ fn cancel(arguments: &mut Arguments<'_, '_>) -> Called {
 }
 
 /// Counts what an answer takes of the output.
-fn take_output(guest: &mut Guest, bytes: Option<&Vec<u8>>) -> Result<()> {
-    let sent = bytes.map_or(0, Vec::len) as u64;
-    if sent > guest.output_left {
+fn take_output(guest: &mut Guest, head: usize, bytes: Option<&Vec<u8>>) -> Result<()> {
+    let length = bytes.map_or(0, Vec::len);
+    let sent = length as u64;
+    // A frame that does not fit would end the worker, and what else runs in it.
+    if sent > guest.output_left || head.saturating_add(length) > FRAME_MAX - FRAME_SPARE {
         guest.exceeded = true;
         return Err(format_err!("more output than allowed"));
     }
@@ -428,7 +433,7 @@ fn respond(arguments: &mut Arguments<'_, '_>) -> Called {
     if guest.has_answered {
         return Ok(Err(Failure::new("TypeError", "a run answers once")));
     }
-    take_output(guest, bytes.as_ref())?;
+    take_output(guest, head.len(), bytes.as_ref())?;
     guest.has_answered = true;
     guest.takes_events = head.contains("\"webSocket\":true");
     let run = guest.run;
@@ -444,7 +449,7 @@ fn value(arguments: &mut Arguments<'_, '_>) -> Called {
     if guest.has_answered {
         return Ok(Err(Failure::new("TypeError", "a run answers once")));
     }
-    take_output(guest, bytes.as_ref())?;
+    take_output(guest, json.as_ref().map_or(0, String::len), bytes.as_ref())?;
     guest.has_answered = true;
     let run = guest.run;
     let has_bytes = bytes.is_some();
@@ -453,7 +458,8 @@ fn value(arguments: &mut Arguments<'_, '_>) -> Called {
 }
 
 fn fail(arguments: &mut Arguments<'_, '_>) -> Called {
-    let (name, message, stack) = (arguments.text(0)?, arguments.text(1)?, arguments.text(2)?);
+    let mut line = |at| arguments.text(at).map(|text| clipped(text, LINE_MAX));
+    let (name, message, stack) = (line(0)?, line(1)?, line(2)?);
     let is_short = arguments.caller.data().is_short();
     let guest = arguments.guest();
     guest.has_answered = true;

@@ -6,7 +6,7 @@
 use super::{
     Base, Ctx, Guest, Image, Pages, Vm,
     base::{Held, eval},
-    host::is_out_of_memory,
+    host::{LINE_MAX, clipped, is_out_of_memory},
     value::{Ptr, Thrown},
 };
 use crate::{Inbound, cpu_time};
@@ -55,7 +55,7 @@ impl Vm {
             if cpu_time().saturating_sub(began) > Duration::from_millis(bounds.cpu_ms) {
                 return Err(Stop::Cpu.into());
             }
-            if !guest.takes_events && guest.began.elapsed() > Duration::from_millis(bounds.wall_ms) {
+            if !guest.takes_events && guest.bounded_since.elapsed() > Duration::from_millis(bounds.wall_ms) {
                 return Err(Stop::Wall.into());
             }
             Ok(UpdateDeadline::Continue(1))
@@ -94,6 +94,12 @@ impl Vm {
         let text = format!("{}: {}\n{}", thrown.name, thrown.message, thrown.stack);
         let guest = self.guest();
         let run = guest.run;
+        let room = usize::try_from(guest.log_left).unwrap_or(usize::MAX).min(LINE_MAX);
+        let text = clipped(text, room);
+        if text.is_empty() {
+            return;
+        }
+        guest.log_left = guest.log_left.saturating_sub(text.len() as u64 + 1);
         guest.out.send(&ToNode::Log { run, level: Level::Error, text }, &[]);
     }
 
@@ -351,7 +357,7 @@ impl Running {
                 self.fire()?;
                 continue;
             }
-            let deadline = (!guest.takes_events).then(|| guest.began + wall);
+            let deadline = (!guest.takes_events).then(|| guest.bounded_since + wall);
             let until = [timer, deadline].into_iter().flatten().min();
             let wait = until.map_or(Duration::from_secs(3_600), |until| until.saturating_duration_since(now));
             match self.inbox.recv_timeout(wait) {
@@ -382,6 +388,7 @@ impl Running {
                 self.settle(id, ok, json.as_deref(), bytes.as_ref())
             }
             Inbound::Event { event, params, bytes } => {
+                let is_last = event == "socketClose";
                 let exports = self.vm.exports.clone();
                 let event = exports.string(&mut self.vm.store, &event)?;
                 let params = exports.string(&mut self.vm.store, &params)?;
@@ -389,6 +396,11 @@ impl Running {
                 self.vm.tell(&self.held, self.held.event, &[event, params, bytes])?;
                 self.vm.run_jobs(&self.held)?;
                 let guest = self.vm.guest();
+                if is_last {
+                    // Nothing comes any more, so what is left to do has an end like that of any other run.
+                    guest.takes_events = false;
+                    guest.bounded_since = Instant::now();
+                }
                 guest.out.send(&ToNode::Taken { run: guest.run }, &[]);
                 Ok(())
             }

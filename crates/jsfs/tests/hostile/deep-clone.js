@@ -1,0 +1,9 @@
+// Tries: a structure nested without end, cloned. Expects: 200 or 500 or 503 or 507.
+export default {
+  async fetch(request, env, ctx) {
+    let one = {};
+    for (let i = 0; i < 100_000; i++) one = { one };
+    structuredClone(one);
+    return new Response('done');
+  },
+};

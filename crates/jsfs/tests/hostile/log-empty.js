@@ -1,0 +1,7 @@
+// Tries: empty lines of the log without end. Expects: 503.
+export default {
+  async fetch(request, env, ctx) {
+    while (true) console.log('');
+    return new Response('done');
+  },
+};

@@ -1,0 +1,7 @@
+// Tries: one enormous ArrayBuffer. Expects: 507 or 500.
+export default {
+  async fetch(request, env, ctx) {
+    new ArrayBuffer(2 ** 31);
+    return new Response('done');
+  },
+};

@@ -1,0 +1,2 @@
+// Tries: a default export whose getter loops. Expects: 422.
+export default { get fetch() { while (true); } };
