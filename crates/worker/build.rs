@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs, io};
 
 fn main() {
-    let guest = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../exec/guest");
+    let guest = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("guest");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("guest");
     println!("cargo::rerun-if-env-changed=JSFS_QUICKJS_WASM");
     println!("cargo::rerun-if-env-changed=JSFS_PRELUDE_JS");

@@ -474,8 +474,14 @@ impl Run {
         let params = params.to_owned();
         let handle = match operation {
             "fetch" => {
-                let call = Call { interior: self.exec.interior(), authority: self.authority.clone(), bodies };
-                self.calls.spawn(async move { call.fetch(id, &params, bytes).await })
+                let call = Call { interior: self.exec.interior(), authority: self.authority.clone() };
+                // The program may write to the body at once, so what takes that must be there before the next message is heard.
+                let streamed = is_streamed(&params).then(|| {
+                    let (sender, receiver) = mpsc::channel(PIECES);
+                    hold(&self.bodies).writable.insert(id, sender);
+                    pieces(receiver)
+                });
+                self.calls.spawn(async move { call.fetch(id, &params, bytes, streamed).await })
             }
             "read" => self.calls.spawn(async move { read(id, &params, &bodies).await }),
             "write" => self.calls.spawn(async move { write(id, &params, bytes, &bodies).await }),
@@ -685,16 +691,26 @@ struct FetchedHead<'a> {
     body: bool,
 }
 
+/// Whether the body of a request is written piece by piece.
+fn is_streamed(params: &str) -> bool {
+    serde_json::from_str::<FetchParams>(params).is_ok_and(|params| params.body == "stream")
+}
+
 /// What a call of a program needs.
 struct Call {
     interior: Arc<dyn Interior>,
     authority: Authority,
-    bodies: Arc<Mutex<Bodies>>,
 }
 
 impl Call {
-    async fn fetch(self, id: u32, params: &str, bytes: Option<Bytes>) -> Settled {
-        match self.fetch_inner(id, params, bytes).await {
+    async fn fetch(
+        self,
+        id: u32,
+        params: &str,
+        bytes: Option<Bytes>,
+        streamed: Option<BodyStream>,
+    ) -> Settled {
+        match self.fetch_inner(params, bytes, streamed).await {
             Ok((json, readable)) => Settled { id, result: Ok((Some(json), None)), readable },
             Err(error) => Settled::failed(id, error),
         }
@@ -702,9 +718,9 @@ impl Call {
 
     async fn fetch_inner(
         &self,
-        id: u32,
         params: &str,
         bytes: Option<Bytes>,
+        streamed: Option<BodyStream>,
     ) -> Result<(String, Option<BodyStream>), GuestError> {
         let params: FetchParams =
             serde_json::from_str(params).map_err(|error| GuestError::network(error.to_string()))?;
@@ -717,11 +733,7 @@ impl Call {
             }
         }
         let mut body: Option<BodyStream> = match params.body.as_str() {
-            "stream" => {
-                let (sender, receiver) = mpsc::channel(PIECES);
-                hold(&self.bodies).writable.insert(id, sender);
-                Some(pieces(receiver))
-            }
+            "stream" => streamed,
             _ => bytes.clone().map(|bytes| Box::pin(stream::iter([Ok(bytes)])) as BodyStream),
         };
         if let Some(bytes) = &bytes {

@@ -9,11 +9,12 @@ mod js;
 mod limiter;
 mod pool;
 mod wall;
+mod wasm;
 mod web;
 
 use bytes::Bytes;
 use js::{Base, Begin, Guest, Image, Running};
-use jsfs_exec::wire::{self, Bounds, Fault, Kind, Level, Outcome, RunId, ToNode, ToWorker};
+use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use pool::Pool;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,8 +28,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc;
+use wasm::Wasm;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Result,
+    component::Component, format_err,
 };
 
 /// How often the sandbox looks whether a run's time is over.
@@ -75,6 +79,7 @@ struct Worker {
     engine: Engine,
     out: Arc<Out>,
     base: Base,
+    wasm: Wasm,
     pool: Pool,
     runs: Mutex<HashMap<RunId, Run>>,
     imports: Mutex<HashMap<RunId, SyncSender<std::result::Result<String, String>>>>,
@@ -83,34 +88,85 @@ struct Worker {
 }
 
 struct Run {
-    inbox: SyncSender<Inbound>,
+    inbox: Inbox,
     cancelled: Arc<AtomicBool>,
+}
+
+/// Where a run takes its messages from: waiting on its thread, or on its executor.
+enum Inbox {
+    Thread(SyncSender<Inbound>),
+    Executor(mpsc::Sender<Inbound>),
+}
+
+impl Inbox {
+    /// Puts a message in, if there is room.
+    fn take(&self, message: Inbound) -> bool {
+        match self {
+            Self::Thread(inbox) => inbox.try_send(message).is_ok(),
+            Self::Executor(inbox) => inbox.try_send(message).is_ok(),
+        }
+    }
+}
+
+/// A prepared program.
+enum Program {
+    JavaScript(Image),
+    Wasm { program: wasm::Program, weight: usize },
+}
+
+/// What the bytes of a prepared program begin with.
+const JAVASCRIPT: u8 = 0;
+const WASM: u8 = 1;
+
+impl Program {
+    fn encode(kind: u8, mut prepared: Vec<u8>) -> Vec<u8> {
+        prepared.insert(0, kind);
+        prepared
+    }
+
+    fn decode(wasm: &Wasm, bytes: &Bytes) -> Result<Self> {
+        match bytes.first() {
+            Some(&JAVASCRIPT) => Image::decode(&bytes.slice(1..)).map(Self::JavaScript),
+            Some(&WASM) => wasm.load(&bytes[1..]).map(|(program, weight)| Self::Wasm { program, weight }),
+            _ => Err(format_err!("it is of no known kind")),
+        }
+    }
+
+    /// Bytes that it keeps in this process.
+    fn weight(&self) -> usize {
+        match self {
+            Self::JavaScript(image) => image.pages.weight(),
+            Self::Wasm { weight, .. } => *weight,
+        }
+    }
 }
 
 /// Programs that were loaded, the least lately used of which go when they grow too many.
 #[derive(Default)]
 struct Programs {
-    images: HashMap<[u8; 32], (Arc<Image>, u64)>,
+    loaded: HashMap<[u8; 32], (Arc<Program>, u64)>,
     bytes: usize,
     clock: u64,
 }
 
 impl Programs {
-    fn get(&mut self, program: &[u8; 32]) -> Option<Arc<Image>> {
+    fn get(&mut self, id: &[u8; 32]) -> Option<Arc<Program>> {
         self.clock += 1;
-        let (image, used) = self.images.get_mut(program)?;
+        let (program, used) = self.loaded.get_mut(id)?;
         *used = self.clock;
-        Some(Arc::clone(image))
+        Some(Arc::clone(program))
     }
 
-    fn insert(&mut self, program: [u8; 32], image: Image) {
+    fn insert(&mut self, id: [u8; 32], program: Program) {
         self.clock += 1;
-        self.bytes += image.pages.weight();
-        self.images.insert(program, (Arc::new(image), self.clock));
-        while self.bytes > PROGRAMS_BYTES && self.images.len() > 1 {
-            let oldest = self.images.iter().min_by_key(|(_, (_, used))| *used).map(|(program, _)| *program);
-            let Some((gone, _)) = oldest.and_then(|oldest| self.images.remove(&oldest)) else { break };
-            self.bytes -= gone.pages.weight();
+        self.bytes += program.weight();
+        if let Some((before, _)) = self.loaded.insert(id, (Arc::new(program), self.clock)) {
+            self.bytes -= before.weight();
+        }
+        while self.bytes > PROGRAMS_BYTES && self.loaded.len() > 1 {
+            let oldest = self.loaded.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
+            let Some((gone, _)) = oldest.and_then(|oldest| self.loaded.remove(&oldest)) else { break };
+            self.bytes -= gone.weight();
         }
     }
 }
@@ -119,11 +175,13 @@ impl Programs {
 fn engine(instances: u32) -> Result<Engine> {
     let mut pooling = PoolingAllocationConfig::new();
     pooling
-        .total_core_instances(instances)
-        .total_memories(instances)
-        .total_tables(instances)
+        // A component is several modules: what it was written in, what adapts that to the component's types, and often an engine.
+        .total_core_instances(instances.saturating_mul(8))
+        .total_memories(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(8))
         .total_stacks(instances)
         .total_component_instances(instances)
+        .max_tables_per_module(8)
         .max_memory_size(1 << 30)
         .table_elements(100_000)
         .linear_memory_keep_resident(1 << 20)
@@ -148,6 +206,16 @@ pub(crate) fn load_compiled(engine: &Engine, compiled: &[u8]) -> Result<Module> 
     // in a worker of the same build. A worker that a program has taken over could have made others: they would run in a worker again,
     // behind the same walls.
     unsafe { Module::deserialize(engine, compiled) }
+}
+
+/// The same for a component.
+///
+/// # Errors
+/// When it was compiled by another version or for another machine.
+#[allow(unsafe_code, reason = "compiled code is loaded, which nothing can verify")]
+pub(crate) fn load_compiled_component(engine: &Engine, compiled: &[u8]) -> Result<Component> {
+    // SAFETY: as in `load_compiled`; they were made by `precompile_component`.
+    unsafe { Component::deserialize(engine, compiled) }
 }
 
 /// CPU time of the calling thread.
@@ -190,11 +258,13 @@ impl Worker {
                 base
             }
         };
+        let wasm = Wasm::new(&engine).map_err(io::Error::other)?;
         wall::after_engine()?;
         let worker = Arc::new(Worker {
             engine,
             out,
             base,
+            wasm,
             pool: Pool::new(threads as usize, WASM_STACK * 2 + (256 << 10)),
             runs: Mutex::default(),
             imports: Mutex::default(),
@@ -241,24 +311,18 @@ impl Worker {
                     let _ = imports.try_send(source);
                 }
             }
-            ToWorker::Load { program } => match Image::decode(&bytes) {
-                Ok(image) => hold(&self.programs).insert(program, image),
+            ToWorker::Load { program } => match Program::decode(&self.wasm, &bytes) {
+                Ok(loaded) => hold(&self.programs).insert(program, loaded),
                 Err(error) => self.log(0, format!("a program cannot be loaded: {error}")),
             },
             ToWorker::Run { run, program, handler, params, bounds, has_bytes } => {
                 let bytes = has_bytes.then_some(bytes);
-                self.run(
-                    run,
-                    &program,
-                    bounds,
-                    handler.is_deterministic(),
-                    Begin::Handler { handler, params, bytes },
-                );
+                self.run(run, &program, bounds, handler, params, bytes);
             }
             ToWorker::Resume { run, program, bounds } => match Image::decode(&bytes) {
                 Ok(image) => {
                     let _ = program;
-                    self.run_image(run, Arc::new(image), bounds, false, Begin::Resumed);
+                    self.run_image(run, Arc::new(Program::JavaScript(image)), bounds, false, Begin::Resumed);
                 }
                 Err(error) => self.end(run, Outcome::Trapped(error.to_string())),
             },
@@ -275,7 +339,7 @@ impl Worker {
                 if let Some(run) = hold(&self.runs).get(&run) {
                     run.cancelled.store(true, Ordering::Relaxed);
                     // A full inbox holds something that wakes the run, and then it sees the mark.
-                    let _ = run.inbox.try_send(Inbound::Cancel);
+                    let _ = run.inbox.take(Inbound::Cancel);
                 }
             }
         }
@@ -284,7 +348,7 @@ impl Worker {
     /// Hands something to a run. One whose inbox is full does not take its messages: it is ended rather than waited for.
     fn tell(&self, run: RunId, message: Inbound) {
         if let Some(run) = hold(&self.runs).get(&run)
-            && run.inbox.try_send(message).is_err()
+            && !run.inbox.take(message)
         {
             run.cancelled.store(true, Ordering::Relaxed);
         }
@@ -332,7 +396,13 @@ impl Worker {
             self.out.send(&ToNode::Refused { run, fault }, &[]);
         };
         if kind == Kind::Wasm {
-            return refuse("WebAssembly does not run yet".to_owned());
+            return match self.wasm.prepare(source) {
+                Ok(artefact) => {
+                    let handlers = vec![Handler::Fetch.name().to_owned()];
+                    self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(WASM, artefact));
+                }
+                Err(fault) => self.out.send(&ToNode::Refused { run, fault }, &[]),
+            };
         }
         let source = match std::str::from_utf8(source) {
             Ok(source) => source,
@@ -346,7 +416,7 @@ impl Worker {
             Ok(Ok(image)) => match image.encode() {
                 Ok(bytes) => {
                     let handlers = image.handlers;
-                    self.out.send(&ToNode::Prepared { run, handlers }, &bytes);
+                    self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(JAVASCRIPT, bytes));
                 }
                 Err(error) => refuse(error.to_string()),
             },
@@ -355,32 +425,68 @@ impl Worker {
         }
     }
 
-    fn run(self: &Arc<Self>, run: RunId, program: &[u8; 32], bounds: Bounds, is_still: bool, begin: Begin) {
-        let image = hold(&self.programs).get(program);
-        match image {
-            Some(image) => self.run_image(run, image, bounds, is_still, begin),
-            None => self.out.send(&ToNode::Missing { run, program: *program }, &[]),
+    fn run(
+        self: &Arc<Self>,
+        run: RunId,
+        id: &[u8; 32],
+        bounds: Bounds,
+        handler: Handler,
+        params: String,
+        bytes: Option<Bytes>,
+    ) {
+        let program = hold(&self.programs).get(id);
+        match program {
+            Some(program) if matches!(*program, Program::Wasm { .. }) => {
+                self.run_wasm(run, program, bounds, params)
+            }
+            Some(program) => {
+                let begin = Begin::Handler { handler, params, bytes };
+                self.run_image(run, program, bounds, handler.is_deterministic(), begin);
+            }
+            None => self.out.send(&ToNode::Missing { run, program: *id }, &[]),
         }
+    }
+
+    fn run_wasm(self: &Arc<Self>, run: RunId, program: Arc<Program>, bounds: Bounds, params: String) {
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let cancelled = self.admit(run, Inbox::Executor(inbox));
+        let worker = Arc::clone(self);
+        self.spawn(move || {
+            if let Program::Wasm { program, .. } = &*program {
+                let out = Arc::clone(&worker.out);
+                let setting = wasm::Setting { run, out, bounds, params, inbox: messages, cancelled };
+                wasm::drive(&worker.wasm, program, setting);
+            }
+            hold(&worker.runs).remove(&run);
+        });
+    }
+
+    /// From now on the run has messages.
+    fn admit(&self, run: RunId, inbox: Inbox) -> Arc<AtomicBool> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        hold(&self.runs).insert(run, Run { inbox, cancelled: Arc::clone(&cancelled) });
+        cancelled
     }
 
     fn run_image(
         self: &Arc<Self>,
         run: RunId,
-        image: Arc<Image>,
+        program: Arc<Program>,
         bounds: Bounds,
         is_still: bool,
         begin: Begin,
     ) {
         let (inbox, messages) = sync_channel(INBOX);
-        let cancelled = Arc::new(AtomicBool::new(false));
-        hold(&self.runs).insert(run, Run { inbox, cancelled: Arc::clone(&cancelled) });
+        let cancelled = self.admit(run, Inbox::Thread(inbox));
         let worker = Arc::clone(self);
         self.spawn(move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
-            match Running::new(&worker.base, &image, guest, messages, cancelled) {
-                Ok(running) => running.drive(begin),
-                Err(error) => worker.end(run, Outcome::Trapped(error.to_string())),
+            if let Program::JavaScript(image) = &*program {
+                match Running::new(&worker.base, image, guest, messages, cancelled) {
+                    Ok(running) => running.drive(begin),
+                    Err(error) => worker.end(run, Outcome::Trapped(error.to_string())),
+                }
             }
             hold(&worker.runs).remove(&run);
         });

@@ -5,27 +5,37 @@ use wasmtime::{ResourceLimiter, Result};
 /// Most elements of a table; the engine's own has some hundred.
 const TABLE_MAX: usize = 100_000;
 
-/// Counts what an instance takes.
+/// Counts what an instance takes, over all of its memories.
 pub(crate) struct Limiter {
     memory_max: usize,
+    memory: usize,
     denied: bool,
 }
 
 impl Limiter {
     pub(crate) fn new(memory_max: usize) -> Self {
-        Self { memory_max, denied: false }
+        Self { memory_max, memory: 0, denied: false }
     }
 
     /// Whether it asked for more than it may have.
     pub(crate) fn is_denied(&self) -> bool {
         self.denied
     }
+
+    /// Bytes of memory that it has: never less than before, as memories only grow.
+    pub(crate) fn most(&self) -> usize {
+        self.memory
+    }
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        let allowed = desired <= self.memory_max;
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let memory = self.memory.saturating_add(desired.saturating_sub(current));
+        let allowed = memory <= self.memory_max;
         self.denied |= !allowed;
+        if allowed {
+            self.memory = memory;
+        }
         Ok(allowed)
     }
 

@@ -87,7 +87,7 @@ pub(super) fn import(params: &Params, buffers: &[&[u8]]) -> Result<Output, Failu
             private_der(&private_key(der)?)
         }
         Format::Jwk if buffers.len() == 2 => {
-            let [modulus, exponent] = expect(buffers)?;
+            let [modulus, exponent]: [&[u8]; 2] = expect(buffers)?.map(without_zeros);
             check(true, modulus)?;
             let number = |bytes| BoxedUint::from_be_slice(bytes, precision(bytes)?).map_err(|_| bad_number());
             public_der(&PublicKey::new(number(modulus)?, number(exponent)?).map_err(|_| no_key())?)
@@ -110,7 +110,8 @@ fn check(is_rsa: bool, modulus: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn import_numbers([n, e, d, p, q, dp, dq, qi]: [&[u8]; 8]) -> Result<Output, Failure> {
+fn import_numbers(numbers: [&[u8]; 8]) -> Result<Output, Failure> {
+    let [n, e, d, p, q, dp, dq, qi] = numbers.map(without_zeros);
     check(true, n)?;
     // The library wants those that go with the modulus as wide as it.
     let wide = |bytes| BoxedUint::from_be_slice(bytes, precision(n)?).map_err(|_| bad_number());
@@ -122,7 +123,7 @@ fn import_numbers([n, e, d, p, q, dp, dq, qi]: [&[u8]; 8]) -> Result<Output, Fai
     let info = PrivateKeyInfoRef::from_der(der.as_bytes()).map_err(|_| no_key())?;
     let numbers =
         RsaPrivateKey::<UintRef<'_>>::from_der(info.private_key.as_bytes()).map_err(|_| no_key())?;
-    let same = |number: UintRef<'_>, given: &[u8]| number.as_bytes() == without_zeros(given);
+    let same = |number: UintRef<'_>, given: &[u8]| number.as_bytes() == given;
     if same(numbers.exponent1, dp) && same(numbers.exponent2, dq) && same(numbers.coefficient, qi) {
         Ok(Output::Bytes(der.as_bytes().to_vec()))
     } else {
@@ -307,6 +308,9 @@ mod tests {
         let jwk = r#"{"format":"jwk"}"#;
         let given: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         assert_eq!(bytes("rsa.import", jwk, &given[..2]), public);
+        assert_eq!(bytes("rsa.import", jwk, &given), private);
+        all[2].insert(0, 0);
+        let given: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         assert_eq!(bytes("rsa.import", jwk, &given), private);
         all[5][3] ^= 1;
         let given: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();

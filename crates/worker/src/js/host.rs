@@ -331,13 +331,6 @@ fn cryptography(arguments: &mut Arguments<'_, '_>) -> Called {
     for at in 2..arguments.pointers.len() {
         buffers.push(arguments.bytes(at)?.unwrap_or_default());
     }
-    let generates = operation.starts_with("generate");
-    if generates && arguments.guest().is_still {
-        return Ok(Err(Failure::new(
-            "NotSupportedError",
-            "no key can be generated here: the same input must give the same result",
-        )));
-    }
     let buffers: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
     Ok(match crypto::perform(&operation, &params, &buffers) {
         Ok(crypto::Output::Bytes(bytes)) => Ok(Given::Bytes(bytes)),

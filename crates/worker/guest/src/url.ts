@@ -5,7 +5,7 @@
 
 import type { Host, UrlParts } from './host.ts';
 import {
-  append, arraySort, arraySplice, jsonParse, regexpExec, stringCharCodeAt, stringIndexOf, stringSlice, stringSplit,
+  append, arraySort, bufferOf, arraySplice, jsonParse, regexpExec, stringCharCodeAt, stringIndexOf, stringSlice, stringSplit,
 } from './primordials.ts';
 import {
   defineInterface, definePairIterable, internal, isObject, iteratorSymbol, requireArguments, sequenceFrom, toRecord, toSequence, toUSVString,
@@ -65,7 +65,7 @@ function decodeMalformed(text: string): string {
   }
   const decoded = new NativeUint8Array(length);
   for (let i = 0; i < length; i++) decoded[i] = bytes[i] as number;
-  return host.decode('utf-8', decoded.buffer, false, true);
+  return host.decode('utf-8', bufferOf(decoded), false, true);
 }
 
 function hexDigit(byte: number | undefined): number {

@@ -132,7 +132,8 @@ const registry = {
 
 /** Whether the algorithm offers the operation, and with which parameters. NotSupportedError if it does not. */
 export function normalize(operation: Operation, algorithm: AlgorithmIdentifier): Params {
-  const dict: Dict = typeof algorithm === 'string' ? ({ __proto__: null, name: algorithm } as unknown as Dict) : dictionary(algorithm, 'The algorithm');
+  const named = { __proto__: null, name: algorithm } as unknown as Dict;
+  const dict: Dict = typeof algorithm === 'string' ? named : dictionary(algorithm, 'The algorithm');
   const name = required(dict, 'name', toDOMString);
   const entry = registry[stringToLowerCase(name)];
   const read = entry === undefined ? undefined : ownReader(entry[1], operation);

@@ -2,7 +2,7 @@
 
 import { URLPattern as Matcher } from 'urlpattern-polyfill/urlpattern';
 import { defineValue, dictionary, defineInterface, isObject, member, toUSVString } from './webidl.ts';
-import { append } from './primordials.ts';
+import { append, regexpExec, stringCharCodeAt, stringSlice } from './primordials.ts';
 
 const components = ['protocol', 'username', 'password', 'hostname', 'port', 'pathname', 'search', 'hash'] as const;
 // In the order in which a dictionary's members are read.
@@ -24,7 +24,7 @@ export class URLPattern {
   #matcher: NativeMatcher;
 
   constructor(input: unknown = undefined, baseURL: unknown = undefined, options: unknown = undefined) {
-    const converted = toInput(input);
+    const converted = toInput(input, true);
     const hasBase = arguments.length > 2 || (baseURL !== undefined && baseURL !== null && !isObject(baseURL));
     const base = hasBase ? toUSVString(baseURL) : undefined;
     const dict = dictionary(hasBase ? options : baseURL, 'URLPattern constructor: options');
@@ -35,7 +35,7 @@ export class URLPattern {
 
   test(input: unknown = undefined, baseURL: unknown = undefined): boolean {
     const matcher = this.#matcher;
-    const converted = toInput(input);
+    const converted = toInput(input, false);
     const base = baseURL === undefined ? undefined : toUSVString(baseURL);
     requireStringWithBase(converted, base);
     return matcher.test(converted, base);
@@ -43,7 +43,7 @@ export class URLPattern {
 
   exec(input: unknown = undefined, baseURL: unknown = undefined): Match | null {
     const matcher = this.#matcher;
-    const converted = toInput(input);
+    const converted = toInput(input, false);
     const base = baseURL === undefined ? undefined : toUSVString(baseURL);
     requireStringWithBase(converted, base);
     const found = matcher.exec(converted, base);
@@ -86,7 +86,7 @@ export class URLPattern {
   }
 }
 
-function toInput(value: unknown): string | Init {
+function toInput(value: unknown, isPattern: boolean): string | Init {
   if (value !== undefined && value !== null && !isObject(value)) return toUSVString(value);
   const dict = dictionary(value, 'URLPattern: input');
   const init: Init = {};
@@ -95,7 +95,23 @@ function toInput(value: unknown): string | Init {
     const text = member(dict, name, toUSVString);
     if (text !== undefined) defineValue(init, name, text, true);
   }
+  if (init.hostname !== undefined && !(isPattern && regexpExec(syntax, init.hostname) !== null)) init.hostname = leading(beforeEnd, init.hostname);
+  if (init.port !== undefined && !(isPattern && regexpExec(syntax, init.port) !== null)) init.port = leading(digits, init.port);
   return init;
+}
+
+// What the library lacks: a host ends where a URL's would, a port after its digits, and neither has tabs and line ends in it.
+const syntax = /[{}()*:+?\\]/;
+const beforeEnd = /^[^/?#]+/;
+const digits = /^[0-9]+/;
+
+function leading(part: RegExp, text: string): string {
+  let clean = '';
+  for (let i = 0; i < text.length; i++) {
+    const code = stringCharCodeAt(text, i);
+    if (code !== 0x09 && code !== 0x0a && code !== 0x0d) clean += stringSlice(text, i, i + 1);
+  }
+  return regexpExec(part, clean)?.[0] ?? clean;
 }
 
 function requireStringWithBase(input: string | Init, base: string | undefined): void {

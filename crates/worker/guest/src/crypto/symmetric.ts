@@ -128,7 +128,8 @@ export const hmac: Family = {
     if (length === 0 || length > hmacBitsMax) throw operationError(`HMAC has no keys of ${length} bits`);
     const material = random((length + 7) >> 3);
     dropBits(material, length);
-    return { type: 'secret', extractable, algorithm: { name: 'HMAC', hash: params.hash as string, length }, usages: intersection(usages, signing), material };
+    const algorithm = { name: 'HMAC', hash: params.hash as string, length };
+    return { type: 'secret', extractable, algorithm, usages: intersection(usages, signing), material };
   },
   import(format, given, params, extractable, usages) {
     requireUsages(usages, signing, 'HMAC');
@@ -188,6 +189,6 @@ export const hkdf = deriving((params, key, length) =>
   bytesBy('hkdf', { hash: params.hash, length }, [key.material, params.salt as Bytes, params.info as Bytes]));
 
 export const pbkdf2 = deriving((params, key, length) => {
-  if (params.iterations === 0) throw operationError('PBKDF2 has at least one iteration');
+  if (length === 0 || params.iterations === 0) throw operationError('PBKDF2 derives at least a byte, in at least one iteration');
   return bytesBy('pbkdf2', { hash: params.hash, iterations: params.iterations, length }, [key.material, params.salt as Bytes]);
 });

@@ -3,7 +3,7 @@
 import type { Host } from './host.ts';
 import { utf8Decode, utf8Encode } from './encoding.ts';
 import {
-  append, bytesIn, concat, copyOf, floor, isArrayBuffer, isView, stringCharCodeAt, stringIndexOf, stringSlice, stringToLowerCase,
+  append, bufferOf, bytesIn, concat, copyOf, floor, isArrayBuffer, isView, stringCharCodeAt, stringIndexOf, stringSlice, stringToLowerCase,
   uncurry,
 } from './primordials.ts';
 import { newByteStream, prepareStreaming } from './streaming.ts';
@@ -93,7 +93,7 @@ export class Blob {
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    return copyOf(this.#bytes).buffer;
+    return bufferOf(copyOf(this.#bytes));
   }
 
   async bytes(): Promise<Uint8Array> {

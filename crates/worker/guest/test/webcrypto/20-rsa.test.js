@@ -56,7 +56,7 @@ test('keys go through JSON Web Keys', async () => {
   await assert.rejects(subtle.importKey('jwk', { ...open, use: 'enc' }, params, true, ['verify']), 'DataError');
   await assert.rejects(subtle.importKey('jwk', { ...open, ext: false }, params, true, ['verify']), 'DataError');
   await assert.rejects(subtle.importKey('jwk', { ...open, n: 'a b' }, params, true, ['verify']), 'DataError');
-});
+}, { nodeDiffers: 'Node.js 20 checks less of it' });
 
 test('what is no key is refused', async () => {
   const params = { name: 'RSA-PSS', hash: 'SHA-256' };

@@ -39,7 +39,9 @@ export class FormData {
 
   constructor(form: unknown = undefined, submitter: unknown = undefined) {
     // Both are elements of a document, of which there are none here.
-    if (form !== undefined || (submitter !== undefined && submitter !== null)) throw new TypeError('FormData constructor: the form is not an HTMLFormElement');
+    if (form !== undefined || (submitter !== undefined && submitter !== null)) {
+      throw new TypeError('FormData constructor: the form is not an HTMLFormElement');
+    }
   }
 
   append(name: string, value: unknown, filename: unknown = undefined): void {

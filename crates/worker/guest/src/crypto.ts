@@ -11,7 +11,7 @@ import { bytesBy, random, useHost, type Bytes } from './crypto/worker.ts';
 import { utf8Decode, utf8Encode } from './encoding.ts';
 import type { Host } from './host.ts';
 import {
-  bufferOf, copyOf, defineProperty, getOwnPropertyDescriptor, isView, jsonParse, jsonStringify, stringSlice, typedArrayName, uncurry,
+  bufferOf, copyOf, defineProperty, getOwnPropertyDescriptor, isView, jsonParse, jsonStringify, setPrototypeOf, stringSlice, typedArrayName, uncurry,
 } from './primordials.ts';
 import {
   copyBufferSource, defineInterface, defineValue, descriptor, internal, isBufferSource, isObject, newDOMException, requireArguments,
@@ -174,7 +174,7 @@ export class SubtleCrypto {
     if (exporter.export === undefined) throw unsupported(`Exporting a key of ${held.algorithm.name}`);
     requireExtractable(held);
     const exported = exportKey(exporter, keyFormat, held);
-    const bytes = keyFormat === 'jwk' ? utf8Encode(jsonStringify(exported) as string) : (exported as Bytes);
+    const bytes = keyFormat === 'jwk' ? utf8Encode(writeJson(exported)) : (exported as Bytes);
     const family = familyOf(params.name);
     return bufferOf(operationOf(family, operation === 'wrapKey' ? 'wrap' : 'encrypt', params.name)(params, wrapping, bytes));
   }
@@ -261,7 +261,14 @@ function exportKey(family: Family, format: KeyFormat, key: KeyData): Bytes | obj
 
 function asResult(exported: Bytes | object): ArrayBuffer | object {
   // The material is the key's own: what programs get is a copy.
-  return isView(exported) ? copyOf(exported as Bytes).buffer : exported;
+  return isView(exported) ? bufferOf(copyOf(exported as Bytes)) : exported;
+}
+
+/** As in a global object of its own: what a program put on the prototypes has no part in it. */
+function writeJson(jwk: object): string {
+  setPrototypeOf(jwk, null);
+  setPrototypeOf((jwk as Jwk).key_ops as object, null);
+  return jsonStringify(jwk) as string;
 }
 
 function parseJwk(bytes: Bytes): Jwk {
@@ -272,6 +279,7 @@ function parseJwk(bytes: Bytes): Jwk {
     throw dataError('The unwrapped key is no JSON Web Key');
   }
   if (!isObject(value)) throw dataError('The unwrapped key is no JSON Web Key');
+  setPrototypeOf(value, null);
   const jwk = toJwk(value);
   if (jwk.kty === undefined) throw dataError('The JSON Web Key has no kty');
   return jwk;

@@ -1,0 +1,189 @@
+//! Programs on a real node: who may run them, what they may touch, what is refused, and that nobody learns of them who may not.
+#![allow(clippy::unwrap_used, reason = "a test program throughout")]
+
+use jsfs_testkit::http::{Answer, Client, Request};
+use jsfs_testkit::node::{Node, Setup};
+use serde_json::{Value, json};
+
+/// A node, and its owner's key.
+struct Stage {
+    _folder: tempfile::TempDir,
+    node: Node,
+    key: String,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"));
+        let node = setup.start();
+        let key = setup.root_key();
+        Stage { _folder: folder, node, key }
+    }
+
+    fn ask(&self, request: &Request<'_>) -> Answer {
+        Client::new(self.node.address()).send(request).unwrap()
+    }
+
+    fn own<'a>(&self, method: &'a str, target: &'a str) -> Request<'a> {
+        Request::new(method, target).header("X-Access-Key", &self.key)
+    }
+
+    fn store(&self, target: &str, source: &str) -> Answer {
+        let request = self.own("PUT", target).header("Content-Type", "text/javascript").body(source.as_bytes());
+        self.ask(&request)
+    }
+
+    fn stored(&self, target: &str, source: &str) {
+        let answer = self.store(target, source);
+        assert!(matches!(answer.status, 200 | 201), "{target}: {} {}", answer.status, answer.text());
+    }
+
+    fn token(&self, address: &str, methods: &[&str]) -> String {
+        let body = json!({ "address": address, "methods": methods }).to_string();
+        let answer = self.ask(&self.own("POST", "/.jsfs/tokens").body(body.as_bytes()));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+}
+
+const HELLO: &str = "export default { fetch(request, env, ctx) {
+  return Response.json({ url: request.url, method: request.method, env, caller: ctx.caller,
+    key: request.headers.get('x-access-key'), authorization: request.headers.get('authorization') });
+} };";
+
+#[test]
+fn a_program_runs_for_whoever_may_run_it_and_is_told_who_asks() {
+    let stage = Stage::new();
+    stage.stored("/hello.js?executable=true&private=false&env=%7B%22A%22%3A%22b%22%7D", HELLO);
+    let anybody = stage.ask(&Request::new("GET", "/hello.js?x=1&access_token=no")).json();
+    assert_eq!(anybody["caller"], json!({"kind": "anonymous"}));
+    assert_eq!(anybody["env"], json!({"A": "b"}));
+    assert!(anybody["url"].as_str().unwrap().ends_with("/hello.js?x=1"), "{anybody}");
+    let owner = stage.ask(&stage.own("POST", "/hello.js").body(b"x")).json();
+    assert_eq!((&owner["caller"]["kind"], &owner["method"]), (&json!("owner"), &json!("POST")));
+    assert_eq!((&owner["key"], &owner["authorization"]), (&Value::Null, &Value::Null), "no credential");
+    let token = stage.token("/localhost/hello.js", &["EXECUTE"]);
+    let bearer = stage.ask(&Request::new("EXECUTE", "/hello.js").bearer(&token)).json();
+    assert_eq!(bearer["caller"]["claims"]["sub"], "/localhost/hello.js");
+    assert!(!bearer.to_string().contains(&token), "the token itself is not told");
+}
+
+#[test]
+fn a_program_touches_what_its_owner_attached_and_nothing_else() {
+    let stage = Stage::new();
+    let source = "export default { async fetch(request) {
+      const { method = 'GET', path, body } = await request.json();
+      const answer = await fetch(path, { method, body });
+      return new Response(await answer.text(), { status: answer.status });
+    } };";
+    stage.stored("/app/api.js?executable=true&private=false&grant=GET,LIST,PUT:data/", source);
+    stage.ask(&stage.own("PUT", "/app/secret.txt").body(b"secret"));
+    let call = |body: Value| {
+        let text = body.to_string();
+        stage.ask(&Request::new("POST", "/app/api.js").body(text.as_bytes()))
+    };
+    assert_eq!(call(json!({"method": "PUT", "path": "data/a", "body": "1"})).status, 201);
+    assert_eq!(call(json!({"path": "data/a"})).text(), "1");
+    assert_eq!(call(json!({"path": "secret.txt"})).status, 404, "its owner's, and not granted");
+    assert_eq!(call(json!({"method": "PUT", "path": "other", "body": "1"})).status, 401);
+    assert_eq!(call(json!({"method": "DELETE", "path": "data/a"})).status, 403);
+    assert_eq!(call(json!({"path": "http://example.com/"})).status, 500, "not this node");
+    assert_eq!(call(json!({"path": "http://127.0.0.1:1/"})).status, 404, "this machine's name is this node's, whatever the port");
+    // Whoever replaces the program without the owner's key takes what was attached away.
+    let deployer = stage.token("/localhost/app/api.js", &["GET", "PUT"]);
+    let put = Request::new("PUT", "/app/api.js").bearer(&deployer).body(source.as_bytes());
+    assert_eq!(stage.ask(&put).status, 200);
+    assert_eq!(call(json!({"path": "data/a"})).status, 404, "somebody else's code");
+}
+
+#[test]
+fn what_cannot_run_is_not_stored() {
+    let stage = Stage::new();
+    let refused = stage.store("/bad.js?executable=true", "export default {\n  fetch() { return 1 +; }\n};");
+    let problem = refused.json();
+    assert_eq!((refused.status, &problem["line"]), (422, &json!(2)), "{problem}");
+    for source in ["export default 1", "export const x = 1;", "export default {}; throw new Error('no')", "export default { fetch() {} }; while (true);"] {
+        let answer = stage.store("/bad.js?executable=true", source);
+        assert_eq!(answer.status, 422, "{source}: {}", answer.text());
+    }
+    assert_eq!(stage.ask(&stage.own("GET", "/bad.js")).status, 404, "nothing was stored");
+    assert_eq!(stage.ask(&stage.own("PUT", "/a.txt?grant=GET:x/").body(b"x")).status, 400);
+}
+
+#[test]
+fn every_run_is_fresh_and_imports_are_read_when_it_is_stored() {
+    let stage = Stage::new();
+    stage.stored("/lib/count.js?private=false", "export let n = 0; export const next = () => ++n;");
+    let source = "import { next } from './lib/count.js';
+      const born = Math.random();
+      export default { fetch() { globalThis.seen = (globalThis.seen ?? 0) + 1;
+        return Response.json([next(), seen, Math.random(), crypto.randomUUID()]); } };";
+    stage.stored("/fresh.js?executable=true&private=false", source);
+    let first = stage.ask(&Request::new("GET", "/fresh.js")).json();
+    let second = stage.ask(&Request::new("GET", "/fresh.js")).json();
+    assert_eq!((&first[0], &first[1], &second[0], &second[1]), (&json!(1), &json!(1), &json!(1), &json!(1)));
+    assert_ne!(first[2], second[2], "randomness of a run is its own");
+    assert_ne!(first[3], second[3]);
+}
+
+#[test]
+fn streams_run_as_they_are_made() {
+    let stage = Stage::new();
+    let source = "export default { fetch(request) {
+      const { readable, writable } = new TransformStream();
+      const work = async () => { const writer = writable.getWriter();
+        for (let i = 0; i < 5; i++) { await writer.write(new TextEncoder().encode(`${i}\\n`)); await new Promise(done => setTimeout(done, 5)); }
+        await writer.close(); };
+      work(); return new Response(readable, { status: 201, headers: { 'x-a': 'b' } }); } };";
+    stage.stored("/stream.js?executable=true&private=false", source);
+    let answer = stage.ask(&Request::new("GET", "/stream.js"));
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("x-a")), (201, "0\n1\n2\n3\n4\n", Some("b")));
+    stage.stored("/echo.js?executable=true&private=false", "export default { fetch: request => new Response(request.body) };");
+    let large = vec![7; 3 << 20];
+    let echoed = stage.ask(&Request::new("POST", "/echo.js").body(&large));
+    assert!(echoed.status == 200 && echoed.body == large, "{} {}", echoed.status, echoed.body.len());
+}
+
+#[test]
+fn nobody_learns_of_a_private_program_who_may_not() {
+    let stage = Stage::new();
+    stage.stored("/p/secret.js?executable=true", "export default { fetch() { throw new Error('marker-7331'); } };");
+    let other = stage.token("/localhost/p/other.js", &["GET", "EXECUTE", "PUT"]);
+    let ways = |method: &'static str, target: &str, token: Option<&str>, body: &'static [u8]| {
+        let mut request = Request::new(method, target).body(body);
+        if let Some(token) = token {
+            request = request.bearer(token);
+        }
+        let answer = stage.ask(&request);
+        let text = answer.text().replace("absent.js", "NAME").replace("secret.js", "NAME");
+        let fields = ["x-executable", "etag", "content-type", "allow", "vary", "x-version"];
+        (answer.status, fields.map(|name| answer.header(name).map(str::to_owned)), text)
+    };
+    for method in ["GET", "HEAD", "POST", "EXECUTE", "PATCH", "DELETE", "OPTIONS"] {
+        for query in ["", "?execute=false", "?versions", "?version=1", "?execute=true"] {
+            let body: &'static [u8] = if matches!(method, "POST" | "PATCH") { b"{}" } else { b"" };
+            if matches!((method, query), ("POST" | "PATCH" | "DELETE" | "EXECUTE", "?versions" | "?version=1")) {
+                continue;
+            }
+            for token in [None, Some(other.as_str())] {
+                let there = ways(method, &format!("/p/secret.js{query}"), token, body);
+                let absent = ways(method, &format!("/p/absent.js{query}"), token, body);
+                assert_eq!(there, absent, "{method} {query} {}", token.is_some());
+            }
+        }
+    }
+    let reader = stage.token("/localhost/p/secret.js", &["GET"]);
+    assert_eq!(stage.ask(&Request::new("GET", "/p/secret.js").bearer(&reader)).status, 403, "reading is not running");
+    let source = stage.ask(&Request::new("GET", "/p/secret.js?execute=false").bearer(&reader));
+    assert!(source.text().contains("marker-7331"));
+    let runner = stage.token("/localhost/p/secret.js", &["EXECUTE"]);
+    let failed = stage.ask(&Request::new("GET", "/p/secret.js").bearer(&runner));
+    assert_eq!(failed.status, 500);
+    assert!(!failed.text().contains("marker-7331"), "what it throws is for its owner: {}", failed.text());
+    assert_ne!(stage.ask(&Request::new("GET", "/p/secret.js?execute=false").bearer(&runner)).status, 200, "running is not reading");
+    let logs = stage.ask(&stage.own("GET", "/.jsfs/logs?address=/localhost/p/secret.js"));
+    assert!(logs.text().contains("marker-7331"), "{}", logs.text());
+    let strangers = stage.ask(&Request::new("GET", "/.jsfs/logs?address=/localhost/p/secret.js").bearer(&runner));
+    assert!(!strangers.text().contains("marker-7331"));
+}
