@@ -1,0 +1,82 @@
+//! A component that handles requests, for tests: what it does is the query.
+
+use std::io::{Read, Write};
+use wasip2::http::{
+    outgoing_handler::handle,
+    types::{
+        Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
+        ResponseOutparam, Scheme,
+    },
+};
+
+wasip2::http::proxy::export!(Guest);
+
+struct Guest;
+
+impl wasip2::exports::http::incoming_handler::Guest for Guest {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let target = request.path_with_query().unwrap_or_default();
+        let (action, what) = target
+            .split_once('?')
+            .map_or("", |(_, query)| query)
+            .split_once('=')
+            .unwrap_or_else(|| (target.split_once('?').map_or("", |(_, query)| query), ""));
+        let host = request.authority().unwrap_or_default();
+        let body = match action {
+            "hello" => b"hello".to_vec(),
+            "echo" => read(request.consume().expect("a body")),
+            "fetch" => match fetch(&host, what) {
+                Ok((status, body)) => [format!("{status} ").as_bytes(), &body].concat(),
+                Err(why) => why.into_bytes(),
+            },
+            "outside" => match fetch("example.com", "/") {
+                Ok(_) => b"reached".to_vec(),
+                Err(_) => b"refused".to_vec(),
+            },
+            "often" => {
+                (0..100).take_while(|_| fetch(&host, "/data.txt").is_ok()).count().to_string().into_bytes()
+            }
+            "panic" => panic!("as asked"),
+            "loop" => loop {
+                std::hint::black_box(action);
+            },
+            _ => b"what?".to_vec(),
+        };
+        respond(out, &body);
+    }
+}
+
+fn respond(out: ResponseOutparam, bytes: &[u8]) {
+    let fields = Fields::new();
+    fields.append("x-made-by", b"wasm").expect("a field");
+    let response = OutgoingResponse::new(fields);
+    response.set_status_code(201).expect("a status");
+    let body = response.body().expect("a body");
+    ResponseOutparam::set(out, Ok(response));
+    let mut stream = body.write().expect("a stream");
+    stream.write_all(bytes).expect("there is room");
+    stream.flush().expect("there is room");
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("an end");
+}
+
+fn read(body: IncomingBody) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    body.stream().expect("a stream").read_to_end(&mut bytes).expect("a body");
+    bytes
+}
+
+fn fetch(host: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
+    let request = OutgoingRequest::new(Fields::new());
+    request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+    request.set_authority(Some(host)).expect("a host");
+    request.set_path_with_query(Some(path)).expect("a path");
+    let pending = handle(request, None).map_err(|error| format!("{error:?}"))?;
+    pending.subscribe().block();
+    let response = pending
+        .get()
+        .expect("it is there")
+        .expect("it is taken once")
+        .map_err(|error| format!("{error:?}"))?;
+    Ok((response.status(), read(response.consume().expect("a body"))))
+}
