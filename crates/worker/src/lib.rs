@@ -197,6 +197,7 @@ impl Worker {
                 base
             }
         };
+        wall::before_runs();
         let worker = Arc::new(Worker {
             engine,
             out,
