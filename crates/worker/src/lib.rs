@@ -266,6 +266,7 @@ impl Worker {
             }
         };
         let wasm = Wasm::new(&engine).map_err(io::Error::other)?;
+        wall::before_runs();
         let worker = Arc::new(Worker {
             engine,
             out,

@@ -16,7 +16,7 @@ const DESCRIPTORS_MAX: u64 = 512;
 /// Largest file that may be written. There are none, but the images of modules are kept in files without a name, in memory.
 const FILE_MAX: u64 = 1 << 30;
 /// How much more politely than the node the worker asks for the processor.
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 /// Which parts of the wall stand, and why others do not.
 #[derive(Debug, Default)]
@@ -49,8 +49,6 @@ pub(crate) fn before_engine() -> io::Result<Walls> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut walls = Walls::default();
     close_inherited();
-    // Endless loops on every thread of the worker must not keep the node from answering anybody else.
-    walls.note("lower priority", rustix::process::setpriority_process(None, NICE));
     walls.note("no new privileges", rustix::thread::set_no_new_privs(true));
     walls.note("limits", limits());
     Ok(walls)
@@ -62,6 +60,12 @@ pub(crate) fn after_engine(walls: &mut Walls) {
     walls.note("no dumps", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
     walls.note("landlock", no_files());
     walls.note("seccomp", calls::restrict());
+}
+
+/// Before programs run: endless loops on every thread must not keep the node from answering anybody else. Threads that are there already keep
+/// their priority, so the base image is made as fast as the node needs it. A system that refuses goes without.
+pub(crate) fn before_runs() {
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Closes what the node inherited and handed on unawares. What it opens itself is closed by the kernel when the worker starts.
