@@ -386,7 +386,11 @@ fn stream_of(body: Arriving) -> BodyStream {
     }))
 }
 
-pub(crate) fn respond(asked: &Asked<'_>, address: &Address, answer: Answer) -> Result<Response<Body>, Problem> {
+pub(crate) fn respond(
+    asked: &Asked<'_>,
+    address: &Address,
+    answer: Answer,
+) -> Result<Response<Body>, Problem> {
     let body = match answer.body {
         AnswerBody::Full(bytes) => Body::full(bytes),
         AnswerBody::Stream(pieces) => {
@@ -544,13 +548,6 @@ fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, 
     env.map(Some).map_err(|_| {
         Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}")
     })
-}
-
-/// What is shown of an attachment to whoever owns the program.
-pub(crate) fn shown(attachment: &Attachment) -> serde_json::Value {
-    let granted: Vec<String> =
-        attachment.granted().map(|(place, methods)| format!("{}:{place}", methods.join(","))).collect();
-    serde_json::json!({ "grant": granted, "env": attachment.env().keys().collect::<Vec<_>>() })
 }
 
 // --- what programs reach ---------------------------------------------------------------------------------------------------

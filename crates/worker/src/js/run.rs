@@ -235,7 +235,15 @@ fn handlers(
     let exports = vm.exports.clone();
     let json = exports.text_of(&mut vm.store, value)?;
     exports.free_value.call(&mut vm.store, value)?;
-    Ok(Ok(serde_json::from_str(&json)?))
+    let handlers: Vec<String> = serde_json::from_str(&json)?;
+    if handlers.is_empty() {
+        return Ok(Err(Thrown {
+            name: "TypeError".into(),
+            message: "it exports no handler; write export default { fetch(request) { … } }".into(),
+            stack: String::new(),
+        }));
+    }
+    Ok(Ok(handlers))
 }
 
 /// Where in the program's own text something was thrown: the first place of the stack that names it.
