@@ -5,9 +5,11 @@
 //! that a program meets the same verbs and the same authority as any other client, without a socket between.
 
 mod body;
+mod calls;
 mod interior;
 mod log;
 mod running;
+mod said;
 mod sandbox;
 mod url;
 pub mod wire;
@@ -15,7 +17,8 @@ pub mod wire;
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
-pub use running::{Answer, AnswerBody, Begin, Caller, FetchHead, Frame, Params, RunError, Socket};
+pub use running::Begin;
+pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Params, RunError, Socket};
 pub use sandbox::Command;
 pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
 

@@ -4,9 +4,10 @@
 //! are loaded again into the next one.
 
 use crate::{
-    Exec, PrepareError, Source, hold,
+    Exec, PrepareError, Source,
+    calls::import,
+    hold,
     interior::Authority,
-    running::import,
     wire::{self, RunId, ToNode, ToWorker},
 };
 use bytes::Bytes;

@@ -3,31 +3,34 @@
 //! Invariants: the source is never sent to whoever asked for the program to be run; the program is told who asks and never with what; what it
 //! may touch is what its owner attached to it, whoever asks. Storing a program prepares it, and what cannot be prepared is not stored.
 
-use std::collections::BTreeMap;
+mod inside;
+mod storing;
+
+pub(crate) use inside::Inside;
+pub(crate) use storing::{Storing, storing};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
+use hyper::Response;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
-use hyper::{Request, Response};
 use jsfs_exec::{
     Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Handler,
-    Interior, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
+    Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
 };
 use jsfs_objects::address::Address;
-use jsfs_objects::token::{Method as TokenMethod, Methods};
-use jsfs_objects::{Attachment, Credentials, Execute, Grant, Holder, Manage, Object, Objects, Read, Refusal};
+use jsfs_objects::token::Method as TokenMethod;
+use jsfs_objects::{Attachment, Credentials, Execute, Grant, Holder, Object, Objects, Read, Refusal};
 
 use crate::body::{Arriving, Body, BrokenOff};
-use crate::front::{self, Front};
+use crate::front::Front;
 use crate::headers;
-use crate::parameters::{Parameter, Parameters};
+use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
-use crate::request::{Asked, Beside};
+use crate::request::Asked;
 
 /// Largest program that is taken.
 const PROGRAM_BYTES_MAX: u64 = 32 << 20;
@@ -411,196 +414,6 @@ pub(crate) fn respond(
     }
     headers::sandbox_program(response.headers_mut(), || !asked.is_at_home(address));
     Ok(response)
-}
-
-// --- storing ---------------------------------------------------------------------------------------------------------------
-
-/// What a write says about a program: whether it becomes or stays one, and what is attached to it.
-pub(crate) struct Storing {
-    grant: Option<Grant<Manage>>,
-    places: Option<Vec<(Address, Methods)>>,
-    env: Option<BTreeMap<String, String>>,
-}
-
-/// What a write of a program at an address asks for. Nothing where it is no program.
-pub(crate) async fn storing(
-    front: &Front,
-    asked: &Asked<'_>,
-    credentials: &Credentials,
-    address: &Address,
-    executable: Option<bool>,
-) -> Result<Option<Storing>, Problem> {
-    let places = places(&asked.parameters, address)?;
-    let env = env(&asked.parameters)?;
-    let is_one = match executable {
-        Some(executable) => executable,
-        None => is_program(front.objects(), credentials, address).await?,
-    };
-    if !is_one {
-        if places.is_some() || env.is_some() {
-            let detail = "grant and env are for programs; send executable=true with them";
-            return Err(Problem::malformed(detail));
-        }
-        return Ok(None);
-    }
-    if front.exec().is_none() {
-        return Err(not_here());
-    }
-    let grant = match front.objects().authorize::<Manage>(credentials, address).await {
-        Ok(grant) => Some(grant),
-        Err(Refusal::Storage(error)) => return Err(error.into()),
-        Err(refusal) if places.is_some() || env.is_some() => return Err(refusal.into()),
-        // Whoever has no key may store a program where they may write, but nothing is attached to it.
-        Err(_) => None,
-    };
-    Ok(Some(Storing { grant, places, env }))
-}
-
-impl Storing {
-    /// Prepares the program: what cannot run is refused before anything is stored. Answers what is to be attached.
-    pub(crate) async fn check(
-        &self,
-        front: &Front,
-        address: &Address,
-        content_type: &str,
-        bytes: Bytes,
-    ) -> Result<Option<Attachment>, Problem> {
-        let exec = front.exec().ok_or_else(not_here)?;
-        let attachment = match &self.grant {
-            Some(grant) => {
-                let places = self.places.as_deref();
-                Some(front.objects().prepare_attachment(grant, places, self.env.clone()).await?)
-            }
-            None => None,
-        };
-        let authority = authority_of(attachment.as_ref().unwrap_or(&Attachment::default()), 1);
-        let source = source(address, content_type, bytes);
-        exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
-        Ok(attachment)
-    }
-
-    /// Whether it says what is to be attached.
-    pub(crate) fn attaches(&self) -> bool {
-        self.places.is_some() || self.env.is_some()
-    }
-
-    /// The same for what is stored already, and attaches.
-    pub(crate) async fn check_stored(&self, front: &Front, object: &Object) -> Result<(), Problem> {
-        let metadata = &object.metadata;
-        let bytes = whole(object).await?;
-        let attachment = self.check(front, &metadata.address, &metadata.content_type, bytes).await?;
-        self.attach(front, attachment.as_ref()).await
-    }
-
-    /// Keeps what is attached. Before the program itself is there: what it holds is good for nobody else.
-    pub(crate) async fn attach(&self, front: &Front, attachment: Option<&Attachment>) -> Result<(), Problem> {
-        if let (Some(grant), Some(attachment)) = (&self.grant, attachment) {
-            front.objects().attach(grant, attachment).await?;
-        }
-        Ok(())
-    }
-
-    /// The whole of a body that is a program.
-    pub(crate) async fn collect(body: Arriving) -> Result<Bytes, Problem> {
-        body.check_announced()?;
-        let bytes = body.at_most(PROGRAM_BYTES_MAX).collect().await?;
-        Ok(bytes.into())
-    }
-}
-
-/// `grant=GET,LIST:/data/ PUT:log/`: methods and places, relative to the program's directory.
-fn places(
-    parameters: &Parameters<'_>,
-    address: &Address,
-) -> Result<Option<Vec<(Address, Methods)>>, Problem> {
-    let Some(text) = parameters.get(Parameter::Grant) else { return Ok(None) };
-    let malformed = |entry: &str| {
-        let detail = format!(
-            "the grant \"{entry}\" is not METHODS:PLACE; send for example GET,LIST,PUT:data/, several separated by spaces"
-        );
-        Problem::malformed(detail)
-    };
-    let mut places = Vec::new();
-    for entry in text.split_whitespace() {
-        let (methods, place) = entry.split_once(':').ok_or_else(|| malformed(entry))?;
-        let methods: Option<Methods> = methods.split(',').map(TokenMethod::from_name).collect();
-        let methods = methods.filter(|methods| !methods.is_empty()).ok_or_else(|| malformed(entry))?;
-        places.push((place_of(place, address)?, methods));
-    }
-    Ok(Some(places))
-}
-
-fn place_of(place: &str, address: &Address) -> Result<Address, Problem> {
-    if place.starts_with('/') {
-        return Ok(Address::from_host_and_path(&address.to_url_host(), place)?);
-    }
-    let directory = address.parent().unwrap_or_else(|| address.clone());
-    if place.is_empty() || place == "." || place == "./" {
-        return Ok(directory);
-    }
-    Ok(directory.join(place)?)
-}
-
-/// `env={"NAME":"value"}`.
-fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, Problem> {
-    let Some(text) = parameters.get(Parameter::Env) else { return Ok(None) };
-    let env = serde_json::from_str(text);
-    env.map(Some).map_err(|_| {
-        Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}")
-    })
-}
-
-// --- what programs reach ---------------------------------------------------------------------------------------------------
-
-/// The front door from inside: what a program fetches goes through the same verbs and the same authority, without a socket.
-pub(crate) struct Inside(pub(crate) std::sync::Weak<Front>);
-
-impl Interior for Inside {
-    fn is_here(&self, host: &str) -> bool {
-        let Some(front) = self.0.upgrade() else { return false };
-        Address::of_host(host).is_ok_and(|address| front.objects().has_namespace(&address))
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.0.upgrade().map_or(0, |front| front.objects().now_ms())
-    }
-
-    fn answer(
-        &self,
-        request: Request<Option<BodyStream>>,
-        authority: Authority,
-    ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
-        Box::pin(async move {
-            let Some(front) = self.0.upgrade() else {
-                return jsfs_exec::Nowhere.answer(request, authority).await;
-            };
-            let (mut parts, body) = request.into_parts();
-            let mut credentials = Credentials::none();
-            authority.tokens.iter().for_each(|token| credentials.add_token(token));
-            parts.extensions.insert(Beside(credentials));
-            parts.extensions.insert(Depth(authority.depth));
-            let body = match body {
-                Some(body) => {
-                    let length =
-                        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-                    Arriving::from_program(body, length, front.body_bytes_max())
-                }
-                None => Arriving::nothing(),
-            };
-            let is_head = parts.method == hyper::Method::HEAD;
-            let response = Box::pin(front::call(&front, parts, body)).await;
-            let (mut head, body) = response.into_parts();
-            if let Some(length) = body.length() {
-                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            if is_head || body.length() == Some(0) {
-                return Response::from_parts(head, None);
-            }
-            let pieces =
-                body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
-            Response::from_parts(head, Some(Box::pin(pieces) as BodyStream))
-        })
-    }
 }
 
 /// Programs that were prepared a short time ago, by address and version.

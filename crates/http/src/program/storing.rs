@@ -1,0 +1,150 @@
+//! Storing a program: what it says of itself, prepared before anything is kept, and what its owner attaches to it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jsfs_objects::address::Address;
+use jsfs_objects::token::{Method as TokenMethod, Methods};
+use jsfs_objects::{Attachment, Credentials, Grant, Manage, Object, Refusal};
+
+use super::{PROGRAM_BYTES_MAX, authority_of, is_program, not_here, source, unprepared, whole};
+use crate::body::Arriving;
+use crate::front::Front;
+use crate::parameters::{Parameter, Parameters};
+use crate::problem::Problem;
+use crate::request::Asked;
+
+/// What a write says about a program: whether it becomes or stays one, and what is attached to it.
+pub(crate) struct Storing {
+    grant: Option<Grant<Manage>>,
+    places: Option<Vec<(Address, Methods)>>,
+    env: Option<BTreeMap<String, String>>,
+}
+
+/// What a write of a program at an address asks for. Nothing where it is no program.
+pub(crate) async fn storing(
+    front: &Front,
+    asked: &Asked<'_>,
+    credentials: &Credentials,
+    address: &Address,
+    executable: Option<bool>,
+) -> Result<Option<Storing>, Problem> {
+    let places = places(&asked.parameters, address)?;
+    let env = env(&asked.parameters)?;
+    let is_one = match executable {
+        Some(executable) => executable,
+        None => is_program(front.objects(), credentials, address).await?,
+    };
+    if !is_one {
+        if places.is_some() || env.is_some() {
+            let detail = "grant and env are for programs; send executable=true with them";
+            return Err(Problem::malformed(detail));
+        }
+        return Ok(None);
+    }
+    if front.exec().is_none() {
+        return Err(not_here());
+    }
+    let grant = match front.objects().authorize::<Manage>(credentials, address).await {
+        Ok(grant) => Some(grant),
+        Err(Refusal::Storage(error)) => return Err(error.into()),
+        Err(refusal) if places.is_some() || env.is_some() => return Err(refusal.into()),
+        // Whoever has no key may store a program where they may write, but nothing is attached to it.
+        Err(_) => None,
+    };
+    Ok(Some(Storing { grant, places, env }))
+}
+
+impl Storing {
+    /// Prepares the program: what cannot run is refused before anything is stored. Answers what is to be attached.
+    pub(crate) async fn check(
+        &self,
+        front: &Front,
+        address: &Address,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> Result<Option<Attachment>, Problem> {
+        let exec = front.exec().ok_or_else(not_here)?;
+        let attachment = match &self.grant {
+            Some(grant) => {
+                let places = self.places.as_deref();
+                Some(front.objects().prepare_attachment(grant, places, self.env.clone()).await?)
+            }
+            None => None,
+        };
+        let authority = authority_of(attachment.as_ref().unwrap_or(&Attachment::default()), 1);
+        let source = source(address, content_type, bytes);
+        exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+        Ok(attachment)
+    }
+
+    /// Whether it says what is to be attached.
+    pub(crate) fn attaches(&self) -> bool {
+        self.places.is_some() || self.env.is_some()
+    }
+
+    /// The same for what is stored already, and attaches.
+    pub(crate) async fn check_stored(&self, front: &Front, object: &Object) -> Result<(), Problem> {
+        let metadata = &object.metadata;
+        let bytes = whole(object).await?;
+        let attachment = self.check(front, &metadata.address, &metadata.content_type, bytes).await?;
+        self.attach(front, attachment.as_ref()).await
+    }
+
+    /// Keeps what is attached. Before the program itself is there: what it holds is good for nobody else.
+    pub(crate) async fn attach(&self, front: &Front, attachment: Option<&Attachment>) -> Result<(), Problem> {
+        if let (Some(grant), Some(attachment)) = (&self.grant, attachment) {
+            front.objects().attach(grant, attachment).await?;
+        }
+        Ok(())
+    }
+
+    /// The whole of a body that is a program.
+    pub(crate) async fn collect(body: Arriving) -> Result<Bytes, Problem> {
+        body.check_announced()?;
+        let bytes = body.at_most(PROGRAM_BYTES_MAX).collect().await?;
+        Ok(bytes.into())
+    }
+}
+
+/// `grant=GET,LIST:/data/ PUT:log/`: methods and places, relative to the program's directory.
+fn places(
+    parameters: &Parameters<'_>,
+    address: &Address,
+) -> Result<Option<Vec<(Address, Methods)>>, Problem> {
+    let Some(text) = parameters.get(Parameter::Grant) else { return Ok(None) };
+    let malformed = |entry: &str| {
+        let detail = format!(
+            "the grant \"{entry}\" is not METHODS:PLACE; send for example GET,LIST,PUT:data/, several separated by spaces"
+        );
+        Problem::malformed(detail)
+    };
+    let mut places = Vec::new();
+    for entry in text.split_whitespace() {
+        let (methods, place) = entry.split_once(':').ok_or_else(|| malformed(entry))?;
+        let methods: Option<Methods> = methods.split(',').map(TokenMethod::from_name).collect();
+        let methods = methods.filter(|methods| !methods.is_empty()).ok_or_else(|| malformed(entry))?;
+        places.push((place_of(place, address)?, methods));
+    }
+    Ok(Some(places))
+}
+
+fn place_of(place: &str, address: &Address) -> Result<Address, Problem> {
+    if place.starts_with('/') {
+        return Ok(Address::from_host_and_path(&address.to_url_host(), place)?);
+    }
+    let directory = address.parent().unwrap_or_else(|| address.clone());
+    if place.is_empty() || place == "." || place == "./" {
+        return Ok(directory);
+    }
+    Ok(directory.join(place)?)
+}
+
+/// `env={"NAME":"value"}`.
+fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, Problem> {
+    let Some(text) = parameters.get(Parameter::Env) else { return Ok(None) };
+    let env = serde_json::from_str(text);
+    env.map(Some).map_err(|_| {
+        Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}")
+    })
+}
