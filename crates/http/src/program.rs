@@ -11,7 +11,6 @@ pub(crate) use storing::{Storing, storing};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,

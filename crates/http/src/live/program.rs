@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hyper::http::request::Parts;
@@ -136,7 +135,7 @@ enum Taken {
 async fn next(stream: &mut SplitStream<Stream>) -> Taken {
     match stream.next().await {
         Some(Ok(Message::Text(text))) => Taken::Frame(Frame::Text(text.as_str().to_owned())),
-        Some(Ok(Message::Binary(bytes))) => Taken::Frame(Frame::Binary(Bytes::from(bytes))),
+        Some(Ok(Message::Binary(bytes))) => Taken::Frame(Frame::Binary(bytes)),
         Some(Ok(Message::Close(frame))) => {
             let (code, reason) = frame.map_or((1005, String::new()), |frame| {
                 (u16::from(frame.code), frame.reason.as_str().to_owned())
