@@ -157,6 +157,9 @@ impl Run {
                         break self.end(head, error);
                     };
                     if let Some(outcome) = self.take(message, bytes, &mut head).await {
+                        if head.is_none() && matches!(outcome, Outcome::Done | Outcome::Cancelled) {
+                            break;
+                        }
                         let error = self.error_of(outcome);
                         break self.end(head, error);
                     }

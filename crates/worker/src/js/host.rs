@@ -406,7 +406,9 @@ fn cancel(arguments: &mut Arguments<'_, '_>) -> Called {
     let guest = arguments.guest();
     let before = guest.timers.len();
     guest.timers.retain(|_, timer| *timer != id);
-    if guest.timers.len() == before && guest.pending.remove(&id) {
+    if guest.timers.len() == before {
+        // Of a fetch whose head has come nothing is pending any longer, but its body waits at the node.
+        guest.pending.remove(&id);
         let run = guest.run;
         guest.out.send(&ToNode::Forget { run, id }, &[]);
     }
