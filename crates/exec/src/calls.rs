@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex},
 };
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -202,6 +203,21 @@ pub(crate) fn is_streamed(params: &str) -> bool {
 pub(crate) struct Call {
     pub(crate) interior: Arc<dyn Interior>,
     pub(crate) authority: Authority,
+    /// Host and port that the program itself was reached at.
+    pub(crate) home: String,
+}
+
+/// Whether a program may reach what a URL names: its own host, or another name of this node at the same port. Never an IP address but its own
+/// host's: what such an address means depends on who asks.
+fn is_reachable(interior: &dyn Interior, home: &str, url: &Uri) -> bool {
+    let Some(authority) = url.authority() else { return false };
+    if authority.as_str() == home {
+        return true;
+    }
+    let is_address = authority.host().trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let home_port = home.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let is_our_port = authority.port_u16().is_none_or(|port| port == 80 || Some(port) == home_port);
+    !is_address && is_our_port && interior.is_here(authority.as_str())
 }
 
 impl Call {
@@ -246,7 +262,7 @@ impl Call {
         let mut redirects = 0;
         loop {
             let host = url.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-            if !self.interior.is_here(&host) {
+            if !is_reachable(&*self.interior, &self.home, &url) {
                 let why = format!("{host} is not a host of this node, and programs reach no others");
                 return Err(GuestError::network(why));
             }

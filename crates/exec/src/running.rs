@@ -89,6 +89,8 @@ struct Run {
     id: String,
     address: String,
     authority: Authority,
+    /// Host and port of the program's own URL.
+    home: String,
     prepared: Prepared,
     handler: Handler,
     params: String,
@@ -117,6 +119,10 @@ impl Run {
             id,
             address,
             authority,
+            home: http::Uri::try_from(&params.base)
+                .ok()
+                .and_then(|base| Some(base.authority()?.as_str().to_owned()))
+                .unwrap_or_default(),
             prepared,
             handler,
             params: serde_json::to_string(&params).unwrap_or_default(),
@@ -325,7 +331,11 @@ impl Run {
         let params = params.to_owned();
         let handle = match operation {
             "fetch" => {
-                let call = Call { interior: self.exec.interior(), authority: self.authority.clone() };
+                let call = Call {
+                    interior: self.exec.interior(),
+                    authority: self.authority.clone(),
+                    home: self.home.clone(),
+                };
                 // The program may write to the body at once, so what takes that must be there before the next message is heard.
                 let streamed = is_streamed(&params).then(|| {
                     let (sender, receiver) = mpsc::channel(PIECES);

@@ -57,7 +57,7 @@ pub(crate) async fn get(
         return versions(objects, &grant).await;
     }
     match objects.read(&grant, version).await {
-        Ok(object) => match program::instead_of(front, asked, &object).await? {
+        Ok(object) => match program::instead_of(front, asked, &grant, &object).await? {
             Some(response) => Ok(response),
             None => represent(asked, object).await,
         },

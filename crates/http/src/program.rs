@@ -33,6 +33,8 @@ use crate::request::Asked;
 
 /// Largest program that is taken.
 const PROGRAM_BYTES_MAX: u64 = 32 << 20;
+/// What a stranger hears who asks for the source of a program that anybody may run.
+const SOURCE: &str = "the source of a program is for whoever shows a key or token that may read it; without execute=false it runs";
 /// How deep programs may ask programs.
 const DEPTH_MAX: u8 = 8;
 
@@ -67,10 +69,18 @@ fn asks_for_source(asked: &Asked<'_>) -> Result<bool, Problem> {
 pub(crate) async fn instead_of(
     front: &Front,
     asked: &Asked<'_>,
+    read: &Grant<Read>,
     object: &Object,
 ) -> Result<Option<Response<Body>>, Problem> {
-    if !object.metadata.executable || asks_for_source(asked)? {
+    if !object.metadata.executable {
         return Ok(None);
+    }
+    if asks_for_source(asked)? {
+        return match read.holder() {
+            // That anybody may run it gives nobody its source.
+            Holder::Anyone => Err(Problem::new(Kind::Unauthorized, SOURCE)),
+            Holder::Owner | Holder::Token { .. } => Ok(None),
+        };
     }
     let credentials = asked.credentials()?;
     let grant = front.objects().authorize::<Execute>(&credentials, &object.metadata.address).await?;
@@ -249,7 +259,7 @@ async fn find(
 /// The program as the node reads it: with the means that its owner attached, or as anybody does.
 async fn source_of(objects: &Objects, attachment: &Attachment, address: &Address) -> Result<Object, Problem> {
     let mut credentials = Credentials::none();
-    attachment.tokens().take(1).for_each(|token| credentials.add_token(token));
+    attachment.source().into_iter().for_each(|token| credentials.add_token(token));
     let detached = |_| {
         let detail = "what the program holds is no longer good: its key was replaced, or a token revoked; its owner stores it again";
         Problem::new(Kind::Conflict, detail)

@@ -252,7 +252,7 @@ fn a_rust_command_sees_the_request_and_streams_its_answer() {
         let stored = world.store(&format!("/{target}.wasm"), &program);
         assert_eq!(stored.status, 201, "{}", stored.text());
         let path = format!("/{target}.wasm");
-        let target = format!("{path}?do=show&access_key=secret");
+        let target = format!("{path}?do=show&access_token=secret");
         let request = Request::new("POST", &target).header("X-Thing", "a");
         let key = world.key.clone();
         let answer = world.client.send(&request.bearer(&key).body(b"the body")).unwrap();

@@ -262,6 +262,10 @@ impl Objects {
 fn leg(source: Arc<Held>, target: Arc<Held>) -> Result<Leg, WriteError> {
     let stored = present(&source.address, &source.chain)?.clone();
     let opened = source.open(&stored).map_err(WriteError::of_source)?;
+    if opened.content.executable && matches!(source.access, Access::Public) {
+        // That anybody may run a program gives nobody its source.
+        return Err(Refusal::Unauthenticated { note: None }.into());
+    }
     Ok(Leg { source, target, stored, opened })
 }
 

@@ -43,9 +43,14 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// The tokens that it acts with, the one for its own source included.
+    /// The tokens that it acts with.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.source.iter().chain(&self.tokens).map(String::as_str)
+        self.tokens.iter().map(String::as_str)
+    }
+
+    /// The token by which the node reads the program itself. Never the program's own: it does not read its source by it.
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// Its environment.

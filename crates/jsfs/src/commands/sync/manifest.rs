@@ -59,6 +59,9 @@ impl Programs {
     }
 
     fn parse(text: &str) -> serde_json::Result<Programs> {
+        // By way of a map, because a list would be taken for an object without its names.
+        let parts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        drop(parts);
         let manifest: Manifest = serde_json::from_str(text)?;
         let program = |entry: Entry| Program {
             grant: Some(entry.grant.split_whitespace().map(str::to_owned).collect()),
