@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read, Write},
     os::unix::net::UnixStream,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -381,7 +382,7 @@ impl Worker {
         let (sender, receiver) = sync_channel(1);
         hold(&self.imports).insert(run, sender);
         let worker = Arc::clone(self);
-        self.spawn(move || {
+        self.spawn(run, move || {
             worker.prepare_here(run, kind, &name, &base, bounds, &source, receiver);
             hold(&worker.imports).remove(&run);
         });
@@ -463,7 +464,7 @@ impl Worker {
         let (inbox, messages) = mpsc::channel(INBOX);
         let cancelled = self.admit(run, Inbox::Executor(inbox));
         let worker = Arc::clone(self);
-        self.spawn(move || {
+        self.spawn(run, move || {
             if let Program::Wasm { program, .. } = &*program {
                 let out = Arc::clone(&worker.out);
                 let setting = wasm::Setting { run, out, bounds, params, inbox: messages, cancelled };
@@ -491,7 +492,7 @@ impl Worker {
         let (inbox, messages) = sync_channel(INBOX);
         let cancelled = self.admit(run, Inbox::Thread(inbox));
         let worker = Arc::clone(self);
-        self.spawn(move || {
+        self.spawn(run, move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
             if let Program::JavaScript(image) = &*program {
@@ -504,13 +505,22 @@ impl Worker {
         });
     }
 
-    /// Runs it on a thread of the pool, with the engine's clock ticking.
-    fn spawn(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
-        let active = Arc::clone(&self.active);
+    /// Runs it on a thread of the pool, with the engine's clock ticking. A fault of ours ends the run that met it, and no other.
+    fn spawn(self: &Arc<Self>, run: RunId, work: impl FnOnce() + Send + 'static) {
+        let worker = Arc::clone(self);
         self.pool.run(Box::new(move || {
-            active.fetch_add(1, Ordering::Relaxed);
-            work();
-            active.fetch_sub(1, Ordering::Relaxed);
+            worker.active.fetch_add(1, Ordering::Relaxed);
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                hold(&worker.runs).remove(&run);
+                hold(&worker.imports).remove(&run);
+                let fault = Fault { message: "the worker failed".to_owned(), position: None };
+                worker.out.send(&ToNode::Refused { run, fault }, &[]);
+                worker.end(
+                    run,
+                    Outcome::Trapped("the worker failed; its last words are in the node's log".to_owned()),
+                );
+            }
+            worker.active.fetch_sub(1, Ordering::Relaxed);
         }));
     }
 }

@@ -301,7 +301,8 @@ impl Start<'_> {
 
 /// Sends what a command writes: its head if there is one, and the rest.
 async fn answer_of(conversation: &Arc<Conversation>, stdout: &Stdout) -> Result<(), Stop> {
-    let mut pieces = pin!(stdout.pieces());
+    // Fused, because what follows asks again after the end.
+    let mut pieces = pin!(stdout.pieces().fuse());
     let mut begin = BytesMut::new();
     let (head, at) = loop {
         match cgi::head(&begin) {
