@@ -90,11 +90,8 @@ fn a_program_touches_what_its_owner_attached_and_nothing_else() {
     assert_eq!(call(json!({"method": "PUT", "path": "other", "body": "1"})).status, 401);
     assert_eq!(call(json!({"method": "DELETE", "path": "data/a"})).status, 403);
     assert_eq!(call(json!({"path": "http://example.com/"})).status, 500, "not this node");
-    let own = call(json!({"path": "http://127.0.0.1:1/?limit=1"}));
-    assert_eq!(
-        own.status, 200,
-        "this machine's name is the node's own, whatever the port: no socket is opened"
-    );
+    assert_eq!(call(json!({"path": "http://127.0.0.1:1/"})).status, 500, "another port of this machine");
+    assert_eq!(call(json!({"path": "http://10.0.0.1/"})).status, 500, "another machine");
     // Whoever replaces the program without the owner's key takes what was attached away.
     let deployer = stage.token("/localhost/app/api.js", &["GET", "PUT"]);
     let put = Request::new("PUT", "/app/api.js").bearer(&deployer).body(source.as_bytes());
@@ -204,6 +201,26 @@ fn nobody_learns_of_a_private_program_who_may_not() {
     let source = stage.ask(&Request::new("GET", "/p/secret.js?execute=false").bearer(&reader));
     assert!(source.text().contains("marker-7331"));
     let runner = stage.token("/localhost/p/secret.js", &["EXECUTE"]);
+    stage.stored(
+        "/p/open.js?executable=true&private=false",
+        "export default { fetch: () => new Response('ran') }; // marker-7332",
+    );
+    for way in [
+        "GET /p/open.js?execute=false",
+        "GET /p/open.js?version=1",
+        "COPY /p/open.js",
+        "GET /p/open.js?versions",
+    ] {
+        let (method, target) = way.split_once(' ').unwrap();
+        let request = Request::new(method, target).header("Destination", "/p/stolen.js");
+        let answer = stage.ask(&request);
+        assert!(
+            answer.status == 401 && !answer.text().contains("marker-7332"),
+            "{way}: {} {}",
+            answer.status,
+            answer.text()
+        );
+    }
     let failed = stage.ask(&Request::new("GET", "/p/secret.js").bearer(&runner));
     assert_eq!(failed.status, 500);
     assert!(!failed.text().contains("marker-7331"), "what it throws is for its owner: {}", failed.text());
