@@ -187,3 +187,28 @@ fn two_browsers_see_each_others_entries_in_the_guestbook_also_after_a_restart() 
     }
     assert!(visit.wait().unwrap().success());
 }
+
+#[test]
+fn browsers_chat_and_count_by_programs() {
+    let Some(tools) = tools_or_skip() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"));
+    let node = setup.start();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    for name in ["chat", "counter"] {
+        let source = examples.join(name);
+        let target = format!("/{name}/");
+        for arguments in
+            [["namespace", "add", name, "--public"], ["sync", source.to_str().unwrap(), &target, "-q"]]
+        {
+            let mut command = setup.command();
+            command
+                .env("JSFS_NODE", format!("http://{}", node.address()))
+                .env("JSFS_ACCESS_KEY", setup.root_key());
+            succeeded(&arguments.join(" "), &command.args(arguments).output().unwrap());
+        }
+    }
+    let mut visit = Command::new(tools.node);
+    visit.arg("programs.mjs").arg(tools.chromium).arg(node.address().port().to_string()).arg(pictures());
+    succeeded("programs.mjs", &visit.current_dir(tools.folder).output().unwrap());
+}

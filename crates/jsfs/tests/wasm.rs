@@ -173,7 +173,9 @@ fn built(package: &Path, target: &str, file: &str) -> Option<Vec<u8>> {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success()
-        && (said.contains("failed to download") || said.contains("Could not resolve host"))
+        && ["failed to download", "failed to get", "download of", "Could not"]
+            .iter()
+            .any(|one| said.contains(one))
     {
         eprintln!("skipped: crates cannot be fetched: {said}");
         return None;
