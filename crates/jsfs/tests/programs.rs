@@ -205,12 +205,7 @@ fn nobody_learns_of_a_private_program_who_may_not() {
         "/p/open.js?executable=true&private=false",
         "export default { fetch: () => new Response('ran') }; // marker-7332",
     );
-    for way in [
-        "GET /p/open.js?execute=false",
-        "GET /p/open.js?version=1",
-        "COPY /p/open.js",
-        "GET /p/open.js?versions",
-    ] {
+    for way in ["GET /p/open.js?execute=false", "GET /p/open.js?version=1", "COPY /p/open.js"] {
         let (method, target) = way.split_once(' ').unwrap();
         let request = Request::new(method, target).header("Destination", "/p/stolen.js");
         let answer = stage.ask(&request);
