@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_is_no_module_is_refused_with_its_place() {
-        assert_eq!(check(b"\0asm\x01\0\0\0\x01\x7f").unwrap_err().position, Some((0, 9)));
+        assert_eq!(check(b"\0asm\x01\0\0\0\x01\x7f").unwrap_err().position, Some((0, 10)));
         assert!(check(b"hello").is_err());
         assert_eq!(check(b"\0asm\x01\0\0\0"), Ok(false));
     }
