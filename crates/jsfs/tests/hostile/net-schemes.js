@@ -8,6 +8,5 @@ export default {
       } catch {}
     }
     return new Response('refused');
-    return new Response('done');
   },
 };
