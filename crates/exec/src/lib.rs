@@ -155,15 +155,23 @@ impl Exec {
         self.0.interior.get().map_or_else(|| Arc::new(Nowhere) as Arc<dyn Interior>, Arc::clone)
     }
 
-    /// Prepares a program, or finds it prepared.
+    /// Finds a program prepared, or prepares it.
+    ///
+    /// # Errors
+    /// As [`Exec::prepare`].
+    pub async fn prepared(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
+        let known = hold(&self.0.prepared).get(&identity(source)).cloned();
+        match known {
+            Some(prepared) => Ok(prepared),
+            None => self.prepare(source, authority).await,
+        }
+    }
+
+    /// Prepares a program, what it imports included, also where the same text was prepared before.
     ///
     /// # Errors
     /// When it does not parse or validate, throws while it is loaded, or the worker is not there.
     pub async fn prepare(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
-        let id = identity(source);
-        if let Some(prepared) = hold(&self.0.prepared).get(&id) {
-            return Ok(prepared.clone());
-        }
         let turn = tokio::time::timeout(TURN, self.0.prepares.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(
@@ -171,13 +179,15 @@ impl Exec {
             );
         };
         let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
+        // By what came of it: the same text with other imports is another program to the worker.
+        let id = *blake3::hash(&image).as_bytes();
         let prepared = Prepared { id, handlers: handlers.into(), image };
         let mut known = hold(&self.0.prepared);
         if known.len() >= PREPARED_MAX {
             let any = known.keys().next().copied();
             any.and_then(|any| known.remove(&any));
         }
-        known.insert(id, prepared.clone());
+        known.insert(identity(source), prepared.clone());
         Ok(prepared)
     }
 
@@ -189,7 +199,7 @@ impl Exec {
     }
 }
 
-/// What a prepared program is known by: everything that preparing it depends on.
+/// What a text that was prepared is found by: everything that preparing it depends on but its imports.
 fn identity(source: &Source) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for part in [source.path.as_bytes(), source.base.as_bytes(), &source.bytes] {

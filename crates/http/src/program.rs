@@ -242,14 +242,16 @@ async fn find(
         }
     };
     let metadata = &object.metadata;
-    let known = front.programs().get(&(address.clone(), metadata.version));
+    // With its entity tag, because what was forgotten for good begins again with version 1.
+    let key = (address.clone(), metadata.version, metadata.etag.to_string());
+    let known = front.programs().get(&key);
     let prepared = match known {
         Some(prepared) => prepared,
         None => {
             let source = source(address, &metadata.content_type, whole(object).await?);
             let prepared =
-                exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
-            front.programs().insert((address.clone(), metadata.version), prepared.clone());
+                exec.prepared(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+            front.programs().insert(key, prepared.clone());
             prepared
         }
     };
@@ -425,8 +427,8 @@ pub(crate) fn respond(
     Ok(response)
 }
 
-/// Programs that were prepared a short time ago, by address and version.
-pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64), Prepared>;
+/// Programs that were prepared a short time ago, by address, version and entity tag.
+pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64, String), Prepared>;
 
 /// Programs remembered so.
 pub(crate) const PROGRAMS_REMEMBERED: usize = 1_024;

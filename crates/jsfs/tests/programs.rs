@@ -132,6 +132,11 @@ fn every_run_is_fresh_and_imports_are_read_when_it_is_stored() {
     assert_eq!((&first[0], &first[1], &second[0], &second[1]), (&json!(1), &json!(1), &json!(1), &json!(1)));
     assert_ne!(first[2], second[2], "randomness of a run is its own");
     assert_ne!(first[3], second[3]);
+    // The same text with another module: it is read again when the program is stored again, and not before.
+    stage.stored("/lib/count.js?private=false", "export const next = () => 'another';");
+    assert_eq!(stage.ask(&Request::new("GET", "/fresh.js")).json()[0], json!(1));
+    stage.stored("/fresh.js", source);
+    assert_eq!(stage.ask(&Request::new("GET", "/fresh.js")).json()[0], json!("another"));
 }
 
 #[test]
