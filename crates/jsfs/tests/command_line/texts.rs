@@ -4,10 +4,18 @@ use crate::support::{BINARY, ran};
 use std::fmt::Write;
 use std::process::Command;
 
+/// Where no node answers: at the usual port one may run while this is tested.
+const NOBODY: &str = "http://127.0.0.1:9";
+
 fn output(arguments: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(BINARY);
-    command.env_clear().env("HOME", home.path()).current_dir(home.path()).args(arguments);
+    command
+        .env_clear()
+        .env("HOME", home.path())
+        .env("JSFS_NODE", NOBODY)
+        .current_dir(home.path())
+        .args(arguments);
     let ran = ran(&mut command);
     let text = format!("$ jsfs {}\n{}{}status {}\n\n", arguments.join(" "), ran.out, ran.err, ran.code);
     text.replace(&home.path().display().to_string(), "HOME").replace(env!("CARGO_PKG_VERSION"), "VERSION")
