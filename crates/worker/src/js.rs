@@ -2,32 +2,35 @@
 //!
 //! The engine, with the web APIs of `guest/` already evaluated in it, is one module: the **base image**. Instances of it share its pages until they
 //! write to them. A prepared program is the pages that evaluating it changed; a run is an instance of the base image with those pages
-//! copied over. Function pointers, scratch space and the values that the worker holds lie at the same places in every instance, so they are
+//! copied over, or one that has ended and was made so again (`idle`). Function pointers, scratch space and the values that the worker holds lie at the same places in every instance, so they are
 //! found once, when the base image is made.
 
 mod base;
 mod host;
+mod idle;
 mod image;
 mod run;
 mod value;
+pub(crate) mod written;
 
 pub(crate) use base::Base;
 pub(crate) use host::{Ctx, Guest};
+pub(crate) use idle::Instances;
 pub(crate) use image::{Image, Pages};
 pub(crate) use run::{Begin, Running, prepare};
 
+use std::sync::Arc;
 use wasmtime::{AsContextMut, Instance, Memory, Module, ModuleExport, Store, TypedFunc};
 
 /// An engine instance with everything that the worker calls in it.
 pub(crate) struct Vm {
     pub(crate) store: Store<Ctx>,
-    pub(crate) exports: Exports,
+    pub(crate) exports: Arc<Exports>,
 }
 
 macro_rules! exports {
     ($($field:ident: $name:literal $params:ty => $result:ty;)+) => {
         /// What the worker calls in an engine instance.
-        #[derive(Clone)]
         pub(crate) struct Exports {
             pub(crate) memory: Memory,
             pub(crate) stack_pointer: wasmtime::Global,
@@ -95,6 +98,8 @@ exports! {
     run_gc: "qjs_run_gc" () => ();
     set_gc_threshold: "qjs_set_gc_threshold" u32 => ();
     eval: "qjs_eval" (u32, u32, u32, u32) => u32;
+    compile: "qjs_compile" (u32, u32, u32, u32, u32, u32) => u32;
+    eval_bytecode: "qjs_eval_bytecode" (u32, u32) => u32;
     call: "qjs_call" (u32, u32, u32, u32) => u32;
     execute_pending_job: "qjs_execute_pending_job" () => i32;
     is_exception: "qjs_is_exception" u32 => u32;

@@ -5,6 +5,7 @@
 //! the process dies, the node answers 502 to what ran in it and starts another: nothing is kept here that is not kept elsewhere.
 
 mod crypto;
+mod inbox;
 mod js;
 mod limiter;
 mod pool;
@@ -13,10 +14,12 @@ mod wasm;
 mod web;
 
 use bytes::Bytes;
-use js::{Base, Begin, Guest, Image, Running};
+use inbox::Inbox;
+use js::{Base, Begin, Guest, Image, Instances, Running};
 use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use pool::Pool;
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read, Write},
     os::unix::net::UnixStream,
@@ -38,6 +41,8 @@ use wasmtime::{
 
 /// How often the sandbox looks whether a run's time is over.
 const TICK: Duration = Duration::from_millis(4);
+/// After how many such looks instances that are idle for long are dropped.
+const SWEEP_TICKS: u32 = 500;
 /// Messages to one run that wait for it.
 const INBOX: usize = 1_024;
 /// Largest image of a prepared program: what one frame carries.
@@ -62,7 +67,17 @@ pub(crate) struct Out(Mutex<UnixStream>);
 
 impl Out {
     pub(crate) fn send(&self, message: &ToNode, bytes: &[u8]) {
-        let sent = wire::encode(message, bytes).and_then(|frame| hold(&self.0).write_all(&frame));
+        self.send_all([(message, bytes)]);
+    }
+
+    /// Several messages, with one write.
+    pub(crate) fn send_all<'a>(&self, messages: impl IntoIterator<Item = (&'a ToNode, &'a [u8])>) {
+        let frames = messages.into_iter().map(|(message, bytes)| wire::encode(message, bytes));
+        let sent = frames.collect::<io::Result<Vec<_>>>().and_then(|frames| {
+            let all =
+                if let [frame] = &*frames { Cow::Borrowed(&**frame) } else { Cow::Owned(frames.concat()) };
+            hold(&self.0).write_all(&all)
+        });
         if sent.is_err() {
             // The node is gone, or a frame would be larger than it takes; either way this process has no further use.
             std::process::exit(1);
@@ -84,28 +99,29 @@ struct Worker {
     base: Base,
     wasm: Wasm,
     pool: Pool,
+    instances: Instances,
     runs: Mutex<HashMap<RunId, Run>>,
     imports: Mutex<HashMap<RunId, SyncSender<std::result::Result<String, String>>>>,
     programs: Mutex<Programs>,
-    active: Arc<AtomicUsize>,
+    active: AtomicUsize,
 }
 
 struct Run {
-    inbox: Inbox,
+    messages: Messages,
     cancelled: Arc<AtomicBool>,
 }
 
 /// Where a run takes its messages from: waiting on its thread, or on its executor.
-enum Inbox {
-    Thread(SyncSender<Inbound>),
+enum Messages {
+    Thread(Inbox<Inbound>),
     Executor(mpsc::Sender<Inbound>),
 }
 
-impl Inbox {
+impl Messages {
     /// Puts a message in, if there is room.
     fn take(&self, message: Inbound) -> bool {
         match self {
-            Self::Thread(inbox) => inbox.try_send(message).is_ok(),
+            Self::Thread(inbox) => inbox.put(message),
             Self::Executor(inbox) => inbox.try_send(message).is_ok(),
         }
     }
@@ -187,11 +203,12 @@ fn engine(instances: u32) -> Result<Engine> {
         .max_tables_per_module(8)
         .max_memory_size(1 << 30)
         .table_elements(100_000)
-        .linear_memory_keep_resident(1 << 20)
+        .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
-    // Opens the file that it scans, if it was not open; later there are no files.
+    // Both open the file that they scan; later there are no files.
     let _ = PoolingAllocationConfig::is_pagemap_scan_available();
+    js::written::open();
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
@@ -274,10 +291,11 @@ impl Worker {
             base,
             wasm,
             pool: Pool::new(threads as usize, WASM_STACK * 2 + (256 << 10)),
+            instances: Instances::default(),
             runs: Mutex::default(),
             imports: Mutex::default(),
             programs: Mutex::default(),
-            active: Arc::default(),
+            active: AtomicUsize::default(),
         });
         worker.start_ticking()?;
         loop {
@@ -291,12 +309,15 @@ impl Worker {
 
     /// While something runs, the engine's clock ticks.
     fn start_ticking(self: &Arc<Self>) -> io::Result<()> {
-        let (engine, active) = (self.engine.clone(), Arc::clone(&self.active));
+        let worker = Arc::clone(self);
         let tick = move || {
-            loop {
+            for ticks in (0..SWEEP_TICKS).cycle() {
                 thread::sleep(TICK);
-                if active.load(Ordering::Relaxed) > 0 {
-                    engine.increment_epoch();
+                if worker.active.load(Ordering::Relaxed) > 0 {
+                    worker.engine.increment_epoch();
+                }
+                if ticks == 0 {
+                    worker.instances.sweep();
                 }
             }
         };
@@ -347,7 +368,7 @@ impl Worker {
                 if let Some(run) = hold(&self.runs).get(&run) {
                     run.cancelled.store(true, Ordering::Relaxed);
                     // A full inbox holds something that wakes the run, and then it sees the mark.
-                    let _ = run.inbox.take(Inbound::Cancel);
+                    let _ = run.messages.take(Inbound::Cancel);
                 }
             }
         }
@@ -356,7 +377,7 @@ impl Worker {
     /// Hands something to a run. One whose inbox is full does not take its messages: it is ended rather than waited for.
     fn tell(&self, run: RunId, message: Inbound) {
         if let Some(run) = hold(&self.runs).get(&run)
-            && !run.inbox.take(message)
+            && !run.messages.take(message)
         {
             run.cancelled.store(true, Ordering::Relaxed);
         }
@@ -462,7 +483,7 @@ impl Worker {
 
     fn run_wasm(self: &Arc<Self>, run: RunId, program: Arc<Program>, bounds: Bounds, params: String) {
         let (inbox, messages) = mpsc::channel(INBOX);
-        let cancelled = self.admit(run, Inbox::Executor(inbox));
+        let cancelled = self.admit(run, Messages::Executor(inbox));
         let worker = Arc::clone(self);
         self.spawn(run, move || {
             if let Program::Wasm { program, .. } = &*program {
@@ -475,9 +496,9 @@ impl Worker {
     }
 
     /// From now on the run has messages.
-    fn admit(&self, run: RunId, inbox: Inbox) -> Arc<AtomicBool> {
+    fn admit(&self, run: RunId, messages: Messages) -> Arc<AtomicBool> {
         let cancelled = Arc::new(AtomicBool::new(false));
-        hold(&self.runs).insert(run, Run { inbox, cancelled: Arc::clone(&cancelled) });
+        hold(&self.runs).insert(run, Run { messages, cancelled: Arc::clone(&cancelled) });
         cancelled
     }
 
@@ -489,15 +510,22 @@ impl Worker {
         is_still: bool,
         begin: Begin,
     ) {
-        let (inbox, messages) = sync_channel(INBOX);
-        let cancelled = self.admit(run, Inbox::Thread(inbox));
+        let inbox = Inbox::default();
+        let cancelled = self.admit(run, Messages::Thread(inbox.clone()));
         let worker = Arc::clone(self);
         self.spawn(run, move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
             if let Program::JavaScript(image) = &*program {
-                match Running::new(&worker.base, image, guest, messages, cancelled) {
-                    Ok(running) => running.drive(begin),
+                let idle = worker.instances.take(&worker.base, &program, image);
+                match Running::new(&worker.base, image, idle, guest, inbox, cancelled) {
+                    Ok(running) => {
+                        let is_whole = !matches!(begin, Begin::Resumed);
+                        // The image of a run that was resumed is of no use to any other.
+                        if let Some(vm) = running.drive(begin).filter(|_| is_whole) {
+                            worker.instances.put(&worker.base, Arc::clone(&program), image, vm);
+                        }
+                    }
                     Err(error) => worker.end(run, Outcome::Trapped(error.to_string())),
                 }
             }
@@ -547,6 +575,7 @@ fn guest(
         has_answered: false,
         takes_events: false,
         is_done: false,
+        held: None,
         requests_left: bounds.requests,
         log_left: bounds.log_bytes,
         output_left: bounds.output_bytes,

@@ -17,6 +17,11 @@ impl Limiter {
         Self { memory_max, memory: 0, denied: false }
     }
 
+    /// Of an instance that has so much already.
+    pub(crate) fn holding(memory: usize, memory_max: usize) -> Self {
+        Self { memory_max, memory, denied: false }
+    }
+
     /// Whether it asked for more than it may have.
     pub(crate) fn is_denied(&self) -> bool {
         self.denied

@@ -54,8 +54,8 @@ export interface Host {
    */
   cancel(id: number): void;
 
-  /** The head of the answer (JSON of `ResponseHead`), with its body if that is complete. Once in a run. */
-  respond(head: string, bytes: ArrayBuffer | undefined): void;
+  /** The head of the answer (JSON of `ResponseHead`), with its body if that is complete. Once in a run; `last` if `done` follows at once. */
+  respond(head: string, bytes: ArrayBuffer | undefined, last: boolean): void;
   /** The value that a `map`, `reduce`, `main` or `message` came to, as JSON text or bytes. Once in a run. */
   answer(json: string | undefined, bytes: ArrayBuffer | undefined): void;
   /** The handler failed. The worker answers 500 and logs name, message and stack. Instead of `respond` or `answer`. */

@@ -158,7 +158,7 @@ function respond(value: unknown): void {
 function sendHead(status: number, statusText: string, headers: HeaderPair[], body: ResponseHead['body'], bytes: ArrayBuffer | undefined): void {
   // JSON of ResponseHead; most of it needs no quoting. (The engine makes template literals with String.prototype.concat, sums it does not.)
   const text = statusText === '' ? '""' : (jsonStringify(statusText) as string);
-  host.respond('{"status":' + status + ',"statusText":' + text + ',"headers":' + (jsonStringify(headers) as string) + ',"body":"' + body + '"}', bytes);
+  host.respond('{"status":' + status + ',"statusText":' + text + ',"headers":' + (jsonStringify(headers) as string) + ',"body":"' + body + '"}', bytes, body !== 'stream' && awaited === 0 && !handling && queue.length === 0);
   answered = true;
   if (body !== 'stream') bodySent();
 }
@@ -262,7 +262,7 @@ function openSocket(request: Request, ctx: ExecutionContext): void {
     socket = ws;
     socketOpen = true;
     const head: ResponseHead = { status: 101, statusText: '', headers: [], body: 'none', webSocket: true };
-    host.respond(jsonStringify(head) as string, undefined);
+    host.respond(jsonStringify(head) as string, undefined, false);
     answered = sent = true;
   });
   if (handlers.webSocketOpen === undefined) {

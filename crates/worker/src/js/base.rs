@@ -2,20 +2,30 @@
 //!
 //! Making it takes about a second, once for each version of the program; the node keeps the result and gives it to the next worker.
 
-use super::{Ctx, ExportPlaces, Exports, Guest, Vm, host, value::Ptr};
+use super::{Ctx, ExportPlaces, Exports, Guest, Vm, host, value::Ptr, written::PAGE};
 use crate::limiter::Limiter;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use wasmtime::{
     Engine, Instance, InstancePre, Linker, Module, Result, Store, UpdateDeadline, Val, format_err,
 };
 use wasmtime_wizer::{InstanceState, SnapshotVal, Wizer};
+
+static ZEROS: [u8; PAGE] = [0; PAGE];
 
 const QUICKJS: &[u8] = include_bytes!(env!("JSFS_QUICKJS"));
 const PRELUDE: &str = include_str!(env!("JSFS_PRELUDE"));
 
 /// Bytes of the stack that JavaScript may use; past it, recursion is a RangeError. The engine's own stack is four times as large.
 const STACK_BYTES: u32 = 256 << 10;
+
+/// Flags of `qjs_compile`: without the text.
+const STRIP_SOURCE: u32 = 1 << 4;
+/// Memory that a run finds free.
+const ROOM_BYTES: u32 = 8 << 20;
+/// Largest gap that is filled.
+const GAP_BYTES_MAX: u32 = 16 << 10;
 
 /// Every function of `Host` in guest/src/host.ts.
 const HOST_FUNCTIONS: [&str; 17] = [
@@ -62,7 +72,7 @@ struct Kept {
 /// The base image, linked.
 #[derive(Clone)]
 pub(crate) struct Base {
-    inner: std::sync::Arc<Linked>,
+    inner: Arc<Linked>,
 }
 
 pub(crate) struct Linked {
@@ -84,12 +94,25 @@ impl Base {
         let module = Module::new(engine, &instrumented)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;
-        let mut store = store(engine, guest, usize::MAX);
-        let instance = linker.instantiate(&mut store, &module)?;
-        let exports = ExportPlaces::of(&module)?.in_instance(&instance, &mut store)?;
-        store.data_mut().exports = Some(exports.clone());
-        instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
-        let held = evaluate(&exports, &mut store)?;
+        let places = ExportPlaces::of(&module)?;
+        let begin = |guest| -> Result<_> {
+            let mut store = store(engine, guest, usize::MAX);
+            let instance = linker.instantiate(&mut store, &module)?;
+            let exports = Arc::new(places.in_instance(&instance, &mut store)?);
+            store.data_mut().exports = Some(Arc::clone(&exports));
+            instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
+            if exports.init.call(&mut store, ())? != 0 {
+                return Err(format_err!("the engine does not start"));
+            }
+            exports.set_max_stack_size.call(&mut store, STACK_BYTES)?;
+            Ok((store, instance, exports))
+        };
+        // In an instance of its own: what compiling leaves behind is in nobody's way then.
+        let (mut store, _, exports) = begin(guest)?;
+        let prelude = compile(&exports, &mut store)?;
+        let (mut store, instance, exports) = begin(store.into_data().guest)?;
+        let held = evaluate(&exports, &mut store, &prelude)?;
+        settle(&exports, &mut store)?;
         let mut state = State { store, instance };
         let snapshot = ready(wizer.snapshot(&context, &mut state))??;
         let compiled = engine.precompile_module(&snapshot)?;
@@ -111,15 +134,21 @@ impl Base {
         let linked = Linked { engine: engine.clone(), pre, places, held, memory: Vec::new(), hash };
         let mut vm = linked.instance(guest, usize::MAX)?;
         let memory = vm.exports.memory.data(&mut vm.store).to_vec();
-        Ok(Base { inner: std::sync::Arc::new(Linked { memory, ..linked }) })
+        Ok(Base { inner: Arc::new(Linked { memory, ..linked }) })
     }
 
     pub(crate) fn held(&self) -> &Held {
         &self.inner.held
     }
 
-    pub(crate) fn memory(&self) -> &[u8] {
-        &self.inner.memory
+    /// A page of a fresh instance's memory.
+    pub(crate) fn page(&self, number: usize) -> &[u8] {
+        self.inner.memory.get(number * PAGE..(number + 1) * PAGE).unwrap_or(&ZEROS)
+    }
+
+    /// Bytes of a fresh instance's memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.inner.memory.len()
     }
 
     pub(crate) fn hash(&self) -> [u8; 32] {
@@ -137,8 +166,8 @@ impl Linked {
     fn instance(&self, guest: Guest, memory_max: usize) -> Result<Vm> {
         let mut store = store(&self.engine, guest, memory_max);
         let instance = self.pre.instantiate(&mut store)?;
-        let exports = self.places.in_instance(&instance, &mut store)?;
-        store.data_mut().exports = Some(exports.clone());
+        let exports = Arc::new(self.places.in_instance(&instance, &mut store)?);
+        store.data_mut().exports = Some(Arc::clone(&exports));
         Ok(Vm { store, exports })
     }
 }
@@ -152,12 +181,23 @@ fn store(engine: &Engine, guest: Guest, memory_max: usize) -> Store<Ctx> {
     store
 }
 
-/// Evaluates the web APIs, and takes hold of what the worker calls.
-fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
-    if exports.init.call(&mut *store, ())? != 0 {
-        return Err(format_err!("the engine does not start"));
+/// The web APIs as the engine's bytecode, without their text: `toString` of a function calls them native, and their memory is half as much.
+fn compile(exports: &Exports, store: &mut Store<Ctx>) -> Result<Vec<u8>> {
+    let (at, length) = exports.give_text(&mut *store, PRELUDE)?;
+    let (name, _) = exports.give_text(&mut *store, "prelude.js")?;
+    let scratch = exports.place(&mut *store, &[0; 4])?;
+    let bytecode = exports.compile.call(&mut *store, (at, length, name, 0, STRIP_SOURCE, scratch))?;
+    if bytecode == 0 {
+        let exception = exports.get_exception.call(&mut *store, ())?;
+        let thrown = exports.describe(&mut *store, exception)?;
+        return Err(format_err!("the web APIs do not parse: {}: {}", thrown.name, thrown.message));
     }
-    exports.set_max_stack_size.call(&mut *store, STACK_BYTES)?;
+    let length = exports.read_u32(&mut *store, scratch)?;
+    exports.bytes_at(&*store, bytecode, length).map(<[u8]>::to_vec)
+}
+
+/// Evaluates the web APIs, and takes hold of what the worker calls.
+fn evaluate(exports: &Exports, store: &mut Store<Ctx>, prelude: &[u8]) -> Result<Held> {
     exports.set_module_loader.call(&mut *store, 1)?;
     exports.set_rejection_handler.call(&mut *store, 1)?;
     let global = exports.get_global.call(&mut *store, ())?;
@@ -171,7 +211,10 @@ fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
     }
     exports.set_property(&mut *store, global, "__host", functions)?;
     exports.free_value.call(&mut *store, functions)?;
-    let result = eval(exports, store, PRELUDE, "prelude.js", 0)?;
+    let at = exports.place(&mut *store, prelude)?;
+    let length = u32::try_from(prelude.len())?;
+    let result = exports.eval_bytecode.call(&mut *store, (at, length))?;
+    exports.free.call(&mut *store, at)?;
     let result = exports.caught(&mut *store, result)?;
     let result = result.map_err(|thrown| {
         format_err!("the web APIs fail: {}: {}\n{}", thrown.name, thrown.message, thrown.stack)
@@ -202,6 +245,26 @@ fn evaluate(exports: &Exports, store: &mut Store<Ctx>) -> Result<Held> {
     exports.free_value.call(&mut *store, global)?;
     exports.run_gc.call(&mut *store, ())?;
     Ok(held)
+}
+
+/// Fills the gaps that evaluating the web APIs left among its objects, so that what a run makes lies together behind them: every page that a run
+/// writes to is one to copy. And takes room behind for most runs, because growing memory is slow, and one that grew is used once.
+fn settle(exports: &Exports, store: &mut Store<Ctx>) -> Result<()> {
+    let room = exports.malloc.call(&mut *store, ROOM_BYTES)?;
+    if room == 0 {
+        return Err(format_err!("there is no room behind the web APIs"));
+    }
+    exports.free.call(&mut *store, room)?;
+    for bytes in (1..=GAP_BYTES_MAX).rev().step_by(8) {
+        loop {
+            let at = exports.malloc.call(&mut *store, bytes)?;
+            if at == 0 || at >= room {
+                exports.free.call(&mut *store, at)?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Evaluates text; the value may stand for an exception.

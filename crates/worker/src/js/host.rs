@@ -17,7 +17,7 @@ use wasmtime::{Caller, Linker, Result, format_err};
 
 /// The state of an instance.
 pub(crate) struct Ctx {
-    pub(crate) exports: Option<Exports>,
+    pub(crate) exports: Option<Arc<Exports>>,
     pub(crate) limits: Limiter,
     pub(crate) guest: Guest,
 }
@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) has_answered: bool,
     pub(crate) takes_events: bool,
     pub(crate) is_done: bool,
+    /// An answer that goes with the run's last word.
+    pub(crate) held: Option<(ToNode, Vec<u8>)>,
     pub(crate) requests_left: u32,
     pub(crate) log_left: u64,
     pub(crate) output_left: u64,
@@ -114,7 +116,7 @@ pub(crate) fn link(linker: &mut Linker<Ctx>) -> Result<()> {
 const NOT_SUPPORTED: u32 = 52;
 const BAD_DESCRIPTOR: u32 = 8;
 
-fn exports(caller: &Caller<'_, Ctx>) -> Result<Exports> {
+fn exports(caller: &Caller<'_, Ctx>) -> Result<Arc<Exports>> {
     caller.data().exports.clone().ok_or_else(|| format_err!("the engine is not linked yet"))
 }
 
@@ -153,7 +155,7 @@ fn random(mut caller: Caller<'_, Ctx>, at: u32, length: u32) -> Result<u32> {
 /// The arguments of a call.
 struct Arguments<'a, 'c> {
     caller: &'a mut Caller<'c, Ctx>,
-    exports: Exports,
+    exports: Arc<Exports>,
     pointers: Vec<Ptr>,
 }
 
@@ -224,7 +226,7 @@ fn call(
     for at in 0..count.min(16) {
         pointers.push(exports.read_u32(&caller, list + 4 * at)?);
     }
-    let mut arguments = Arguments { caller: &mut caller, exports: exports.clone(), pointers };
+    let mut arguments = Arguments { caller: &mut caller, exports: Arc::clone(&exports), pointers };
     match answer(&name[..length], &mut arguments)? {
         Ok(Given::Nothing) => exports.get_undefined.call(&mut caller, ()),
         Ok(Given::Text(text)) => exports.string(&mut caller, &text),
@@ -431,6 +433,7 @@ fn take_output(guest: &mut Guest, head: usize, bytes: Option<&Vec<u8>>) -> Resul
 fn respond(arguments: &mut Arguments<'_, '_>) -> Called {
     let head = arguments.text(0)?;
     let bytes = arguments.bytes(1)?;
+    let is_last = arguments.boolean(2)?;
     let guest = arguments.guest();
     if guest.has_answered {
         return Ok(Err(Failure::new("TypeError", "a run answers once")));
@@ -440,7 +443,13 @@ fn respond(arguments: &mut Arguments<'_, '_>) -> Called {
     guest.takes_events = head.contains("\"webSocket\":true");
     let run = guest.run;
     let has_bytes = bytes.is_some();
-    guest.out.send(&ToNode::Respond { run, head, has_bytes }, bytes.as_deref().unwrap_or_default());
+    let message = ToNode::Respond { run, head, has_bytes };
+    if is_last {
+        // The run's last word follows at once, and one write is cheaper than two.
+        guest.held = Some((message, bytes.unwrap_or_default()));
+    } else {
+        guest.out.send(&message, bytes.as_deref().unwrap_or_default());
+    }
     Ok(Ok(Given::Nothing))
 }
 

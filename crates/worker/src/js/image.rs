@@ -3,14 +3,15 @@
 //! An image belongs to exactly one base image, whose hash it carries, and is taken only while the instance's stack is empty. Its form: a head in
 //! postcard's encoding, then the pages, compressed together.
 
-use super::{Base, Vm};
+use super::{
+    Base, Vm,
+    written::{self, PAGE},
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 use wasmtime::{Result, Val, format_err};
 
-/// Bytes of a page: what the machine copies when one is written to.
-const PAGE: usize = 4_096;
 /// Bytes of a page of WebAssembly.
 const WASM_PAGE: usize = 65_536;
 /// Largest image that is opened.
@@ -49,12 +50,12 @@ impl Pages {
         let stack_pointer = stack_pointer.ok_or_else(|| format_err!("the stack pointer is no number"))?;
         let memory = vm.exports.memory.data(&vm.store);
         let mut pages = Pages { memory_bytes: memory.len() as u64, stack_pointer, ..Pages::default() };
-        let zeros = [0; PAGE];
-        for (number, page) in (0_u32..).zip(memory.chunks(PAGE)) {
-            let at = number as usize * PAGE;
-            let before = base.memory().get(at..at + PAGE).unwrap_or(&zeros);
-            if page != before {
-                pages.numbers.push(number);
+        // Where the kernel does not tell what was written, everything is compared.
+        let written = written::pages(memory, usize::MAX).unwrap_or_else(|| vec![0..memory.len() / PAGE]);
+        for number in written.into_iter().flatten() {
+            let page = &memory[number * PAGE..(number + 1) * PAGE];
+            if page != base.page(number) {
+                pages.numbers.push(u32::try_from(number)?);
                 pages.bytes.extend_from_slice(page);
             }
         }
@@ -70,17 +71,52 @@ impl Pages {
         }
         let memory = vm.exports.memory.data_mut(&mut vm.store);
         for (number, page) in self.numbers.iter().zip(self.bytes.chunks_exact(PAGE)) {
-            let at = *number as usize * PAGE;
-            let place = memory.get_mut(at..at + PAGE);
-            place.ok_or_else(|| format_err!("a page lies outside the memory"))?.copy_from_slice(page);
+            put(memory, *number as usize, page)?;
         }
         vm.exports.stack_pointer.set(&mut vm.store, Val::I32(self.stack_pointer))
+    }
+
+    /// Makes an instance that has run what a fresh one of this image is. `written` are the pages of its memory that are its own.
+    pub(crate) fn reset(&self, vm: &mut Vm, base: &Base, written: &[Range<usize>]) -> Result<()> {
+        let memory = vm.exports.memory.data_mut(&mut vm.store);
+        let mut own = self.numbers.iter().map(|number| *number as usize).zip(self.bytes.chunks_exact(PAGE));
+        let mut next = own.next();
+        for number in written.iter().cloned().flatten() {
+            while let Some((own_number, page)) = next.filter(|(own_number, _)| *own_number < number) {
+                put(memory, own_number, page)?;
+                next = own.next();
+            }
+            match next {
+                Some((own_number, page)) if own_number == number => {
+                    put(memory, number, page)?;
+                    next = own.next();
+                }
+                _ => put(memory, number, base.page(number))?,
+            }
+        }
+        while let Some((number, page)) = next {
+            put(memory, number, page)?;
+            next = own.next();
+        }
+        vm.exports.stack_pointer.set(&mut vm.store, Val::I32(self.stack_pointer))
+    }
+
+    /// Bytes of the memory of an instance that this was restored in.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        usize::try_from(self.memory_bytes).unwrap_or(usize::MAX)
     }
 
     /// Bytes that it keeps in this process.
     pub(crate) fn weight(&self) -> usize {
         self.bytes.len() + self.numbers.len() * 4
     }
+}
+
+fn put(memory: &mut [u8], number: usize, page: &[u8]) -> Result<()> {
+    let at = number * PAGE;
+    let place = memory.get_mut(at..at + PAGE);
+    place.ok_or_else(|| format_err!("a page lies outside the memory"))?.copy_from_slice(page);
+    Ok(())
 }
 
 impl Image {

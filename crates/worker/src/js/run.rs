@@ -7,9 +7,9 @@ use super::{
     Base, Ctx, Guest, Image, Pages, Vm,
     base::{Held, eval},
     host::{LINE_MAX, clipped, is_out_of_memory},
-    value::{Ptr, Thrown},
+    value::{OutOfMemory, Ptr, Thrown},
 };
-use crate::{Inbound, cpu_time};
+use crate::{Inbound, cpu_time, inbox::Inbox, limiter::Limiter};
 use bytes::Bytes;
 use jsfs_exec::wire::{Bound, Fault, Handler, Level, Outcome, ToNode};
 use std::{
@@ -17,7 +17,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -61,6 +60,19 @@ impl Vm {
             Ok(UpdateDeadline::Continue(1))
         });
         self.store.set_epoch_deadline(1);
+    }
+
+    /// For another run, with as much memory as that may have.
+    fn given(mut self, guest: Guest) -> Result<Vm> {
+        let memory = self.exports.memory.data_size(&self.store);
+        let memory_max = usize::try_from(guest.bounds.memory_bytes).unwrap_or(usize::MAX);
+        if memory > memory_max {
+            return Err(OutOfMemory.into());
+        }
+        let ctx = self.store.data_mut();
+        ctx.limits = Limiter::holding(memory, memory_max);
+        ctx.guest = guest;
+        Ok(self)
     }
 
     fn guest(&mut self) -> &mut Guest {
@@ -270,18 +282,19 @@ pub(crate) struct Running {
     vm: Vm,
     held: Held,
     base: Base,
-    inbox: Receiver<Inbound>,
+    inbox: Inbox<Inbound>,
     cancelled: Arc<AtomicBool>,
     began_cpu: Duration,
 }
 
 impl Running {
-    /// A fresh instance of the image. `guest` has the run's bounds.
+    /// A run in an idle instance of the image, or a fresh one. `guest` has the run's bounds.
     pub(crate) fn new(
         base: &Base,
         image: &Image,
+        idle: Option<Vm>,
         mut guest: Guest,
-        inbox: Receiver<Inbound>,
+        inbox: Inbox<Inbound>,
         cancelled: Arc<AtomicBool>,
     ) -> Result<Running> {
         if image.base != base.hash() {
@@ -295,28 +308,36 @@ impl Running {
             guest.timers.insert((Instant::now() + Duration::from_millis(*left_ms), made), *id);
             guest.timers_made = made + 1;
         }
-        let mut vm = base.instance(guest)?;
-        image.pages.restore(&mut vm)?;
+        let mut vm = match idle {
+            Some(vm) => vm.given(guest)?,
+            None => {
+                let mut vm = base.instance(guest)?;
+                image.pages.restore(&mut vm)?;
+                vm
+            }
+        };
         vm.arm(Arc::clone(&cancelled));
         Ok(Running { vm, held: base.held().clone(), base: base.clone(), inbox, cancelled, began_cpu })
     }
 
-    /// Runs it to its end.
-    pub(crate) fn drive(mut self, begin: Begin) {
+    /// Runs it to its end. Gives the instance back if it ended well.
+    pub(crate) fn drive(mut self, begin: Begin) -> Option<Vm> {
         let ended = self.begin(begin).and_then(|()| self.go_on());
         let outcome = ended.unwrap_or_else(|error| self.outcome_of(&error));
         let cpu = cpu_time().saturating_sub(self.began_cpu);
+        let held = self.vm.guest().held.take();
         let ctx = self.vm.store.data();
-        let exceeded = ctx.guest.exceeded && matches!(outcome, Outcome::Done);
-        ctx.guest.out.send(
-            &ToNode::Ended {
-                run: ctx.guest.run,
-                outcome: if exceeded { Outcome::Exceeded(Bound::Memory) } else { outcome },
-                cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
-                memory_bytes: self.vm.exports.memory.data_size(&self.vm.store) as u64,
-            },
-            &[],
-        );
+        let is_done = matches!(outcome, Outcome::Done);
+        let exceeded = ctx.guest.exceeded && is_done;
+        let ended = ToNode::Ended {
+            run: ctx.guest.run,
+            outcome: if exceeded { Outcome::Exceeded(Bound::Memory) } else { outcome },
+            cpu_us: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
+            memory_bytes: self.vm.exports.memory.data_size(&self.vm.store) as u64,
+        };
+        let held = held.iter().map(|(message, bytes)| (message, &**bytes));
+        ctx.guest.out.send_all(held.chain([(&ended, &[][..])]));
+        is_done.then_some(self.vm)
     }
 
     fn outcome_of(&self, error: &wasmtime::Error) -> Outcome {
@@ -368,14 +389,13 @@ impl Running {
             let deadline = (!guest.takes_events).then(|| guest.bounded_since + wall);
             let until = [timer, deadline].into_iter().flatten().min();
             let wait = until.map_or(Duration::from_secs(3_600), |until| until.saturating_duration_since(now));
-            match self.inbox.recv_timeout(wait) {
-                Ok(message) => self.take(message)?,
-                Err(RecvTimeoutError::Timeout) => {
+            match self.inbox.next(wait) {
+                Some(message) => self.take(message)?,
+                None => {
                     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                         return Ok(Outcome::Exceeded(Bound::Wall));
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Cancelled),
             }
         }
     }

@@ -14,7 +14,7 @@ const TAKEN_MAX: usize = 80 << 20;
 
 impl Exports {
     /// Copies bytes into memory that the caller frees.
-    fn place(&self, mut store: impl AsContextMut<Data = Ctx>, bytes: &[u8]) -> Result<Ptr> {
+    pub(crate) fn place(&self, mut store: impl AsContextMut<Data = Ctx>, bytes: &[u8]) -> Result<Ptr> {
         let length = u32::try_from(bytes.len()).map_err(|_| format_err!("a value is too large"))?;
         let at = self.malloc.call(&mut store, length.max(1))?;
         if at == 0 {
@@ -109,7 +109,12 @@ impl Exports {
         Ok(u32::from_le_bytes(four))
     }
 
-    fn bytes_at<'a>(&self, store: &'a impl AsContext<Data = Ctx>, at: Ptr, length: u32) -> Result<&'a [u8]> {
+    pub(crate) fn bytes_at<'a>(
+        &self,
+        store: &'a impl AsContext<Data = Ctx>,
+        at: Ptr,
+        length: u32,
+    ) -> Result<&'a [u8]> {
         let (at, length) = (at as usize, length as usize);
         if length > TAKEN_MAX {
             return Err(format_err!("a value is too large"));
