@@ -195,6 +195,7 @@ fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
         versions_bytes_min: settings.versions_bytes,
         events_days: settings.events_days,
         uploads_hours: settings.uploads_hours,
+        derived_bytes: settings.storage_derived,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | whose an object is that names an owner itself | `owned` |
 //! | what was attached to a program | `program` |
+//! | what can be computed again | `derived` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -27,6 +28,7 @@ mod copy;
 mod credentials;
 mod crypto;
 mod delete;
+mod derived;
 mod error;
 mod event;
 mod feed;
@@ -61,6 +63,7 @@ pub use change::PropertyChange;
 pub use copy::{Expected, Moved};
 pub use credentials::Credentials;
 pub use crypto::{WRAPPED_BYTES, Wrapped};
+pub use derived::{DERIVED_MAX, Derived};
 pub use error::{ReadError, Refusal, StorageError, WriteError};
 pub use event::EventKind;
 pub use feed::{Cursor, News, Notice, Properties, Watching};
@@ -111,6 +114,8 @@ pub struct Settings {
     pub events_days: u64,
     /// How many hours an unfinished upload is kept after its last byte.
     pub uploads_hours: u64,
+    /// How many bytes what can be computed again may take; the least lately used goes first.
+    pub derived_bytes: u64,
 }
 
 impl Default for Settings {
@@ -121,6 +126,7 @@ impl Default for Settings {
             versions_bytes_min: 1 << 30,
             events_days: 30,
             uploads_hours: 24,
+            derived_bytes: 1 << 30,
         }
     }
 }
@@ -156,6 +162,7 @@ struct Inner {
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
     turns: Arc<unfinished::Turns>,
+    uses: derived::Uses,
     left_sealed: AtomicU64,
     owned_is_complete: owned::IsComplete,
     tails: Tails,
@@ -175,6 +182,7 @@ impl Objects {
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
             turns: Arc::default(),
+            uses: derived::Uses::default(),
             left_sealed: AtomicU64::new(0),
             owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
@@ -247,6 +255,11 @@ impl Objects {
     /// Whose turn it is with each unfinished upload.
     pub(crate) fn turns(&self) -> &Arc<unfinished::Turns> {
         &self.0.turns
+    }
+
+    /// When which derived value was used.
+    pub(crate) fn uses(&self) -> &derived::Uses {
+        &self.0.uses
     }
 
     pub(crate) fn opened_ms(&self) -> u64 {

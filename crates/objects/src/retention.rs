@@ -2,7 +2,7 @@
 //!
 //! A write forgets at once what passes the number of versions kept. A sweep, started by the node from time to time, forgets what is too old,
 //! what goes beyond as many bytes as the live data, tombstones that outlived everything they deleted, old lines of the change log, and uploads
-//! that nobody went on with.
+//! that nobody went on with. It also writes when derived values were used (`derived`).
 //! Each step is a commit of its own, conditional on what it looked at: a sweep may stop anywhere.
 
 use crate::{
@@ -97,6 +97,7 @@ impl Objects {
         self.sweep_tombstones(&mut swept).await?;
         self.sweep_events(&mut swept).await?;
         swept.uploads = self.sweep_uploads().await?;
+        self.write_uses().await?;
         Ok(swept)
     }
 

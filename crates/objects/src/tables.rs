@@ -14,6 +14,8 @@
 //! | unfinished | address of a namespace | number of unfinished uploads in it (u64, little-endian) |
 //! | owned | owner (32 bytes), address | nothing: the newest version there names this owner itself |
 //! | program | address | what is attached to the program there, sealed under a key of the node's (`program`) |
+//! | derived | kind, hash | what can be computed again, sealed (`derived`) |
+//! | derived use | as derived | bytes that it counts for and ms since 1970 of its last use (u64 each, little-endian); 0 (one byte): bytes in all |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -40,6 +42,8 @@ pub(crate) const UPLOAD: Table = Table(9);
 pub(crate) const UNFINISHED: Table = Table(10);
 pub(crate) const OWNED: Table = Table(11);
 pub(crate) const PROGRAM: Table = Table(12);
+pub(crate) const DERIVED: Table = Table(13);
+pub(crate) const DERIVED_USE: Table = Table(14);
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];

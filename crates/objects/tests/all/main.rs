@@ -4,6 +4,7 @@
 
 mod access;
 mod bytes;
+mod derived;
 mod drop_box;
 mod feed;
 mod handover;

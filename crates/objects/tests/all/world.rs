@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) random: Arc<SeededRandom>,
     pub(crate) root: String,
+    node_key: SigningKey,
 }
 
 pub(crate) fn at(text: &str) -> Address {
@@ -71,7 +72,8 @@ impl World {
         let clock = Arc::new(ManualClock::starting_at(START_MS));
         let random = Arc::new(SeededRandom::new(1));
         let root = Seed::generate(&*random);
-        World::of(disk, store, clock, random, root, settings).await
+        let node_key = SigningKey::generate(&*random);
+        World::of(disk, store, clock, random, root, node_key, settings).await
     }
 
     async fn of(
@@ -80,29 +82,41 @@ impl World {
         clock: Arc<ManualClock>,
         random: Arc<SeededRandom>,
         root: Seed,
+        node_key: SigningKey,
         settings: Settings,
     ) -> World {
         let options = OpenOptions {
             store: store.clone(),
-            node_key: SigningKey::generate(&*random),
+            node_key: node_key.clone(),
             root_key: Some(root.clone()),
             clock: clock.clone(),
             random: random.clone(),
             settings,
         };
         let objects = Objects::open(options).await.unwrap();
-        World { objects, store, disk, clock, random, root: root.to_text().to_string() }
+        World { objects, store, disk, clock, random, root: root.to_text().to_string(), node_key }
     }
 
     /// The same node after a restart.
     pub(crate) async fn restarted(self) -> World {
-        let World { objects, store, disk, clock, random, root } = self;
+        let node_key = self.node_key.clone();
+        self.restarted_with(node_key).await
+    }
+
+    /// The same node after it was stopped, lost its own key, and was started with a new one.
+    pub(crate) async fn restarted_without_its_key(self) -> World {
+        let node_key = SigningKey::generate(&*self.random);
+        self.restarted_with(node_key).await
+    }
+
+    async fn restarted_with(self, node_key: SigningKey) -> World {
+        let World { objects, store, disk, clock, random, root, .. } = self;
         objects.close().await;
         drop(objects);
         store.close().unwrap();
         let root = Seed::parse(&root).unwrap();
         let store = Store::open(jsfs_store::OpenOptions::new(vec![disk.clone()])).unwrap();
-        World::of(disk, store, clock, random, root, Settings::default()).await
+        World::of(disk, store, clock, random, root, node_key, Settings::default()).await
     }
 
     /// A fresh generated key.
