@@ -4,6 +4,7 @@
 //! of its own; [`wire`] is what they say to each other. A run asks for other objects through [`Interior`], which the front door implements, so
 //! that a program meets the same verbs and the same authority as any other client, without a socket between.
 
+mod artefacts;
 mod body;
 mod calls;
 mod interior;
@@ -14,6 +15,7 @@ mod sandbox;
 mod url;
 pub mod wire;
 
+pub use artefacts::{Artefact, Artefacts};
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
@@ -23,8 +25,8 @@ pub use sandbox::Command;
 pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
 
 use bytes::Bytes;
+use quick_cache::{Weighter, sync::Cache};
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -54,6 +56,8 @@ pub struct Prepared {
     /// The handlers that it has, by name.
     pub handlers: Arc<[String]>,
     image: Bytes,
+    /// The hash of the base image that it belongs to.
+    base: [u8; 32],
 }
 
 impl Prepared {
@@ -96,7 +100,7 @@ struct Inner {
     settings: Settings,
     sandbox: sandbox::Sandbox,
     interior: std::sync::OnceLock<Arc<dyn Interior>>,
-    prepared: Mutex<HashMap<[u8; 32], Prepared>>,
+    prepared: Cache<[u8; 32], Prepared, Weight>,
     runs: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
@@ -109,8 +113,19 @@ struct Inner {
 pub(crate) const TURN: Duration = Duration::from_secs(10);
 /// Programs that are prepared at the same time; more wait their turn.
 const PREPARES_MAX: u32 = 16;
-/// Prepared programs that the node remembers; beyond, one is prepared again.
-const PREPARED_MAX: usize = 1_024;
+/// Bytes of prepared programs that the node keeps in memory after they were stored.
+const PREPARED_BYTES: u64 = 8 << 20;
+/// How many these may be.
+const PREPARED_ESTIMATE: usize = 256;
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<[u8; 32], Prepared> for Weight {
+    fn weight(&self, _: &[u8; 32], prepared: &Prepared) -> u64 {
+        prepared.weight()
+    }
+}
 
 impl Exec {
     /// Programs with these settings. The worker is started by the first that is needed.
@@ -124,7 +139,7 @@ impl Exec {
             settings,
             sandbox,
             interior: std::sync::OnceLock::new(),
-            prepared: Mutex::default(),
+            prepared: Cache::with_weighter(PREPARED_ESTIMATE, PREPARED_BYTES, Weight),
             runs,
             sockets,
             prepares: Semaphore::new(PREPARES_MAX as usize),
@@ -137,6 +152,11 @@ impl Exec {
     pub fn reach(&self, interior: Arc<dyn Interior>) {
         // A second front door would be another node's.
         let _ = self.0.interior.set(interior);
+    }
+
+    /// Where what can be made again is kept. Given once, before anything runs.
+    pub fn keep_in(&self, artefacts: Arc<dyn Artefacts>) {
+        self.0.sandbox.keep_in(artefacts);
     }
 
     /// What programs have logged lately.
@@ -160,9 +180,15 @@ impl Exec {
     /// # Errors
     /// As [`Exec::prepare`].
     pub async fn prepared(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
-        let known = hold(&self.0.prepared).get(&identity(source)).cloned();
-        match known {
-            Some(prepared) => Ok(prepared),
+        let identity = identity(source);
+        if let Some(prepared) = self.0.prepared.get(&identity).filter(|prepared| self.is_current(prepared)) {
+            return Ok(prepared);
+        }
+        match self.kept(&identity).await {
+            Some(prepared) => {
+                self.0.prepared.insert(identity, prepared.clone());
+                Ok(prepared)
+            }
             None => self.prepare(source, authority).await,
         }
     }
@@ -179,16 +205,28 @@ impl Exec {
             );
         };
         let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
-        // By what came of it: the same text with other imports is another program to the worker.
-        let id = *blake3::hash(&image).as_bytes();
-        let prepared = Prepared { id, handlers: handlers.into(), image };
-        let mut known = hold(&self.0.prepared);
-        if known.len() >= PREPARED_MAX {
-            let any = known.keys().next().copied();
-            any.and_then(|any| known.remove(&any));
+        let base = self.0.sandbox.base().await.unwrap_or_default();
+        let (prepared, identity) = (Prepared::new(handlers, image, base), identity(source));
+        self.0.prepared.insert(identity, prepared.clone());
+        if let Some(artefacts) = self.0.sandbox.artefacts() {
+            let key = artefacts::program_key(&identity, &base);
+            artefacts.keep(Artefact::Program, key, prepared.encode()).await;
         }
-        known.insert(identity(source), prepared.clone());
         Ok(prepared)
+    }
+
+    /// A program that was prepared by the base image that there is.
+    async fn kept(&self, identity: &[u8; 32]) -> Option<Prepared> {
+        let artefacts = self.0.sandbox.artefacts()?;
+        let base = self.0.sandbox.base().await?;
+        let kept = artefacts.get(Artefact::Program, artefacts::program_key(identity, &base)).await?;
+        Prepared::decode(&kept, base)
+    }
+
+    /// Whether a program was prepared by the base image that runs are made of now.
+    #[must_use]
+    pub fn is_current(&self, prepared: &Prepared) -> bool {
+        self.0.sandbox.is_base(&prepared.base)
     }
 
     /// Ends what runs and the worker.

@@ -4,7 +4,7 @@
 //! are loaded again into the next one.
 
 use crate::{
-    Exec, PrepareError, Source,
+    Artefact, Artefacts, Exec, PrepareError, Source, artefacts,
     calls::import,
     hold,
     interior::Authority,
@@ -19,7 +19,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -61,7 +61,9 @@ pub(crate) struct Sandbox {
     command: Command,
     runs_max: u32,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
-    base: Mutex<Option<Bytes>>,
+    /// The hash of the base image of this build, once that is known.
+    base: Mutex<Option<[u8; 32]>>,
+    artefacts: OnceLock<Arc<dyn Artefacts>>,
     next_run: AtomicU64,
 }
 
@@ -90,8 +92,36 @@ impl Sandbox {
             runs_max,
             connection: tokio::sync::Mutex::default(),
             base: Mutex::default(),
+            artefacts: OnceLock::new(),
             next_run: AtomicU64::new(1),
         }
+    }
+
+    pub(crate) fn keep_in(&self, artefacts: Arc<dyn Artefacts>) {
+        // A second front door would be another node's.
+        let _ = self.artefacts.set(artefacts);
+    }
+
+    pub(crate) fn artefacts(&self) -> Option<&Arc<dyn Artefacts>> {
+        self.artefacts.get()
+    }
+
+    async fn kept_base(&self) -> Option<Bytes> {
+        self.artefacts()?.get(Artefact::Base, artefacts::base_key()).await
+    }
+
+    /// The hash of the base image that programs are prepared by; none if no worker has ever made one.
+    pub(crate) async fn base(&self) -> Option<[u8; 32]> {
+        let known = *hold(&self.base);
+        if known.is_some() {
+            return known;
+        }
+        let kept = *blake3::hash(&self.kept_base().await?).as_bytes();
+        Some(*hold(&self.base).get_or_insert(kept))
+    }
+
+    pub(crate) fn is_base(&self, hash: &[u8; 32]) -> bool {
+        hold(&self.base).as_ref() == Some(hash)
     }
 
     /// A channel for a new run.
@@ -112,14 +142,16 @@ impl Sandbox {
         if let Some(connection) = held.as_ref().filter(|connection| !connection.gone.is_cancelled()) {
             return Ok(Arc::clone(connection));
         }
-        let base = hold(&self.base).clone();
+        let base = self.kept_base().await;
+        let known = base.as_ref().map(|base| *blake3::hash(base).as_bytes());
         let started =
             tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base)).await;
         let (connection, base) = started
             .map_err(|_| Unavailable("the worker does not start in time".to_owned()))?
             .map_err(|error| Unavailable(format!("the worker does not start: {error}")))?;
-        if let Some(base) = base {
-            *hold(&self.base) = Some(base);
+        *hold(&self.base) = base.as_ref().map(|base| *blake3::hash(base).as_bytes()).or(known);
+        if let (Some(base), Some(artefacts)) = (base, self.artefacts()) {
+            artefacts.keep(Artefact::Base, artefacts::base_key(), base).await;
         }
         *held = Some(Arc::clone(&connection));
         Ok(connection)

@@ -14,7 +14,7 @@ use crate::copy_move::{Carrying, by_header};
 use crate::headers::METHODS;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
-use crate::program::{self, Inside, PROGRAMS_REMEMBERED, Programs};
+use crate::program::{self, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
 use crate::{coding, delete, get, live, node_interface, options, patch, put, tus};
@@ -93,9 +93,10 @@ impl Server {
         exec: Option<Exec>,
     ) -> Result<Self, BadLimit> {
         let counters = Counters::new(limits)?;
-        let programs = Programs::new(PROGRAMS_REMEMBERED);
+        let programs = program::remembered();
         let front = Arc::new(Front { objects, version, counters: counters.clone(), exec, programs });
         if let Some(exec) = &front.exec {
+            exec.keep_in(Arc::new(Kept(front.objects.clone())));
             exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
         }
         let handler = move |parts: Parts, body: Arriving| {

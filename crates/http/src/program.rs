@@ -3,9 +3,11 @@
 //! Invariants: the source is never sent to whoever asked for the program to be run; the program is told who asks and never with what; what it
 //! may touch is what its owner attached to it, whoever asks. Storing a program prepares it, and what cannot be prepared is not stored.
 
+mod artefacts;
 mod inside;
 mod storing;
 
+pub(crate) use artefacts::Kept;
 pub(crate) use inside::Inside;
 pub(crate) use storing::{Storing, storing};
 
@@ -244,7 +246,7 @@ async fn find(
     let metadata = &object.metadata;
     // With its entity tag, because what was forgotten for good begins again with version 1.
     let key = (address.clone(), metadata.version, metadata.etag.to_string());
-    let known = front.programs().get(&key);
+    let known = front.programs().get(&key).filter(|prepared| exec.is_current(prepared));
     let prepared = match known {
         Some(prepared) => prepared,
         None => {
@@ -428,10 +430,26 @@ pub(crate) fn respond(
 }
 
 /// Programs that were prepared a short time ago, by address, version and entity tag.
-pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64, String), Prepared>;
+pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64, String), Prepared, Weight>;
 
 /// Programs remembered so.
-pub(crate) const PROGRAMS_REMEMBERED: usize = 1_024;
+const PROGRAMS_REMEMBERED: usize = 1_024;
+/// Bytes that they may have.
+const PROGRAMS_BYTES: u64 = 64 << 20;
+
+/// What a program counts for.
+#[derive(Clone)]
+pub(crate) struct Weight;
+
+impl quick_cache::Weighter<(Address, u64, String), Prepared> for Weight {
+    fn weight(&self, _: &(Address, u64, String), prepared: &Prepared) -> u64 {
+        prepared.weight()
+    }
+}
+
+pub(crate) fn remembered() -> Programs {
+    Programs::with_weighter(PROGRAMS_REMEMBERED, PROGRAMS_BYTES, Weight)
+}
 
 #[cfg(test)]
 mod tests {

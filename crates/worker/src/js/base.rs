@@ -12,6 +12,19 @@ use wasmtime::{
 };
 use wasmtime_wizer::{InstanceState, SnapshotVal, Wizer};
 
+/// What the base image is made of, and how.
+fn made_of() -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [QUICKJS, PRELUDE.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes()] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    for number in [ROOM_BYTES, GAP_BYTES_MAX, STACK_BYTES] {
+        hasher.update(&number.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
 static ZEROS: [u8; PAGE] = [0; PAGE];
 
 const QUICKJS: &[u8] = include_bytes!(env!("JSFS_QUICKJS"));
@@ -65,6 +78,8 @@ pub(crate) struct Held {
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// The hash of what it was made of.
+    made_of: [u8; 32],
     held: Held,
     compiled: Vec<u8>,
 }
@@ -116,7 +131,8 @@ impl Base {
         let mut state = State { store, instance };
         let snapshot = ready(wizer.snapshot(&context, &mut state))??;
         let compiled = engine.precompile_module(&snapshot)?;
-        let kept = postcard::to_stdvec(&Kept { held, compiled }).map_err(|error| format_err!("{error}"))?;
+        let kept = postcard::to_stdvec(&Kept { made_of: made_of(), held, compiled })
+            .map_err(|error| format_err!("{error}"))?;
         let guest = state.store.into_data().guest;
         let base = Base::open(engine, &Bytes::from(kept.clone()), guest)?;
         Ok((base, kept))
@@ -124,7 +140,11 @@ impl Base {
 
     /// Opens what [`Base::make`] made.
     pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
-        let Kept { held, compiled } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
+        let Kept { made_of, held, compiled } =
+            postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
+        if made_of != self::made_of() {
+            return Err(format_err!("it was made by another build"));
+        }
         let module = crate::load_compiled(engine, &compiled)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;
