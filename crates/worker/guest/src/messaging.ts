@@ -122,6 +122,7 @@ export class MessagePort extends EventTarget {
   }
 
   close(): void {
+    this.#detached = true;
     const other = this.#other;
     this.#other = undefined;
     this.#queue = [];

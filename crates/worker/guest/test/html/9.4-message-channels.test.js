@@ -71,6 +71,13 @@ test('a transferred port takes the place of the other, with what had come', asyn
   carrier.port1.close();
 });
 
+test('a closed port stays where it is, its other end does not', () => {
+  const { port1, port2 } = new MessageChannel();
+  port1.close();
+  assert.throws(() => structuredClone(port1, { transfer: [port1] }), 'DataCloneError');
+  assert(structuredClone(port2, { transfer: [port2] }) instanceof MessagePort);
+});
+
 test('a port does not go through itself, and reaches nobody where it takes its other end along', async () => {
   const { port1, port2 } = new MessageChannel();
   assert.throws(() => port1.postMessage(1, [port1]), 'DataCloneError');
