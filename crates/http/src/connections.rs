@@ -166,6 +166,10 @@ impl Watch {
         if self.phase() == Phase::Work && self.answered.load(Relaxed) {
             self.write_blocked.store(false, Relaxed);
             self.enter(Phase::Idle);
+            // What was kept from hyper meanwhile.
+            if self.left.load(Relaxed) {
+                self.waker.wake();
+            }
         }
     }
 
