@@ -269,3 +269,31 @@ fn a_run_ends_soon_after_its_client_and_not_when_it_only_has_no_more_to_say() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "waited"));
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_client_that_leaves_in_the_midst_of_an_answer_cancels_its_stream() {
+    let stage = Stage::new();
+    let source = "export default { fetch(request, env, ctx) {
+      ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 1500)).then(() => console.log('waited')));
+      return new Response(new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          controller.enqueue(new Uint8Array(1000));
+        },
+        cancel() { console.log('cancelled'); },
+      })); } };";
+    stage.stored("/pieces.js?executable=true&private=false", source);
+    let mut client = TcpStream::connect(stage.node.address()).unwrap();
+    client.write_all(b"GET /pieces.js HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 3_000]).unwrap();
+    drop(client);
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let log = stage.ask(&stage.own("GET", "/.jsfs/logs?address=/localhost/pieces.js")).text();
+        if log.contains("cancelled") && log.contains("waited") {
+            break;
+        }
+        assert!(Instant::now() < until, "{log}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
