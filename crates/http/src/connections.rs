@@ -47,6 +47,8 @@ pub(crate) enum Doom {
     Answer,
     /// The request took too long in all.
     Request,
+    /// The client closed its side long ago and has had nothing of an answer.
+    Gone,
 }
 
 /// The marks of one connection.
@@ -64,6 +66,11 @@ pub(crate) struct Watch {
     wants_body: AtomicBool,
     /// The client takes no more bytes for the moment.
     write_blocked: AtomicBool,
+    /// Something of the answer to the request at work has been sent.
+    answering: AtomicBool,
+    /// The client closed its side while the request was worked on, at `left_ms`.
+    left: AtomicBool,
+    left_ms: AtomicU64,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
     doom: AtomicU8,
@@ -83,6 +90,9 @@ impl Watch {
             unread: AtomicBool::new(false),
             wants_body: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            left_ms: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             doom: AtomicU8::new(Doom::None as u8),
@@ -127,12 +137,17 @@ impl Watch {
     /// Bytes went out (0: the client takes none).
     pub(crate) fn sent(&self, bytes: usize) {
         self.written_bytes.fetch_add(bytes as u64, Relaxed);
+        if bytes > 0 {
+            self.answering.store(true, Relaxed);
+        }
         self.write_blocked.store(bytes == 0, Relaxed);
     }
 
     /// A request was read and goes to its handler.
     pub(crate) fn begin_work(&self) {
         self.answered.store(false, Relaxed);
+        self.answering.store(false, Relaxed);
+        self.left.store(false, Relaxed);
         self.enter(Phase::Work);
     }
 
@@ -151,6 +166,10 @@ impl Watch {
         if self.phase() == Phase::Work && self.answered.load(Relaxed) {
             self.write_blocked.store(false, Relaxed);
             self.enter(Phase::Idle);
+            // What was kept from hyper meanwhile.
+            if self.left.load(Relaxed) {
+                self.waker.wake();
+            }
         }
     }
 
@@ -173,6 +192,25 @@ impl Watch {
         self.enter(Phase::Lingering);
     }
 
+    /// The client has closed its side. Answers whether that is kept from hyper, which would end the request at once: a client that only says
+    /// that it has no more to say still waits for its answer. Whoever waits for its body is told.
+    pub(crate) fn keeps_closing(&self) -> bool {
+        if self.phase() != Phase::Work || self.wants_body.load(Relaxed) {
+            return false;
+        }
+        if !self.left.swap(true, Relaxed) {
+            self.left_ms.store(self.now_ms(), Relaxed);
+        }
+        true
+    }
+
+    /// Nothing was sent for so long after the client closed its side that it rather is gone.
+    fn is_gone(&self, now_ms: u64) -> bool {
+        self.left.load(Relaxed)
+            && !self.answering.load(Relaxed)
+            && Duration::from_millis(now_ms.saturating_sub(self.left_ms.load(Relaxed))) > GONE_TIME
+    }
+
     /// The handler waits for the request's body, or no longer.
     pub(crate) fn wait_for_body(&self, waits: bool) {
         self.wants_body.store(waits, Relaxed);
@@ -190,7 +228,8 @@ impl Watch {
             2 => Doom::Head,
             3 => Doom::Body,
             4 => Doom::Answer,
-            _ => Doom::Request,
+            5 => Doom::Request,
+            _ => Doom::Gone,
         }
     }
 
@@ -210,6 +249,7 @@ impl Watch {
             Phase::Head if age > limits.head_time_max => self.end(Doom::Head),
             Phase::Lingering if age > LINGER_TIME => self.end(Doom::Idle),
             Phase::Work if age > limits.request_time_max => self.end(Doom::Request),
+            Phase::Work if self.is_gone(now_ms) => self.end(Doom::Gone),
             Phase::Work | Phase::Socket => self.judge_progress(now_ms, limits),
             Phase::Idle | Phase::Head | Phase::Lingering => {}
         }
@@ -234,6 +274,9 @@ impl Watch {
 
 /// How long a client may go on sending after its last answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How long a client that has closed its side is waited for before the first byte of an answer.
+const GONE_TIME: Duration = Duration::from_secs(5);
 
 /// All connections of a server.
 #[derive(Debug, Default)]
@@ -471,6 +514,14 @@ mod tests {
         // A slow disk is not the client's fault.
         assert_eq!(doom_after(Watch::begin_work, 300, nothing).await, Doom::None);
         assert_eq!(doom_after(Watch::begin_work, 86_402, nothing).await, Doom::Request);
+        let left = |watch: &Watch| {
+            watch.begin_work();
+            assert!(watch.keeps_closing());
+        };
+        assert_eq!(doom_after(left, 5, nothing).await, Doom::None);
+        assert_eq!(doom_after(left, 7, nothing).await, Doom::Gone);
+        // Half of an answer: it is being read, or the next write fails.
+        assert_eq!(doom_after(left, 300, |watch| watch.sent(1)).await, Doom::None);
         assert_eq!(doom_after(Watch::linger, 4, nothing).await, Doom::Idle);
         assert_eq!(doom_after(Watch::begin_socket, 1_000_000, nothing).await, Doom::None);
         let stalled = |watch: &Watch| {

@@ -65,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             Doom::Body => "body too slow",
             Doom::Answer => "answer taken too slowly",
             Doom::Request => "request too long",
+            Doom::Gone => "client gone",
         };
         if self.watch.doom() == Doom::Head && self.watch.has_received() && !self.told {
             let problem = Problem::new(
@@ -109,10 +110,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
             return Poll::Ready(Err(error));
         }
         let before = buf.filled().len();
+        let room = buf.remaining();
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         match &read {
             Poll::Ready(Ok(())) => {
                 let new = &buf.filled()[before..];
+                if new.is_empty() && room > 0 && self.watch.keeps_closing() {
+                    self.watch.register(cx.waker());
+                    return Poll::Pending;
+                }
                 if !new.is_empty() {
                     // Bodies are measured too, and do no harm: the next head begins from rest.
                     if self.watch.phase() == Phase::Idle {
@@ -131,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if matches!(self.watch.doom(), Doom::Answer | Doom::Request) {
+        if matches!(self.watch.doom(), Doom::Answer | Doom::Request | Doom::Gone) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if !self.watch.is_working()

@@ -292,7 +292,6 @@ async fn serve_requests(
     let watch = Arc::clone(&place.watch);
     let io = TokioIo::new(Guard::new(socket, Arc::clone(&watch)));
     let connection = http1::Builder::new()
-        .half_close(true)
         .max_headers(limits.header_fields_max)
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(WRITE_BUFFER_BYTES.max(limits.head_bytes_max))

@@ -4,6 +4,9 @@
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 /// A node, and its owner's key.
 struct Stage {
@@ -234,4 +237,63 @@ fn nobody_learns_of_a_private_program_who_may_not() {
     let strangers =
         stage.ask(&Request::new("GET", "/.jsfs/logs?address=/localhost/p/secret.js").bearer(&runner));
     assert!(!strangers.text().contains("marker-7331"));
+}
+
+#[test]
+fn a_run_ends_soon_after_its_client_and_not_when_it_only_has_no_more_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("programs.runs=1");
+    let node = setup.start();
+    let stage = Stage { _folder: folder, node, key: setup.root_key() };
+    let wait = "export default { async fetch(request) {
+      await new Promise((resolve) => setTimeout(resolve, Number(new URL(request.url).searchParams.get('ms'))));
+      return new Response('waited'); } };";
+    stage.stored("/wait.js?executable=true&private=false", wait);
+    let ask = |ms: u32| {
+        let mut client = TcpStream::connect(stage.node.address()).unwrap();
+        write!(client, "GET /wait.js?ms={ms} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        client
+    };
+    // It has closed its side and reads: as `nc` does, and whoever ends its input.
+    let mut half = ask(2_000);
+    half.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    half.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("waited"), "{answer}");
+    // It is gone: the only place for a run is free again before the next has waited too long for it.
+    drop(ask(25_000));
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let answer = stage.ask(&Request::new("GET", "/wait.js?ms=0"));
+    assert_eq!((answer.status, answer.text().as_str()), (200, "waited"));
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_client_that_leaves_in_the_midst_of_an_answer_cancels_its_stream() {
+    let stage = Stage::new();
+    let source = "export default { fetch(request, env, ctx) {
+      ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 1500)).then(() => console.log('waited')));
+      return new Response(new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          controller.enqueue(new Uint8Array(1000));
+        },
+        cancel() { console.log('cancelled'); },
+      })); } };";
+    stage.stored("/pieces.js?executable=true&private=false", source);
+    let mut client = TcpStream::connect(stage.node.address()).unwrap();
+    client.write_all(b"GET /pieces.js HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 3_000]).unwrap();
+    drop(client);
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let log = stage.ask(&stage.own("GET", "/.jsfs/logs?address=/localhost/pieces.js")).text();
+        if log.contains("cancelled") && log.contains("waited") {
+            break;
+        }
+        assert!(Instant::now() < until, "{log}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -4,10 +4,10 @@
 //! The small ones are written here as text. Those that need a compiler are skipped where its target is not installed.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test program throughout")]
 
+use jsfs_testkit::cargo::{cargo, is_offline};
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A node that bounds its programs narrowly, with its client and key.
 struct World {
@@ -151,32 +151,17 @@ fn what_cannot_run_is_not_stored() {
 
 /// Builds a Rust package for a WebAssembly target. None where that cannot be done here, which is said.
 fn built(package: &Path, target: &str, file: &str) -> Option<Vec<u8>> {
-    let installed =
-        Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output().ok()?;
-    let libraries = String::from_utf8_lossy(&installed.stdout);
-    if !Path::new(libraries.trim()).exists() {
-        eprintln!("skipped: the target {target} is not installed (rustup target add {target})");
-        return None;
-    }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What cargo tells a test of this package is not meant for another.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS" {
-            cargo.env_remove(&*name);
+    let mut cargo = match cargo(target) {
+        Ok(cargo) => cargo,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return None;
         }
-    }
-    let output = cargo
-        .args(["build", "--release", "--locked", "--target", target])
-        .current_dir(package)
-        .output()
-        .unwrap();
+    };
+    let build = cargo.args(["build", "--release", "--locked", "--target", target]);
+    let output = build.current_dir(package).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success()
-        && ["failed to download", "failed to get", "download of", "Could not"]
-            .iter()
-            .any(|one| said.contains(one))
-    {
+    if is_offline(&output) {
         eprintln!("skipped: crates cannot be fetched: {said}");
         return None;
     }
@@ -269,6 +254,7 @@ fn a_rust_command_sees_the_request_and_streams_its_answer() {
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in {text}");
         }
+        assert!(text.contains(&format!("\narguments: [{:?}]\n", &path[1..])), "{text}");
         assert!(text.ends_with("the body"), "{text}");
         assert!(!text.contains(&key) && !text.contains("secret"), "{text}");
         // Nothing of the machine.

@@ -94,19 +94,26 @@ impl Answer {
 pub struct Client {
     node: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
+    timeout: Duration,
 }
 
 impl Client {
     /// A client of the node at `node`; connects with the first request.
     pub fn new(node: SocketAddr) -> Client {
-        Client { node, connection: None }
+        Client { node, connection: None, timeout: READ_TIMEOUT }
+    }
+
+    /// Waits for this long for each piece of an answer.
+    pub fn patient(mut self, timeout: Duration) -> Client {
+        self.timeout = timeout;
+        self
     }
 
     /// Sends the request and reads the whole answer. An error means that nobody knows whether the request was carried out.
     pub fn send(&mut self, request: &Request<'_>) -> Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(self.node)?,
+            None => connect(self.node, self.timeout)?,
         };
         let sent = connection
             .get_mut()
@@ -124,16 +131,16 @@ impl Client {
 
 /// Sends bytes as they are on a new connection and reads what comes back, for requests that are none.
 pub fn send_raw(node: SocketAddr, bytes: &[u8]) -> Result<Answer> {
-    let mut connection = connect(node)?;
+    let mut connection = connect(node, READ_TIMEOUT)?;
     connection.get_mut().write_all(bytes)?;
     read_answer(&mut connection, bytes.starts_with(b"HEAD "))
 }
 
-fn connect(node: SocketAddr) -> Result<BufReader<TcpStream>> {
+fn connect(node: SocketAddr, timeout: Duration) -> Result<BufReader<TcpStream>> {
     let stream = TcpStream::connect(node)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(READ_TIMEOUT))?;
-    stream.set_write_timeout(Some(READ_TIMEOUT))?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     Ok(BufReader::new(stream))
 }
 

@@ -3,6 +3,7 @@
 //! Everything here uses real parts: the real binary, real files, real sockets. Nothing of this crate is linked into what
 //! users run.
 
+pub mod cargo;
 pub mod http;
 pub mod node;
 pub mod random;

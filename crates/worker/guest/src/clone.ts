@@ -95,25 +95,56 @@ interface Writing {
   stack: Frame[];
 }
 
+/** Objects of the platform that can be transferred: whether this is one, whether it still can be, and what takes its place. */
+export interface Transferable {
+  is(object: object): boolean;
+  isFree(object: object): boolean;
+  move(object: object): object;
+}
+
+/** Who makes them adds them here, before any program runs. */
+export const transferables: Transferable[] = [];
+
+function transferableOf(object: object): Transferable | undefined {
+  for (let i = 0; i < transferables.length; i++) if ((transferables[i] as Transferable).is(object)) return transferables[i];
+  return undefined;
+}
+
+export interface Cloned {
+  value: unknown;
+  /** What took the place of what was transferred, in the same order. */
+  transferred: object[];
+}
+
 /** A copy of the value, with those objects moved instead of copied that `transfer` lists. */
-export function structuredCloneOf(value: unknown, transfer: readonly object[] = []): unknown {
+export function structuredCloneWith(value: unknown, transfer: readonly object[]): Cloned {
   const writing: Writing = { memory: new NativeMap(), all: [], stack: [] };
-  const moved: { buffer: ArrayBuffer; written: Written }[] = [];
+  const moved: { object: object; kind: Transferable | undefined; written: Written }[] = [];
   for (let i = 0; i < transfer.length; i++) {
     const object = transfer[i] as object;
-    if (!isArrayBuffer(object)) throw newDOMException('An object that cannot be transferred was to be', 'DataCloneError');
+    const kind = isArrayBuffer(object) ? undefined : transferableOf(object);
+    if (kind === undefined && !isArrayBuffer(object)) throw newDOMException('An object that cannot be transferred was to be', 'DataCloneError');
     if (mapGet(writing.memory, object) !== undefined) throw newDOMException('An object was to be transferred twice', 'DataCloneError');
     const written: Written = { make: () => written.copy as object, copy: undefined, fill: undefined };
     mapSet(writing.memory, object as object, written);
-    append(moved, { buffer: object, written });
+    append(moved, { object, kind, written });
   }
   const slot = write(writing, value);
   finishWriting(writing);
+  const transferred: object[] = [];
   for (let i = 0; i < moved.length; i++) {
-    const { buffer, written } = moved[i] as (typeof moved)[number];
+    const { object, kind, written } = moved[i] as (typeof moved)[number];
+    if (kind !== undefined) {
+      if (!kind.isFree(object)) throw newDOMException('An object that is in use or was transferred before was to be transferred', 'DataCloneError');
+      written.copy = kind.move(object);
+      append(transferred, written.copy);
+      continue;
+    }
+    const buffer = object as ArrayBuffer;
     if (bufferDetached(buffer)) throw newDOMException('An ArrayBuffer that is detached was to be transferred', 'DataCloneError');
     try {
       written.copy = bufferTransfer(buffer);
+      append(transferred, written.copy);
     } catch {
       throw newDOMException('An ArrayBuffer that cannot be detached was to be transferred', 'DataCloneError');
     }
@@ -126,7 +157,7 @@ export function structuredCloneOf(value: unknown, transfer: readonly object[] = 
     const written = writing.all[i] as Written;
     if (written.fill !== undefined) written.fill(written.copy as object);
   }
-  return read(slot);
+  return { value: read(slot), transferred };
 }
 
 function read(slot: Slot): unknown {
@@ -369,7 +400,7 @@ export function install(global: object, _host: Host): void {
       requireArguments(arguments.length, 1, 'structuredClone');
       const dict = dictionary(options, 'structuredClone: options');
       const transfer = member(dict, 'transfer', (list) => toSequence(list, toObject, 'structuredClone: transfer'));
-      return structuredCloneOf(value, transfer);
+      return structuredCloneWith(value, transfer ?? []).value;
     },
   });
 }

@@ -3,7 +3,7 @@
 import { abortSignal, type AbortSignal, newSignal } from './abort.ts';
 import type { Caller, Operations } from './host.ts';
 import {
-  append, arrayShift, bufferOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice,
+  AsyncIteratorPrototype, append, arrayShift, bufferOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice,
 } from './primordials.ts';
 import type { Request } from './request.ts';
 import {
@@ -108,7 +108,6 @@ function stopReason(): unknown {
 }
 
 const source = Symbol('source');
-const AsyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype)) as object;
 const inputPrototype = objectCreate(AsyncIteratorPrototype) as object;
 defineValue(
   inputPrototype,

@@ -1,7 +1,7 @@
 // What the global object itself offers: self, navigator, performance.
 
 import { defineHandler, EventTarget, globalTarget, uncaught } from './event.ts';
-import { defineProperty, getOwnPropertyDescriptor, reflectApply, setPrototypeOf } from './primordials.ts';
+import { defineProperty, getOwnPropertyDescriptor, getterOf, reflectApply, setPrototypeOf } from './primordials.ts';
 import {
   defineFunctions, defineInterface, defineValue, descriptor, illegalInvocation, internal, requireArguments, requireInternal, toDOMString,
   toFunction,
@@ -61,7 +61,22 @@ function checkGlobal(self: unknown): void {
   if (self !== undefined && self !== null && self !== globalThis) throw illegalInvocation();
 }
 
+const nativeIsError = (Error as unknown as { isError: (value: unknown) => boolean }).isError;
+const exceptionName = getterOf<string>((globalThis as unknown as { DOMException: { prototype: object } }).DOMException.prototype, 'name');
+
+function isException(value: unknown): boolean {
+  try {
+    exceptionName(value as object);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export function install(global: object): void {
+  // An exception of the platform is an error to the language too: Web IDL, section 3.14.
+  const amended = { isError: (value: unknown): boolean => nativeIsError(value) || isException(value) };
+  defineValue(Error, 'isError', amended.isError, false);
   setPrototypeOf(global, EventTarget.prototype);
   defineHandler(globalTarget, 'error', true);
   defineHandler(globalTarget, 'unhandledrejection');

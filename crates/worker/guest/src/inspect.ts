@@ -11,6 +11,8 @@ import { isDOMException, isObject } from './webidl.ts';
 const CHARACTERS_MAX = 16_384;
 const ENTRIES_MAX = 100;
 const WIDTH_MAX = 76;
+/** Longest array of which names beside the indices are looked for: the engine has to list all its keys to find them. */
+const NAMES_LOOKED_FOR_MAX = 10_000;
 const DEPTH = 3;
 
 const NativeString = String;
@@ -362,7 +364,7 @@ function arrayItems(array: readonly unknown[], walk: Walk, indent: number): stri
     }
     flush();
     if (i < array.length) append(items, `... ${array.length - i} more items`);
-    const keys = ownKeys(array);
+    const keys = array.length <= NAMES_LOOKED_FOR_MAX ? ownKeys(array) : [];
     // Names come after the indices.
     for (let k = keys.length - 1, shownNames = 0; k >= 0 && shownNames < ENTRIES_MAX; k--, shownNames++) {
       const key = keys[k] as PropertyKey;

@@ -28,6 +28,7 @@ import { shown } from './inspect.ts';
 import { runtime } from './runtime.ts';
 import * as streams from './streams.ts';
 import * as timers from './timers.ts';
+import * as transfer from './transfer.ts';
 import * as url from './url.ts';
 
 // With it a program could look at the functions on the stack, which are ours and the worker's.
@@ -51,6 +52,7 @@ request.install(target);
 response.install(target);
 fetch.install(target);
 dataurl.install(target);
+transfer.install();
 messaging.install(target);
 timers.install(target);
 console.install(target);

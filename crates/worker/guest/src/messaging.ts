@@ -1,12 +1,12 @@
-// MessageChannel and MessagePort: HTML Standard, section 9.4; MessageEvent: section 9.1. Both ports are in this engine, and cannot be transferred
-// out of it.
+// MessageChannel and MessagePort: HTML Standard, section 9.4; MessageEvent: section 9.1. Both ports are in this engine, so that transferring one
+// gives another in its place.
 
-import { later } from './body.ts';
+import { type Cloned, structuredCloneWith, transferables } from './clone.ts';
 import { defineHandler, Event, type EventInit, EventTarget, fire } from './event.ts';
 import { append, arrayShift, arraySlice, defineProperty, freeze, getOwnPropertyDescriptor, isArray, reflectApply } from './primordials.ts';
 import {
   defineInterface, descriptor, dictionary, internal, isObject, iteratorSymbol, member, requireArguments, requireInternal, toDOMString,
-  toSequence, toUSVString,
+  newDOMException, toSequence, toUSVString,
 } from './webidl.ts';
 import { begin } from './worker.ts';
 
@@ -88,9 +88,10 @@ let startPort: (port: MessagePort) => void;
 
 export class MessagePort extends EventTarget {
   #other: MessagePort | undefined;
-  #queue: unknown[] = [];
+  #queue: Cloned[] = [];
   #started = false;
   #scheduled = false;
+  #detached = false;
 
   constructor(token: unknown = undefined) {
     requireInternal(token);
@@ -101,19 +102,27 @@ export class MessagePort extends EventTarget {
     void this.#queue;
     requireArguments(arguments.length, 1, 'MessagePort.postMessage');
     const transfer = toTransfer(options);
-    const copy = later.structuredClone(message, { transfer });
     const other = this.#other;
-    if (other === undefined) return;
-    append(other.#queue, copy);
+    let reaches = other !== undefined;
+    for (let i = 0; i < transfer.length; i++) {
+      if (transfer[i] === this) throw newDOMException('A port cannot be transferred through itself', 'DataCloneError');
+      // What takes its own receiver along reaches nobody.
+      if (transfer[i] === other) reaches = false;
+    }
+    const cloned = structuredCloneWith(message, transfer);
+    if (!reaches || other === undefined) return;
+    append(other.#queue, cloned);
     other.#schedule();
   }
 
   start(): void {
+    if (this.#detached) return;
     this.#started = true;
     this.#schedule();
   }
 
   close(): void {
+    this.#detached = true;
     const other = this.#other;
     this.#other = undefined;
     this.#queue = [];
@@ -127,8 +136,10 @@ export class MessagePort extends EventTarget {
     begin('timer', { ms: 0 }, undefined, () => {
       this.#scheduled = false;
       if (this.#queue.length === 0) return;
-      const data = arrayShift(this.#queue);
-      fire(this, new MessageEvent('message', { data }));
+      const { value, transferred } = arrayShift(this.#queue) as Cloned;
+      const ports: unknown[] = [];
+      for (let i = 0; i < transferred.length; i++) if (isPort(transferred[i])) append(ports, transferred[i]);
+      fire(this, new MessageEvent('message', { data: value, ports }));
       this.#schedule();
     });
   }
@@ -142,6 +153,21 @@ export class MessagePort extends EventTarget {
     startPort = (port) => {
       if (!port.#started) port.start();
     };
+    append(transferables, {
+      is: (object) => #queue in object,
+      isFree: (object) => !(object as MessagePort).#detached,
+      move: (object) => {
+        const port = object as MessagePort;
+        const moved = new MessagePort(internal);
+        const other = port.#other;
+        port.#other = undefined;
+        port.#detached = true;
+        moved.#queue = port.#queue;
+        port.#queue = [];
+        if (other !== undefined) entangle(moved, other);
+        return moved;
+      },
+    });
   }
 }
 

@@ -108,6 +108,7 @@ export const { floor, trunc, abs, max: mathMax, min: mathMin } = Math;
 export const { isFinite: isFiniteNumber, isNaN: isNaNNumber, isInteger } = Number;
 
 /** The prototype that all iterators of the language share. */
+export const AsyncIteratorPrototype: object = getPrototypeOf(getPrototypeOf(async function* () {}.prototype as object) as object) as object;
 export const IteratorPrototype: object = getPrototypeOf(getPrototypeOf([][Symbol.iterator]()) as object) as object;
 const TypedArrayPrototype = getPrototypeOf(Uint8Array.prototype) as object;
 

@@ -10,7 +10,7 @@ import {
   TransformStreamDefaultController, WritableStream, type UnderlyingByteSource, WritableStreamDefaultController,
   WritableStreamDefaultWriter,
 } from 'web-streams-polyfill';
-import { hasOwn, promiseReject, reflectApply, uncurry } from './primordials.ts';
+import { AsyncIteratorPrototype, getPrototypeOf, getterOf, hasOwn, objectCreate, promiseReject, reflectApply, setPrototypeOf, uncurry } from './primordials.ts';
 import { defineInterface, defineValue, isObject, type Class } from './webidl.ts';
 
 export type {
@@ -28,6 +28,23 @@ interface Internals {
 
 export function isReadableStream(value: unknown): value is ReadableStream {
   return isObject(value) && hasOwn(value, '_readableStreamController') && value instanceof ReadableStream;
+}
+
+export function isWritableStream(value: unknown): value is WritableStream {
+  return isObject(value) && hasOwn(value, '_writableStreamController') && value instanceof WritableStream;
+}
+
+export function isTransformStream(value: unknown): value is TransformStream {
+  return isObject(value) && hasOwn(value, '_transformStreamController') && value instanceof TransformStream;
+}
+
+/** A transform stream with these two sides, which nothing connects but what they do. */
+export function joined(readable: ReadableStream, writable: WritableStream): TransformStream {
+  const stream = objectCreate(TransformStream.prototype) as Record<string, unknown>;
+  stream['_readable'] = readable;
+  stream['_writable'] = writable;
+  stream['_transformStreamController'] = undefined;
+  return stream as unknown as TransformStream;
 }
 
 export function isDisturbed(stream: ReadableStream): boolean {
@@ -72,6 +89,16 @@ export const enqueue = uncurry(ReadableStreamDefaultController.prototype.enqueue
 export const close = uncurry(ReadableStreamDefaultController.prototype.close);
 export const error = uncurry(ReadableStreamDefaultController.prototype.error);
 
+export const getWriter = uncurry(WritableStream.prototype.getWriter) as (stream: WritableStream) => WritableStreamDefaultWriter;
+export const writeChunk = uncurry(WritableStreamDefaultWriter.prototype.write) as (writer: WritableStreamDefaultWriter, chunk: unknown) => Promise<void>;
+export const closeWriter = uncurry(WritableStreamDefaultWriter.prototype.close) as (writer: WritableStreamDefaultWriter) => Promise<void>;
+export const abortWriter = uncurry(WritableStreamDefaultWriter.prototype.abort) as (writer: WritableStreamDefaultWriter, reason: unknown) => Promise<void>;
+export const closedOf = getterOf<Promise<void>>(WritableStreamDefaultWriter.prototype, 'closed');
+export const errorWritable = uncurry(WritableStreamDefaultController.prototype.error) as (controller: WritableStreamDefaultController, reason: unknown) => void;
+export const isWritableLocked = getterOf<boolean>(WritableStream.prototype, 'locked');
+export const readableOf = getterOf<ReadableStream>(TransformStream.prototype, 'readable');
+export const writableOf = getterOf<WritableStream>(TransformStream.prototype, 'writable');
+
 /** Where the library says less than the standard. */
 function amend(): void {
   // A getter that the standard had once.
@@ -85,6 +112,10 @@ function amend(): void {
     },
   };
   defineValue(ReadableStream.prototype, 'pipeTo', amended.pipeTo, true);
+  // Its iterators have a Symbol.asyncIterator of their own instead of that which all inherit.
+  const iterators = getPrototypeOf(new ReadableStream().values()) as object;
+  delete (iterators as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator];
+  setPrototypeOf(iterators, AsyncIteratorPrototype);
 }
 
 export function install(global: object): void {

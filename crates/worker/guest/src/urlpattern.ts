@@ -24,7 +24,7 @@ export class URLPattern {
   #matcher: NativeMatcher;
 
   constructor(input: unknown = undefined, baseURL: unknown = undefined, options: unknown = undefined) {
-    const converted = toInput(input, true);
+    const converted = amended(toInput(input), true);
     const hasBase = arguments.length > 2 || (baseURL !== undefined && baseURL !== null && !isObject(baseURL));
     const base = hasBase ? toUSVString(baseURL) : undefined;
     const dict = dictionary(hasBase ? options : baseURL, 'URLPattern constructor: options');
@@ -35,18 +35,18 @@ export class URLPattern {
 
   test(input: unknown = undefined, baseURL: unknown = undefined): boolean {
     const matcher = this.#matcher;
-    const converted = toInput(input, false);
+    const converted = toInput(input);
     const base = baseURL === undefined ? undefined : toUSVString(baseURL);
     requireStringWithBase(converted, base);
-    return matcher.test(converted, base);
+    return matcher.test(amended(converted, false), base);
   }
 
   exec(input: unknown = undefined, baseURL: unknown = undefined): Match | null {
     const matcher = this.#matcher;
-    const converted = toInput(input, false);
+    const converted = toInput(input);
     const base = baseURL === undefined ? undefined : toUSVString(baseURL);
     requireStringWithBase(converted, base);
-    const found = matcher.exec(converted, base);
+    const found = matcher.exec(amended(converted, false), base);
     if (found === null) return null;
     const match: Match = { inputs: [converted] };
     if (base !== undefined) append(match.inputs, base);
@@ -86,7 +86,7 @@ export class URLPattern {
   }
 }
 
-function toInput(value: unknown, isPattern: boolean): string | Init {
+function toInput(value: unknown): string | Init {
   if (value !== undefined && value !== null && !isObject(value)) return toUSVString(value);
   const dict = dictionary(value, 'URLPattern: input');
   const init: Init = {};
@@ -95,6 +95,13 @@ function toInput(value: unknown, isPattern: boolean): string | Init {
     const text = member(dict, name, toUSVString);
     if (text !== undefined) defineValue(init, name, text, true);
   }
+  return init;
+}
+
+/** The same for the library. */
+function amended(input: string | Init, isPattern: boolean): string | Init {
+  if (typeof input === 'string') return input;
+  const init: Init = { ...input };
   if (init.hostname !== undefined && !(isPattern && regexpExec(syntax, init.hostname) !== null)) init.hostname = leading(beforeEnd, init.hostname);
   if (init.port !== undefined && !(isPattern && regexpExec(syntax, init.port) !== null)) init.port = leading(digits, init.port);
   return init;

@@ -38,6 +38,12 @@ pub(super) fn variables(told: &Told) -> BTreeMap<String, String> {
     variables
 }
 
+/// What the program is called: the last segment of its address. Many programs take what comes after their name without asking whether there is a name.
+pub(super) fn name(told: &Told) -> String {
+    let path = Url::of(&told.base).path;
+    path.rsplit('/').next().unwrap_or(path).replace('\0', "")
+}
+
 fn of_request(request: &RequestHead, set: &mut impl FnMut(&str, &str)) {
     let url = Url::of(&request.url);
     set("REQUEST_METHOD", &request.method);
@@ -170,7 +176,7 @@ pub(super) fn no_head(body: &[u8]) -> Head {
 
 #[cfg(test)]
 mod tests {
-    use super::{Begins, Head, Told, head, variables};
+    use super::{Begins, Head, Told, head, name, variables};
 
     fn headed(status: u16, fields: &[(&str, &str)], at: usize) -> Begins {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -207,6 +213,7 @@ mod tests {
         let get = |name: &str| variables.get(name).map(String::as_str);
         assert_eq!(get("QUERY_STRING"), Some("w=1&h=%20"));
         assert_eq!(get("SCRIPT_NAME"), Some("/a/x.wasm"));
+        assert_eq!(name(&told), "x.wasm");
         assert_eq!((get("SERVER_NAME"), get("SERVER_PORT")), (Some("localhost"), Some("7302")));
         assert_eq!(get("CONTENT_TYPE"), Some("image/png"));
         assert_eq!((get("HTTP_X_A"), get("HTTP_X_B")), (Some("mine"), Some("1, 2")));

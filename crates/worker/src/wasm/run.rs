@@ -195,6 +195,7 @@ impl Instance<'_> {
         let (stdout, errors) = (Stdout::default(), Lines::new(self.conversation, Level::Warn));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdin(Stdin::new(self.conversation, has_body)).stdout(stdout.clone()).stderr(errors.clone());
+        wasi.arg(cgi::name(told));
         for (name, value) in cgi::variables(told) {
             wasi.env(name, value);
         }

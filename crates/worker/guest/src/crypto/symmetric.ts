@@ -189,6 +189,7 @@ export const hkdf = deriving((params, key, length) =>
   bytesBy('hkdf', { hash: params.hash, length }, [key.material, params.salt as Bytes, params.info as Bytes]));
 
 export const pbkdf2 = deriving((params, key, length) => {
-  if (length === 0 || params.iterations === 0) throw operationError('PBKDF2 derives at least a byte, in at least one iteration');
+  if (params.iterations === 0) throw operationError('PBKDF2 has at least one iteration');
+  if (length === 0) return new NativeUint8Array(0);
   return bytesBy('pbkdf2', { hash: params.hash, iterations: params.iterations, length }, [key.material, params.salt as Bytes]);
 });

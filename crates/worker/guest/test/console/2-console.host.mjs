@@ -81,4 +81,16 @@ export default function ({ test, assert, Engine }) {
     const [text] = await logged(`console.log(Array.from({ length: 1e5 }, (_, i) => ({ i, s: 'x'.repeat(100) })))`);
     assert(text.length < 40000, `${text.length}`);
   });
+
+  test('a long array costs no more than what is shown of it', async () => {
+    const engine = await Engine.create();
+    engine.load(`const long = new Array(1_000_000).fill('x');
+      const before = performance.now();
+      console.log(long);
+      console.log(performance.now() - before < 200 ? 'soon' : 'late');
+      export default {}`);
+    const [shown, when] = engine.logs.map(({ text }) => text);
+    assert(shown.includes('... 999900 more items'), shown.slice(-60));
+    assert.equal(when, 'soon');
+  });
 }

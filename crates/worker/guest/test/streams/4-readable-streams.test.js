@@ -46,6 +46,15 @@ test('errors reach the reader, also those of start and pull', async () => {
   }
 });
 
+test('iterators are made as those of generators are', () => {
+  const iterator = new ReadableStream().values();
+  const prototype = Object.getPrototypeOf(iterator);
+  const inherited = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}).prototype);
+  assert.equal(Object.getPrototypeOf(prototype), inherited, 'they inherit what all asynchronous iterators do');
+  assert.deepEqual(Object.getOwnPropertyNames(prototype).sort(), ['next', 'return']);
+  assert.equal(iterator[Symbol.asyncIterator](), iterator);
+});
+
 test('from, asynchronous iteration and leaving it early', async () => {
   assert.deepEqual(await collect(ReadableStream.from(['a', 'b'])), ['a', 'b']);
   let cancelled;

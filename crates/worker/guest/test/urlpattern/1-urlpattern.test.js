@@ -50,3 +50,9 @@ test('case is told apart unless it is not to be', () => {
   assert.equal(new URLPattern({ pathname: '/A' }, { ignoreCase: true }).test('http://h/a'), true);
   assert.equal(new URLPattern('/A', 'http://h', { ignoreCase: true }).test('http://h/a'), true);
 }, missing);
+
+test('a match says what was put in, not what was made of it', () => {
+  const match = new URLPattern({ port: '80' }).exec({ port: '8\t0' });
+  assert.equal(match.inputs[0].port, '8\t0');
+  assert.equal(match.port.input, '80');
+}, missing);

@@ -97,9 +97,9 @@ test('PBKDF2 is that of RFC 6070', async () => {
   await assert.rejects(subtle.deriveBits({ ...params, iterations: -1 }, key, 160), TypeError);
 });
 
-test('HKDF derives nothing where that is asked for, PBKDF2 does not', async () => {
+test('HKDF and PBKDF2 derive nothing where that is asked for', async () => {
   const params = { hash: 'SHA-1', salt: new Uint8Array(), info: new Uint8Array(), iterations: 1 };
   const [hkdf, pbkdf2] = await Promise.all(['HKDF', 'PBKDF2'].map((name) => subtle.importKey('raw', new Uint8Array(3), name, false, ['deriveBits'])));
   assert.equal((await subtle.deriveBits({ name: 'HKDF', ...params }, hkdf, 0)).byteLength, 0);
-  await assert.rejects(subtle.deriveBits({ name: 'PBKDF2', ...params }, pbkdf2, 0), 'OperationError');
-}, { nodeDiffers: 'derives nothing with both' });
+  assert.equal((await subtle.deriveBits({ name: 'PBKDF2', ...params }, pbkdf2, 0)).byteLength, 0);
+});

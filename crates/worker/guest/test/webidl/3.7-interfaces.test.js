@@ -218,3 +218,10 @@ test('the console is a namespace', () => {
   descriptorIs(console, 'log', { writable: true, enumerable: true, configurable: true });
   assert.equal(console.log.length, 0);
 }, options);
+
+test('an exception of the platform is an error to the language', () => {
+  assert.equal(Error.isError(new DOMException('no', 'AbortError')), true);
+  assert.equal(Error.isError(new TypeError()), true);
+  assert.equal(Error.isError(Object.create(DOMException.prototype)), false);
+  assert.equal(Error.isError({ name: 'Error', message: '' }), false);
+}, { nodeDiffers: 'has no Error.isError' });

@@ -25,6 +25,7 @@ fn main() {
             }
             let files = if std::fs::read_dir("/").is_err() { "none" } else { "some" };
             let sockets = if std::net::TcpStream::connect("127.0.0.1:80").is_err() { "none" } else { "some" };
+            text.push_str(&format!("arguments: {:?}\n", std::env::args().collect::<Vec<_>>()));
             text.push_str(&format!("files: {files}\nsockets: {sockets}\n"));
             eprintln!("asked with {query}");
             std::io::stdin().read_to_string(&mut text).expect("a body");

@@ -1,0 +1,32 @@
+//! Has cargo build what runs in a node: packages for targets of WebAssembly.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A command of cargo's for a target: none of what cargo told this test, because it is not meant for another package. The error says that the
+/// target is not installed.
+///
+/// # Errors
+/// When the target is not installed.
+pub fn cargo(target: &str) -> Result<Command, String> {
+    let installed = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    let installed = installed.map_err(|error| format!("rustc cannot be run: {error}"))?;
+    if !Path::new(String::from_utf8_lossy(&installed.stdout).trim()).exists() {
+        return Err(format!("the target {target} is not installed (rustup target add {target})"));
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS" {
+            cargo.env_remove(&*name);
+        }
+    }
+    Ok(cargo)
+}
+
+/// Whether cargo failed because it reached no registry.
+pub fn is_offline(output: &Output) -> bool {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let complaints = ["failed to download", "failed to get", "download of", "Could not", "failed to fetch"];
+    !output.status.success() && complaints.iter().any(|one| said.contains(one))
+}
