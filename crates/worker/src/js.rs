@@ -14,6 +14,8 @@ mod value;
 pub(crate) mod written;
 
 pub(crate) use base::Base;
+#[cfg(test)]
+pub(crate) use base::eval;
 pub(crate) use host::{Ctx, Guest};
 pub(crate) use idle::Instances;
 pub(crate) use image::{Image, Pages};

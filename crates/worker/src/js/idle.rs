@@ -73,3 +73,75 @@ fn reset(base: &Base, image: &Image, vm: &mut Vm) -> bool {
     let Some(written) = written::pages(memory, PAGES_MAX) else { return false };
     image.pages.reset(vm, base, &written).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Out, UNBOUNDED, engine, guest, js};
+    use std::os::unix::net::UnixStream;
+
+    /// An engine that says what it has to say to nobody.
+    struct Stage {
+        base: Base,
+        out: Arc<Out>,
+        _node: UnixStream,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            written::open();
+            let (ours, node) = UnixStream::pair().unwrap();
+            let out = Arc::new(Out(Mutex::new(ours)));
+            let (base, _) = Base::make(&engine(8).unwrap(), guest(&out, 0, UNBOUNDED, None)).unwrap();
+            Stage { base, out, _node: node }
+        }
+
+        fn image(&self, source: &str) -> Image {
+            let mut guest = guest(&self.out, 0, UNBOUNDED, None);
+            guest.is_still = true;
+            js::prepare(&self.base, guest, "a.js", "http://localhost/a.js", source).unwrap().unwrap()
+        }
+
+        fn fresh(&self, image: &Image) -> Vm {
+            let mut vm = self.base.instance(guest(&self.out, 0, UNBOUNDED, None)).unwrap();
+            image.pages.restore(&mut vm).unwrap();
+            vm
+        }
+    }
+
+    fn run(vm: &mut Vm, text: &str) {
+        let exports = Arc::clone(&vm.exports);
+        let value = js::eval(&exports, &mut vm.store, text, "test", 0).unwrap();
+        assert!(exports.caught(&mut vm.store, value).unwrap().is_ok(), "{text}");
+    }
+
+    fn state(vm: &mut Vm) -> (Vec<u8>, Option<i32>) {
+        let stack_pointer = vm.exports.stack_pointer.get(&mut vm.store).i32();
+        (vm.exports.memory.data(&vm.store).to_vec(), stack_pointer)
+    }
+
+    #[test]
+    fn an_instance_that_ran_becomes_byte_for_byte_a_fresh_one() {
+        let stage = Stage::new();
+        if written::pages(&vec![0; 2 * written::PAGE], 8).is_none() {
+            return eprintln!("skipped: this kernel does not tell which pages were written");
+        }
+        let one = stage.image("export default { fetch() {} }; globalThis.table = new Array(20000).fill(7);");
+        let other = stage.image("export default { fetch() {} }; globalThis.text = 'x'.repeat(300000);");
+        let busy = "globalThis.left = 'marker'.repeat(1000); Array.prototype.map = null; Object.freeze(Math);
+          for (let i = 0; i < 2000; i++) globalThis['k' + i] = { i };";
+        let mut vm = stage.fresh(&one);
+        for image in [&one, &other, &one, &one] {
+            run(&mut vm, busy);
+            assert!(reset(&stage.base, image, &mut vm));
+            let is_fresh = state(&mut vm) == state(&mut stage.fresh(image));
+            assert!(is_fresh, "something of the run is left");
+        }
+        run(&mut vm, "globalThis.large = new Uint8Array(16 << 20)");
+        assert!(!reset(&stage.base, &one, &mut vm), "a memory that grew is not used again");
+        run(&mut vm, "1");
+        let mut vm = stage.fresh(&one);
+        run(&mut vm, "globalThis.wide = new Uint8Array(5 << 20).fill(1)");
+        assert!(!reset(&stage.base, &one, &mut vm), "nor one that would keep much");
+    }
+}
