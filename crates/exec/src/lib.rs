@@ -205,6 +205,7 @@ impl Exec {
             );
         };
         let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
+        tracing::debug!(path = source.path, bytes = image.len(), "a program was prepared");
         let base = self.0.sandbox.base().await.unwrap_or_default();
         let (prepared, identity) = (Prepared::new(handlers, image, base), identity(source));
         self.0.prepared.insert(identity, prepared.clone());

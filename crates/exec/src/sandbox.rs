@@ -274,7 +274,8 @@ impl Connection {
                 "the worker's first word is not its first",
             ));
         };
-        tracing::info!(walls, "the worker of programs stands behind its walls");
+        let image = if has_base { "made" } else { "kept" };
+        tracing::info!(walls, image, "the worker of programs stands behind its walls");
         let reading = Arc::downgrade(&connection);
         hold(&connection.tasks).spawn(async move {
             let mut read = read;

@@ -143,6 +143,29 @@ fn every_run_is_fresh_and_imports_are_read_when_it_is_stored() {
 }
 
 #[test]
+fn what_was_prepared_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("log.level=debug");
+    let stage = Stage { node: setup.start(), key: setup.root_key(), _folder: folder };
+    stage.stored("/lib.js?private=false", "export const colour = 'red';");
+    let source = "import { colour } from './lib.js'; export default { fetch: () => new Response(colour) };";
+    stage.stored("/a.js?executable=true&private=false", source);
+    let seen =
+        |log: &str| (log.matches("a program was prepared").count(), log.matches("image=\"made\"").count());
+    assert_eq!(seen(&stage.node.log_text()), (1, 1), "{}", stage.node.log_text());
+    // What the module holds now does not matter: the program is as it was when it was stored.
+    stage.stored("/lib.js?private=false", "export const colour = 'blue';");
+    let Stage { _folder, node, .. } = stage;
+    assert!(node.stop().success());
+    let node = setup.start();
+    let answer = Client::new(node.address()).send(&Request::new("GET", "/a.js")).unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "red"));
+    let log = node.log_text();
+    assert_eq!(seen(&log), (1, 1), "{log}");
+    assert!(log.contains("image=\"kept\""), "{log}");
+}
+
+#[test]
 fn streams_run_as_they_are_made() {
     let stage = Stage::new();
     let source = "export default { fetch(request) {
