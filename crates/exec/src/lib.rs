@@ -8,6 +8,8 @@ mod body;
 mod calls;
 mod interior;
 mod log;
+pub mod parallel;
+mod placement;
 mod running;
 mod said;
 mod sandbox;
@@ -17,8 +19,9 @@ pub mod wire;
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
+pub use placement::{Here, Placement};
 pub use running::Begin;
-pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Params, RunError, Socket};
+pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Given, Params, PartHead, RunError, Socket};
 pub use sandbox::Command;
 pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
 
@@ -42,6 +45,8 @@ pub struct Settings {
     pub sockets_max: u32,
     /// What one request may use.
     pub request: Bounds,
+    /// What one run of `map` or `reduce` may use.
+    pub part: Bounds,
     /// What preparing a program may use.
     pub prepare: Bounds,
 }
@@ -101,6 +106,8 @@ struct Inner {
     sockets: Arc<Semaphore>,
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
     prepares: Semaphore,
+    /// Jobs over many parts: few at a time, because each holds its values.
+    jobs: Arc<Semaphore>,
     logs: Logs,
     tasks: TaskTracker,
 }
@@ -109,6 +116,8 @@ struct Inner {
 pub(crate) const TURN: Duration = Duration::from_secs(10);
 /// Programs that are prepared at the same time; more wait their turn.
 const PREPARES_MAX: u32 = 16;
+/// Jobs over many parts at the same time; more wait their turn.
+const JOBS_MAX: usize = 4;
 /// Prepared programs that the node remembers; beyond, one is prepared again.
 const PREPARED_MAX: usize = 1_024;
 
@@ -128,6 +137,7 @@ impl Exec {
             runs,
             sockets,
             prepares: Semaphore::new(PREPARES_MAX as usize),
+            jobs: Arc::new(Semaphore::new(JOBS_MAX)),
             logs: Logs::default(),
             tasks: TaskTracker::new(),
         }))
@@ -149,6 +159,34 @@ impl Exec {
     #[must_use]
     pub fn request_bounds(&self) -> Bounds {
         self.0.settings.request
+    }
+
+    /// The bounds of a run of `map` or `reduce`.
+    #[must_use]
+    pub fn part_bounds(&self) -> Bounds {
+        let part = self.0.settings.part;
+        Bounds { output_bytes: part.output_bytes.min(parallel::VALUE_MAX), requests: 0, ..part }
+    }
+
+    /// Runs that a job may have at the same time: as many as it wants or the machine has processors, and never all of the node's.
+    #[must_use]
+    pub fn at_once(&self, wanted: Option<u64>) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let wanted = wanted.map_or(processors, |wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+        wanted.min(self.0.settings.runs_max as usize / 2).max(1)
+    }
+
+    /// Does a job over many parts.
+    ///
+    /// # Errors
+    /// Names the part that failed.
+    pub async fn work(&self, job: parallel::Job) -> Result<parallel::Done, parallel::JobError> {
+        let turn = tokio::time::timeout(TURN, self.0.jobs.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let error = RunError::Busy;
+            return Err(parallel::JobError::Run { of: "map and reduce".to_owned(), error });
+        };
+        parallel::work(Arc::new(Here(self.clone())), job).await
     }
 
     pub(crate) fn interior(&self) -> Arc<dyn Interior> {

@@ -495,6 +495,9 @@ impl Worker {
         self.spawn(run, move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
+            if is_still {
+                guest.began_ms = 0.0;
+            }
             if let Program::JavaScript(image) = &*program {
                 match Running::new(&worker.base, image, guest, messages, cancelled) {
                     Ok(running) => running.drive(begin),
