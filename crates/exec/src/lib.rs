@@ -58,6 +58,8 @@ pub struct Prepared {
     pub id: [u8; 32],
     /// The handlers that it has, by name.
     pub handlers: Arc<[String]>,
+    /// The same for the same text with the same imports, whenever it was prepared: `id` is of one image of it.
+    pub source: [u8; 32],
     image: Bytes,
 }
 
@@ -216,10 +218,10 @@ impl Exec {
                 sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into()
             );
         };
-        let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
+        let (handlers, image, imported) = self.0.sandbox.prepare(self, source, authority).await?;
         // By what came of it: the same text with other imports is another program to the worker.
         let id = *blake3::hash(&image).as_bytes();
-        let prepared = Prepared { id, handlers: handlers.into(), image };
+        let prepared = Prepared { id, handlers: handlers.into(), source: text_of(source, &imported), image };
         let mut known = hold(&self.0.prepared);
         if known.len() >= PREPARED_MAX {
             let any = known.keys().next().copied();
@@ -245,6 +247,15 @@ fn identity(source: &Source) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.update(&[u8::from(source.kind == Kind::Wasm)]);
+    *hasher.finalize().as_bytes()
+}
+
+/// What a program says, what it imports included, and to which version of the engine.
+fn text_of(source: &Source, imported: &[u8; 32]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&identity(source));
+    hasher.update(imported);
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     *hasher.finalize().as_bytes()
 }
 

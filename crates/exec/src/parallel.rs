@@ -153,7 +153,7 @@ pub async fn work(placement: Arc<dyn Placement>, job: Job) -> Result<Done, JobEr
 
 fn setting(job: &Job) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("jsfs map and reduce 1");
-    hasher.update(&job.prepared.id);
+    hasher.update(&job.prepared.source);
     let given = (&job.params.base, &job.params.env, &job.params.parameters);
     hasher.update(&serde_json::to_vec(&given).unwrap_or_default());
     *hasher.finalize().as_bytes()

@@ -453,7 +453,12 @@ fn value(arguments: &mut Arguments<'_, '_>) -> Called {
     if guest.has_answered {
         return Ok(Err(Failure::new("TypeError", "a run answers once")));
     }
-    take_output(guest, json.as_ref().map_or(0, String::len), bytes.as_ref())?;
+    let text = json.as_ref().map_or(0, String::len);
+    if text as u64 > guest.output_left {
+        guest.exceeded = true;
+        return Err(format_err!("more output than allowed"));
+    }
+    take_output(guest, text, bytes.as_ref())?;
     guest.has_answered = true;
     let run = guest.run;
     let has_bytes = bytes.is_some();
