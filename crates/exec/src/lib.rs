@@ -64,6 +64,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self { id: [0; 32], handlers: Arc::from([]), source: [0; 32], image: Bytes::new() }
+    }
+
     /// Whether it has this handler.
     #[must_use]
     pub fn has(&self, handler: Handler) -> bool {
