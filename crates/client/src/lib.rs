@@ -28,7 +28,7 @@ pub use model::{Metadata, ObjectInfo, Version};
 pub use namespace::{Namespace, NamespaceChange, Policy, Retention};
 pub use node::{NodeUrl, NodeUrlError};
 pub use object::{Download, Get, Write};
-pub use program::{Answer, Ask, LogLine, Program};
+pub use program::{Answer, Ask, LogLine, Over, Program};
 pub use resume::Memory;
 pub use token::{Token, TokenRequest, token_claims};
 pub use transport::{Client, Counter};

@@ -62,6 +62,40 @@ pub struct Ask {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Option<Source>,
+    /// What `map` and `reduce` of the program work on.
+    pub over: Option<Over>,
+}
+
+/// An input, and how it is worked on.
+#[derive(Debug, Default, Clone)]
+pub struct Over {
+    /// Objects, and directories with all that is below them.
+    pub input: Vec<Address>,
+    /// A number, or `auto`: how many parts are worked on at the same time.
+    pub parallel: String,
+    /// Where records end: `line` or `none`.
+    pub record: Option<String>,
+    /// Makes everything anew.
+    pub is_fresh: bool,
+}
+
+impl Over {
+    fn describe(&self, mut call: Call) -> Result<Call, Error> {
+        let input: Vec<String> = self.input.iter().map(Address::wire).collect();
+        let cache = if self.is_fresh { "no" } else { "yes" };
+        let fields = [
+            ("x-input", Some(input.join(" "))),
+            ("x-parallel", Some(self.parallel.clone())),
+            ("x-record", self.record.clone()),
+            ("x-cache", Some(cache.to_owned())),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                call = call.header(HeaderName::from_static(name), &value)?;
+            }
+        }
+        Ok(call)
+    }
 }
 
 /// What a program answers.
@@ -131,6 +165,9 @@ impl Client {
                 reason: "it is not the name of a header; write 'Name: value'".to_owned(),
             })?;
             call = call.header(name, value)?;
+        }
+        if let Some(over) = &ask.over {
+            call = over.describe(call)?;
         }
         if let Some(body) = ask.body {
             call.payload = Payload::Source(body);

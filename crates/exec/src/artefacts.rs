@@ -47,18 +47,18 @@ fn key(context: &str, parts: &[&[u8]]) -> [u8; 32] {
 
 impl Prepared {
     /// By what came of it: the same text with other imports is another program to the worker.
-    pub(crate) fn new(handlers: Vec<String>, image: Bytes, base: [u8; 32]) -> Self {
-        Self { id: *blake3::hash(&image).as_bytes(), handlers: handlers.into(), image, base }
+    pub(crate) fn new(handlers: Vec<String>, source: [u8; 32], image: Bytes, base: [u8; 32]) -> Self {
+        Self { id: *blake3::hash(&image).as_bytes(), handlers: handlers.into(), source, image, base }
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let head = postcard::to_stdvec(&*self.handlers).unwrap_or_default();
+        let head = postcard::to_stdvec(&(&*self.handlers, self.source)).unwrap_or_default();
         [&*head, &*self.image].concat().into()
     }
 
     pub(crate) fn decode(kept: &Bytes, base: [u8; 32]) -> Option<Self> {
-        let (handlers, image) = postcard::take_from_bytes::<Vec<String>>(kept).ok()?;
-        Some(Self::new(handlers, kept.slice_ref(image), base))
+        let ((handlers, source), image) = postcard::take_from_bytes::<(Vec<String>, [u8; 32])>(kept).ok()?;
+        Some(Self::new(handlers, source, kept.slice_ref(image), base))
     }
 
     /// Bytes that it keeps in memory.
@@ -77,7 +77,8 @@ mod tests {
         let prepared =
             Prepared::new(vec!["fetch".to_owned(), "map".to_owned()], Bytes::from_static(b"image"), [7; 32]);
         let back = Prepared::decode(&prepared.encode(), [7; 32]).unwrap();
-        assert_eq!((back.id, back.handlers, back.image), (prepared.id, prepared.handlers, prepared.image));
+        assert_eq!((back.id, back.source, back.image), (prepared.id, prepared.source, prepared.image));
+        assert_eq!(back.handlers, prepared.handlers);
         assert!(Prepared::decode(&Bytes::from_static(&[255]), [7; 32]).is_none());
     }
 }

@@ -9,6 +9,8 @@ mod body;
 mod calls;
 mod interior;
 mod log;
+pub mod parallel;
+mod placement;
 mod running;
 mod said;
 mod sandbox;
@@ -19,8 +21,9 @@ pub use artefacts::{Artefact, Artefacts};
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
+pub use placement::{Here, Placement};
 pub use running::Begin;
-pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Params, RunError, Socket};
+pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Given, Params, PartHead, RunError, Socket};
 pub use sandbox::Command;
 pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
 
@@ -44,6 +47,8 @@ pub struct Settings {
     pub sockets_max: u32,
     /// What one request may use.
     pub request: Bounds,
+    /// What one run of `map` or `reduce` may use.
+    pub part: Bounds,
     /// What preparing a program may use.
     pub prepare: Bounds,
 }
@@ -55,12 +60,19 @@ pub struct Prepared {
     pub id: [u8; 32],
     /// The handlers that it has, by name.
     pub handlers: Arc<[String]>,
+    /// The same for the same text with the same imports, whenever it was prepared: `id` is of one image of it.
+    pub source: [u8; 32],
     image: Bytes,
     /// The hash of the base image that it belongs to.
     base: [u8; 32],
 }
 
 impl Prepared {
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self { id: [0; 32], handlers: Arc::from([]), source: [0; 32], image: Bytes::new() }
+    }
+
     /// Whether it has this handler.
     #[must_use]
     pub fn has(&self, handler: Handler) -> bool {
@@ -105,6 +117,8 @@ struct Inner {
     sockets: Arc<Semaphore>,
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
     prepares: Semaphore,
+    /// Jobs over many parts: few at a time, because each holds its values.
+    jobs: Arc<Semaphore>,
     logs: Logs,
     tasks: TaskTracker,
 }
@@ -117,6 +131,9 @@ const PREPARES_MAX: u32 = 16;
 const PREPARED_BYTES: u64 = 8 << 20;
 /// How many these may be.
 const PREPARED_ESTIMATE: usize = 256;
+
+/// Jobs over many parts at the same time; more wait their turn.
+const JOBS_MAX: usize = 4;
 
 #[derive(Clone)]
 struct Weight;
@@ -143,6 +160,7 @@ impl Exec {
             runs,
             sockets,
             prepares: Semaphore::new(PREPARES_MAX as usize),
+            jobs: Arc::new(Semaphore::new(JOBS_MAX)),
             logs: Logs::default(),
             tasks: TaskTracker::new(),
         }))
@@ -169,6 +187,34 @@ impl Exec {
     #[must_use]
     pub fn request_bounds(&self) -> Bounds {
         self.0.settings.request
+    }
+
+    /// The bounds of a run of `map` or `reduce`.
+    #[must_use]
+    pub fn part_bounds(&self) -> Bounds {
+        let part = self.0.settings.part;
+        Bounds { output_bytes: part.output_bytes.min(parallel::VALUE_MAX), requests: 0, ..part }
+    }
+
+    /// Runs that a job may have at the same time: as many as it wants or the machine has processors, and never all of the node's.
+    #[must_use]
+    pub fn at_once(&self, wanted: Option<u64>) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let wanted = wanted.map_or(processors, |wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+        wanted.min(self.0.settings.runs_max as usize / 2).max(1)
+    }
+
+    /// Does a job over many parts.
+    ///
+    /// # Errors
+    /// Names the part that failed.
+    pub async fn work(&self, job: parallel::Job) -> Result<parallel::Done, parallel::JobError> {
+        let turn = tokio::time::timeout(TURN, self.0.jobs.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let error = RunError::Busy;
+            return Err(parallel::JobError::Run { of: "map and reduce".to_owned(), error });
+        };
+        parallel::work(Arc::new(Here(self.clone())), job).await
     }
 
     pub(crate) fn interior(&self) -> Arc<dyn Interior> {
@@ -204,10 +250,11 @@ impl Exec {
                 sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into()
             );
         };
-        let (handlers, image) = self.0.sandbox.prepare(self, source, authority).await?;
+        let (handlers, image, imported) = self.0.sandbox.prepare(self, source, authority).await?;
         tracing::debug!(path = source.path, bytes = image.len(), "a program was prepared");
         let base = self.0.sandbox.base().await.unwrap_or_default();
-        let (prepared, identity) = (Prepared::new(handlers, image, base), identity(source));
+        let (prepared, identity) =
+            (Prepared::new(handlers, text_of(source, &imported), image, base), identity(source));
         self.0.prepared.insert(identity, prepared.clone());
         if let Some(artefacts) = self.0.sandbox.artefacts() {
             let key = artefacts::program_key(&identity, &base);
@@ -246,6 +293,15 @@ fn identity(source: &Source) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.update(&[u8::from(source.kind == Kind::Wasm)]);
+    *hasher.finalize().as_bytes()
+}
+
+/// What a program says, what it imports included, and to which version of the engine.
+fn text_of(source: &Source, imported: &[u8; 32]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&identity(source));
+    hasher.update(imported);
+    hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     *hasher.finalize().as_bytes()
 }
 

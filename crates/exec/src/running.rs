@@ -16,11 +16,14 @@ use crate::{
     wire::{Bounds, Handler, Level, Outcome, ToNode, ToWorker},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, mpsc, oneshot},
@@ -57,6 +60,10 @@ pub struct Begin {
     pub body: Option<BodyStream>,
     /// What it may use.
     pub bounds: Bounds,
+    /// Whether what it logs is kept.
+    pub is_logged: bool,
+    /// Told when a `map` looks at where its part lies.
+    pub looked: Option<Arc<AtomicBool>>,
 }
 
 impl Exec {
@@ -94,6 +101,9 @@ struct Run {
     prepared: Prepared,
     handler: Handler,
     params: String,
+    given: Option<Bytes>,
+    is_logged: bool,
+    looked: Option<Arc<AtomicBool>>,
     bounds: Bounds,
     bodies: Arc<Mutex<Bodies>>,
     calls: JoinSet<Settled>,
@@ -108,7 +118,7 @@ struct Run {
 
 impl Run {
     fn new(exec: Exec, begin: Begin, channel: Channel, id: String, permit: OwnedSemaphorePermit) -> Self {
-        let Begin { prepared, address, authority, handler, params, body, bounds } = begin;
+        let Begin { prepared, address, authority, handler, params, body, bounds, is_logged, looked } = begin;
         let mut bodies = Bodies::default();
         if let Some(body) = body {
             bodies.readable.insert(0, Arc::new(AsyncMutex::new(body)));
@@ -125,7 +135,10 @@ impl Run {
                 .unwrap_or_default(),
             prepared,
             handler,
-            params: serde_json::to_string(&params).unwrap_or_default(),
+            params: params.json(),
+            given: params.given.bytes,
+            is_logged,
+            looked,
             bounds,
             bodies: Arc::new(Mutex::new(bodies)),
             calls: JoinSet::new(),
@@ -147,9 +160,9 @@ impl Run {
             handler: self.handler,
             params: self.params.clone(),
             bounds: self.bounds,
-            has_bytes: false,
+            has_bytes: self.given.is_some(),
         };
-        self.channel.send(&message, &[]).await;
+        self.channel.send(&message, self.given.as_deref().unwrap_or_default()).await;
     }
 
     async fn drive(mut self, head: oneshot::Sender<Result<Answer, RunError>>) {
@@ -207,7 +220,7 @@ impl Run {
         let id = self.id.clone();
         match outcome {
             Outcome::Exceeded(bound) => {
-                let (what, setting) = bound.names();
+                let (what, setting) = bound.names_in(self.handler);
                 self.log(Level::Error, format!("ended: more {what} than a run may use; limit {setting}"));
                 RunError::Exceeded(bound)
             }
@@ -232,6 +245,9 @@ impl Run {
     }
 
     fn log(&self, level: Level, text: String) {
+        if !self.is_logged {
+            return;
+        }
         let now_ms = self.exec.interior().now_ms();
         self.exec.logs().add(&self.address, now_ms, level, &self.id, text);
     }
@@ -266,8 +282,10 @@ impl Run {
             }
             ToNode::Answer { json, has_bytes, .. } => {
                 if let Some(head) = head.take() {
+                    let kind = if has_bytes { "application/octet-stream" } else { "application/json" };
                     let body = if has_bytes { bytes } else { Bytes::from(json.unwrap_or_default()) };
-                    let headers = HeaderMap::new();
+                    let mut headers = HeaderMap::new();
+                    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
                     let _ = head.send(Ok(Answer {
                         status: StatusCode::OK,
                         headers,
@@ -343,6 +361,12 @@ impl Run {
                     pieces(receiver)
                 });
                 self.calls.spawn(async move { call.fetch(id, &params, bytes, streamed).await })
+            }
+            "look" => {
+                if let Some(looked) = &self.looked {
+                    looked.store(true, Ordering::Relaxed);
+                }
+                self.calls.spawn(std::future::ready(Settled::nothing(id)))
             }
             "read" => self.calls.spawn(async move { read(id, &params, &bodies).await }),
             "write" => self.calls.spawn(async move { write(id, &params, bytes, &bodies).await }),

@@ -1,6 +1,11 @@
 //! What a run is told, and what it answers.
 
-use crate::{BodyStream, sandbox::Unavailable, wire::Bound};
+use crate::{
+    BodyStream,
+    parallel::Value,
+    sandbox::Unavailable,
+    wire::{Bound, Handler},
+};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -44,6 +49,81 @@ pub struct Params {
     /// The arguments of a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
+    /// What the request gave to `map` and `reduce`.
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub parameters: std::collections::BTreeMap<String, String>,
+    /// What `map` and `reduce` work on.
+    #[serde(flatten)]
+    pub given: Given,
+}
+
+/// What `map` and `reduce` work on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Given {
+    /// For `map`; the content is the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartHead>,
+    /// For `reduce`: which of the values are bytes, and how many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub binary: Vec<(usize, usize)>,
+    /// For `reduce`: JSON of the values, null where they are bytes.
+    #[serde(skip)]
+    pub values: Option<String>,
+    /// For `reduce`: the values that are bytes, one after the other.
+    #[serde(skip)]
+    pub bytes: Option<Bytes>,
+}
+
+/// Where a part lies.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartHead {
+    /// In which object.
+    pub address: String,
+    /// From which byte on.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
+}
+
+impl Given {
+    /// Values to be reduced.
+    pub(crate) fn values(values: &[Value]) -> Self {
+        let mut given = Self::default();
+        let mut json = Vec::from(*b"[");
+        let mut bytes = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            match value {
+                Value::Json(text) => json.extend_from_slice(text),
+                Value::Binary(own) => {
+                    given.binary.push((at, own.len()));
+                    bytes.extend_from_slice(own);
+                    json.extend_from_slice(b"null");
+                }
+            }
+        }
+        json.push(b']');
+        given.values = Some(String::from_utf8_lossy(&json).into_owned());
+        given.bytes = (!given.binary.is_empty()).then(|| bytes.into());
+        given
+    }
+}
+
+impl Params {
+    /// As the guest is given them. The values stand there as they came.
+    pub(crate) fn json(&self) -> String {
+        let mut json = serde_json::to_string(self).unwrap_or_default();
+        if let Some(values) = &self.given.values
+            && json.pop() == Some('}')
+        {
+            json.push_str(",\"parts\":");
+            json.push_str(values);
+            json.push('}');
+        }
+        json
+    }
 }
 
 /// What a program answered.
@@ -133,6 +213,15 @@ impl Bound {
             Self::Wall => ("time", "programs.wall_ms"),
             Self::Memory => ("memory", "programs.memory"),
             Self::Output => ("output", "programs.output"),
+        }
+    }
+
+    /// The same for a run of this handler.
+    #[must_use]
+    pub fn names_in(self, handler: Handler) -> (&'static str, &'static str) {
+        match (self, handler.is_deterministic()) {
+            (Self::Cpu, true) => ("CPU time", "programs.part_cpu_ms"),
+            _ => self.names(),
         }
     }
 }

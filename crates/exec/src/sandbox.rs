@@ -157,23 +157,24 @@ impl Sandbox {
         Ok(connection)
     }
 
-    /// Has the worker prepare a program. Answers its handlers and its image.
+    /// Has the worker prepare a program. Answers its handlers, its image, and a hash of what it imports.
     pub(crate) async fn prepare(
         &self,
         exec: &Exec,
         source: &Source,
         authority: &Authority,
-    ) -> Result<(Vec<String>, Bytes), PrepareError> {
+    ) -> Result<(Vec<String>, Bytes, [u8; 32]), PrepareError> {
         let mut channel = self.channel().await?;
         let run = channel.run;
         let bounds = exec.0.settings.prepare;
         let (kind, name, base) = (source.kind, source.path.clone(), source.base.clone());
         channel.send(&ToWorker::Prepare { run, kind, name, base, bounds }, &source.bytes).await;
+        let mut imported = blake3::Hasher::new();
         while let Some((message, bytes)) = channel.next().await {
             match message {
                 ToNode::Prepared { handlers, .. } => {
                     channel.is_ended = true;
-                    return Ok((handlers, bytes));
+                    return Ok((handlers, bytes, *imported.finalize().as_bytes()));
                 }
                 ToNode::Refused { fault, .. } => {
                     channel.is_ended = true;
@@ -181,7 +182,12 @@ impl Sandbox {
                 }
                 ToNode::Import { url, .. } => {
                     let (error, text) = match import(exec, &source.base, &url, authority).await {
-                        Ok(text) => (None, text),
+                        Ok(text) => {
+                            for part in [url.as_bytes(), &text] {
+                                imported.update(blake3::hash(part).as_bytes());
+                            }
+                            (None, text)
+                        }
                         Err(why) => (Some(why), Bytes::new()),
                     };
                     channel.send(&ToWorker::Imported { run, error }, &text).await;

@@ -20,15 +20,15 @@ const ALLOWED: &str = "Accept, Accept-Version, Api-Version, Authorization, Cache
      Destination, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Last-Event-ID, Origin, \
      Overwrite, Prefer, Range, Repr-Digest, Tus-Resumable, Upload-Defer-Length, Upload-Length, Upload-Metadata, \
      Upload-Offset, Want-Repr-Digest, X_FILENAME, X-Access-Key, X-Access-Token, X-After, X-Append, \
-     X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Env, X-Executable, X-Execute, X-Expires, X-Grant, X-HTTP-Method-Override, X-Limit, X-Move-To, X-Node, \
-     X-Parallel, X-Private, X-Properties, X-Purge, X-Recursive, X-Replacement-Access-Key, X-Request-ID, X-Requested-With, X-Restore, \
+     X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Env, X-Executable, X-Execute, X-Expires, X-Grant, X-HTTP-Method-Override, X-Input, X-Limit, X-Move-To, X-Node, \
+     X-Parallel, X-Private, X-Properties, X-Purge, X-Record, X-Recursive, X-Replacement-Access-Key, X-Request-ID, X-Requested-With, X-Restore, \
      X-Since, X-Version, X-Versions";
 
 /// Answer headers that a script of another origin may read.
 const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Location, Content-Range, Date, ETag, \
      Last-Modified, Link, Location, Preference-Applied, Repr-Digest, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, \
      Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, WWW-Authenticate, X-Executable, \
-     X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Private, X-Version";
+     X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Parts, X-Parts-Cached, X-Private, X-Version";
 
 /// What a page of ours that holds no script may do: nothing but be looked at.
 const POLICY_OF_PAGES: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

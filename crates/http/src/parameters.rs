@@ -5,6 +5,7 @@
 //! secret is wiped on drop (the request's own buffers are hyper's) and nothing here prints one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode;
@@ -36,11 +37,11 @@ pub enum Parameter {
     Append,
     /// JSFS 4: when a token ends.
     Expires,
-    /// Where a program runs.
+    /// How many runs of `map` there are at the same time.
     Parallel,
     /// On which node a program runs.
     Node,
-    /// Whether an answer of a program may come from a cache.
+    /// Whether values of `map` and `reduce` may come from earlier requests.
     Cache,
     /// Entries per page of a listing.
     Limit,
@@ -64,6 +65,10 @@ pub enum Parameter {
     Grant,
     /// What a program is given as its environment, as JSON.
     Env,
+    /// What `map` and `reduce` of a program work on.
+    Input,
+    /// Where the records of an input end.
+    Record,
 }
 
 /// Name in a query and name of the header, in the order of [`Parameter`]. Listing and verb parameters that a proxy or a
@@ -94,8 +99,10 @@ const NAMES: [(&str, &str, Parameter); COUNT + 1] = [
     ("since", "x-since", Parameter::Since),
     ("grant", "x-grant", Parameter::Grant),
     ("env", "x-env", Parameter::Env),
+    ("input", "x-input", Parameter::Input),
+    ("record", "x-record", Parameter::Record),
 ];
-const COUNT: usize = 24;
+const COUNT: usize = 26;
 
 impl Parameter {
     /// The name in a query, for messages.
@@ -283,6 +290,16 @@ impl Drop for Parameters<'_> {
     }
 }
 
+/// What a query has beside the parameters of this front door. Of a name that is there several times, the last.
+pub(crate) fn others(query: Option<&str>) -> BTreeMap<String, String> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let decoded = pairs.filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(name).ok()?.into_owned(), decode(value).ok()?.into_owned()))
+    });
+    decoded.filter(|(name, _)| !NAMES.iter().any(|(ours, _, _)| ours.eq_ignore_ascii_case(name))).collect()
+}
+
 /// Decodes one side of a query pair in the way of HTML forms: `+` is a space, `%XX` a byte of UTF-8.
 fn decode(text: &str) -> Result<Cow<'_, str>, ()> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
@@ -301,7 +318,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COUNT, NAMES, Parameter, Parameters};
+    use super::{COUNT, NAMES, Parameter, Parameters, others};
     use hyper::HeaderMap;
     use hyper::header::{HeaderName, HeaderValue};
 
@@ -327,6 +344,13 @@ mod tests {
         seen.dedup();
         assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
         assert_eq!(Parameter::Executable.name(), "executable");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_the_programs_and_nothing_that_proves_who_asks() {
+        let given = others(Some("a=1&access_key=k&ACCESS%5FTOKEN=t&input=%2Fx&b=%20c&a=2&d"));
+        let pairs: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "2"), ("b", " c"), ("d", "")]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod artefacts;
 mod inside;
+mod parallel;
 mod storing;
 
 pub(crate) use artefacts::Kept;
@@ -19,8 +20,8 @@ use hyper::header::{
     UPGRADE,
 };
 use jsfs_exec::{
-    Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Handler,
-    Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
+    Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Given,
+    Handler, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
 };
 use jsfs_objects::address::Address;
 use jsfs_objects::token::Method as TokenMethod;
@@ -32,6 +33,7 @@ use crate::headers;
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
 use crate::request::Asked;
+use std::collections::BTreeMap;
 
 /// Largest program that is taken.
 const PROGRAM_BYTES_MAX: u64 = 32 << 20;
@@ -208,6 +210,9 @@ async fn run(
     }
     let address = grant.address();
     let found = find(front, exec, address, object, depth).await?;
+    if parallel::is_asked(asked, &found) {
+        return Box::pin(parallel::run(front, exec, asked, grant, found)).await;
+    }
     let answer = exec.fetch(begin(exec, asked, grant, found, body)).await?;
     respond(asked, address, answer)
 }
@@ -220,6 +225,8 @@ fn begin(exec: &Exec, asked: &Asked<'_>, grant: &Grant<Execute>, found: Found, b
         params: params(asked, grant, &found.attachment, &body),
         body: (!body.is_empty()).then(|| stream_of(body)),
         bounds: exec.request_bounds(),
+        is_logged: true,
+        looked: None,
         prepared: found.prepared,
     }
 }
@@ -297,8 +304,12 @@ fn source(address: &Address, content_type: &str, bytes: Bytes) -> Source {
     } else {
         ProgramKind::JavaScript
     };
-    let path = address.to_url_path();
-    Source { kind, base: format!("http://{}{path}", address.to_url_host()), path, bytes }
+    Source { kind, base: source_url(address), path: address.to_url_path(), bytes }
+}
+
+/// A program's URL, whichever host it was asked at.
+fn source_url(address: &Address) -> String {
+    format!("http://{}{}", address.to_url_host(), address.to_url_path())
 }
 
 fn authority_of(attachment: &Attachment, depth: u8) -> Authority {
@@ -367,6 +378,8 @@ fn params(asked: &Asked<'_>, grant: &Grant<Execute>, attachment: &Attachment, bo
             body: !body.is_empty(),
         }),
         args: None,
+        parameters: BTreeMap::new(),
+        given: Given::default(),
     }
 }
 

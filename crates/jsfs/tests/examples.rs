@@ -121,3 +121,15 @@ fn counter_loses_no_count_however_many_come_at_once() {
         stage.ask("counter.localhost", Request::new("GET", "/")).text().contains("<title>Counter</title>")
     );
 }
+
+#[test]
+fn wordcount_counts_and_counts_again_only_what_changed() {
+    let stage = Stage::new();
+    let counted = documents(&stage.play("wordcount"));
+    let [counts] = &counted[..] else { panic!("{counted:?}") };
+    assert_eq!((&counts["river"], &counts["the"], &counts["boat"]), (&json!(3), &json!(5), &json!(1)));
+    let script = "jsfs run /localhost/wordcount/wordcount.js --input /localhost/wordcount/texts/ --include 2>&1 >counts.json";
+    let again = stage.shell(script, stage.folder.path()).stdout;
+    let again = String::from_utf8(again).unwrap();
+    assert!(again.contains("x-parts: 2") && again.contains("x-parts-cached: 2"), "{again}");
+}

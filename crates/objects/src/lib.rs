@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
-//! | reading | `read`, `list`, `feed` (following changes; `tail` is what all who follow share) |
+//! | reading | `read`, `parts` (to be worked on side by side), `list`, `feed` (following changes; `tail` is what all who follow share) |
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | whose an object is that names an owner itself | `owned` |
 //! | what was attached to a program | `program` |
@@ -40,6 +40,7 @@ pub mod manifest;
 mod metadata;
 mod namespace;
 mod owned;
+mod parts;
 mod policy;
 mod program;
 mod read;
@@ -71,6 +72,7 @@ pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root,
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
+pub use parts::{Part, Records};
 pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
 pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX};
 pub use read::{Body, Object};

@@ -226,6 +226,10 @@ impl Object {
         Body { objects: self.objects.clone(), address, cursor, place: range.start, range }
     }
 
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// All bytes.
     pub fn whole(&self) -> Body {
         self.body(0..self.metadata.size)
@@ -288,7 +292,7 @@ impl Body {
     }
 
     /// The next extent of the range.
-    async fn extent(&mut self) -> Result<Option<LocatedExtent>, ReadError> {
+    pub(crate) async fn extent(&mut self) -> Result<Option<LocatedExtent>, ReadError> {
         loop {
             match self.cursor.step() {
                 Step::Done => return Ok(None),

@@ -516,6 +516,9 @@ impl Worker {
         self.spawn(run, move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
+            if is_still {
+                guest.began_ms = 0.0;
+            }
             if let Program::JavaScript(image) = &*program {
                 let idle = worker.instances.take(&worker.base, &program, image);
                 match Running::new(&worker.base, image, idle, guest, inbox, cancelled) {

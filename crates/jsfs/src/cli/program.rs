@@ -57,6 +57,24 @@ pub(crate) struct Run {
     /// Status and header fields too, on standard error
     #[arg(long, short)]
     pub(crate) include: bool,
+    /// Object or directory that map and reduce of the program work on; may be repeated
+    #[arg(long, value_name = "ADDRESS", help_heading = "Map and reduce")]
+    pub(crate) input: Vec<String>,
+    /// Parts worked on at the same time: a number, or auto
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "auto",
+        requires = "input",
+        help_heading = "Map and reduce"
+    )]
+    pub(crate) parallel: String,
+    /// Where records end: line or none
+    #[arg(long, value_name = "RECORD", requires = "input", help_heading = "Map and reduce")]
+    pub(crate) record: Option<String>,
+    /// Work on all parts, also those whose result is known
+    #[arg(long, requires = "input", help_heading = "Map and reduce")]
+    pub(crate) no_cache: bool,
 }
 
 /// Methods that run a program; the others act on the object that it is.

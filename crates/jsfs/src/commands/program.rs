@@ -4,7 +4,7 @@ use super::sync::Programs;
 use crate::cli::{Logs, Run, RunMethod};
 use crate::output::{flush, one_line, printable, write_bytes};
 use crate::session::Session;
-use jsfs_client::{Address, Ask, Error, LogLine, Source};
+use jsfs_client::{Address, Ask, Error, LogLine, Over, Reference, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub(super) async fn run(session: &Session, arguments: &Run) -> anyhow::Result<()
         RunMethod::Get => "GET".to_owned(),
         RunMethod::Post => "POST".to_owned(),
     });
-    let ask = Ask { method, query: arguments.query.clone(), headers: arguments.header.clone(), body };
+    let over = (!arguments.input.is_empty()).then(|| over(arguments)).transpose()?;
+    let ask = Ask { method, query: arguments.query.clone(), headers: arguments.header.clone(), body, over };
     let mut answer = client.run(&reference.address, ask).await?;
     if arguments.include {
         let fields = answer.headers.iter().map(|(name, value)| format!("\n{name}: {}", one_line(value)));
@@ -36,6 +37,16 @@ pub(super) async fn run(session: &Session, arguments: &Run) -> anyhow::Result<()
         flush()?;
     }
     Ok(answer.succeeded()?)
+}
+
+fn over(arguments: &Run) -> anyhow::Result<Over> {
+    let input = arguments.input.iter().map(|text| Ok(Reference::parse(text)?.address));
+    Ok(Over {
+        input: input.collect::<anyhow::Result<_>>()?,
+        parallel: arguments.parallel.clone(),
+        record: arguments.record.clone(),
+        is_fresh: arguments.no_cache,
+    })
 }
 
 /// `jsfs logs`: with `--json` a line is one object.

@@ -7,6 +7,9 @@ use jsfs_exec::{Bounds, Command};
 const PREPARE_CPU_MS_MIN: u64 = 10_000;
 const PREPARE_WALL_MS_MIN: u64 = 30_000;
 
+/// Time in all of one run of `map` or `reduce`, as so many times its CPU time: several run at once, and wait for the disk.
+const PART_WALL: u64 = 20;
+
 /// Programs as this node runs them: the worker is this very program.
 pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
     let programs = settings.programs;
@@ -23,11 +26,17 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         wall_ms: request.wall_ms.max(PREPARE_WALL_MS_MIN),
         ..request
     };
+    let part = Bounds {
+        cpu_ms: programs.part_cpu_ms,
+        wall_ms: request.wall_ms.max(programs.part_cpu_ms.saturating_mul(PART_WALL)),
+        ..request
+    };
     Ok(jsfs_exec::Settings {
         command: Command { program: std::env::current_exe()?, arguments: vec!["worker".into()] },
         runs_max: programs.runs,
         sockets_max: programs.sockets,
         request,
+        part,
         prepare,
     })
 }

@@ -10,6 +10,7 @@ mod feed;
 mod handover;
 mod listing;
 mod model;
+mod parts;
 mod retention;
 mod timing;
 mod tree;

@@ -1,13 +1,16 @@
 // What a handler is given besides its first parameter: `ctx`, the part that `map` works on, and the socket that socket handlers answer on.
 
 import { abortSignal, type AbortSignal, newSignal } from './abort.ts';
+import { type Body, type BodyOwner, consumers, isUnusable, isUsed, promising, type Remote, remoteBody, streamOf } from './body.ts';
 import type { Caller, Operations } from './host.ts';
 import {
-  AsyncIteratorPrototype, append, arrayShift, bufferOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice,
+  AsyncIteratorPrototype, append, arrayShift, bufferOf, concat, lastIndexOf, markHandled, newPromise, objectCreate, promiseResolve, stringIndexOf, stringSlice,
+  subarray,
 } from './primordials.ts';
 import type { Request } from './request.ts';
+import type { ReadableStream } from './streams.ts';
 import {
-  defineInterface, defineValue, done, internal, isBufferSource, iteratorClass, requireArguments, requireInternal, toBufferSource,
+  defineInterface, defineValue, internal, isBufferSource, requireArguments, requireInternal, toBufferSource,
   toUnsignedShort, toUSVString, newDOMException,
 } from './webidl.ts';
 import { begin, host } from './worker.ts';
@@ -124,43 +127,144 @@ export { endInput, inputTo, stopContext };
 
 // part
 
+/** Where a part lies: what `RunParams` says of it. */
+export interface PartHead {
+  address: string;
+  offset: number;
+  size: number;
+}
+
+/**
+ * A part of an input: to be read once, as a whole or as it comes, like the body of a request. What `map` makes of it is kept by its content, and by
+ * where it lies only if `map` looks there: the getters tell.
+ */
 export class Part {
-  #bytes: ArrayBuffer;
-  #text: string | undefined;
-  readonly index: number;
-  readonly count: number;
-  readonly name: string;
+  #head: PartHead;
+  #owner: BodyOwner;
+  #looked = false;
 
-  constructor(bytes: ArrayBuffer, place: { index: number; count: number; name: string }) {
-    this.#bytes = bytes;
-    this.index = place.index;
-    this.count = place.count;
-    this.name = place.name;
+  constructor(token: unknown = undefined, head: unknown = undefined) {
+    requireInternal(token);
+    this.#head = head as PartHead;
+    this.#owner = { body: remoteBody(0), contentType: () => null };
   }
 
-  get bytes(): Uint8Array {
-    return new NativeUint8Array(this.#bytes);
-  }
-  get text(): string {
-    return (this.#text ??= host.decode('utf-8', this.#bytes, false, true));
+  #look(): PartHead {
+    if (!this.#looked) {
+      this.#looked = true;
+      begin('look', {}, undefined, () => {});
+    }
+    return this.#head;
   }
 
-  /** The lines without their ends, which are LF or CR LF. */
-  lines(): IterableIterator<unknown> {
-    const { text } = this;
-    let from = 0;
-    return makeLines(() => {
-      if (from >= text.length) return done;
-      const end = stringIndexOf(text, '\n', from);
-      const to = end < 0 ? text.length : end;
-      const line = stringSlice(text, from, to > from && text[to - 1] === '\r' && end >= 0 ? to - 1 : to);
-      from = to + 1;
-      return line;
-    });
+  /** The object that it is a part of. */
+  get address(): string {
+    return this.#look().address;
+  }
+  /** The object's byte that it begins with. */
+  get offset(): number {
+    return this.#look().offset;
+  }
+  get size(): number {
+    return this.#head.size;
+  }
+  get bodyUsed(): boolean {
+    return isUsed(this.#owner.body);
+  }
+
+  text(): Promise<string> {
+    return promising(() => consumers.text(this.#owner));
+  }
+  json(): Promise<unknown> {
+    return promising(() => consumers.json(this.#owner));
+  }
+  bytes(): Promise<Uint8Array> {
+    return promising(() => consumers.bytes(this.#owner));
+  }
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return promising(() => consumers.arrayBuffer(this.#owner));
+  }
+  stream(): ReadableStream {
+    return streamOf(this.#owner.body as Body);
+  }
+
+  /** The lines without their ends, which are LF or CR LF: an asynchronous iterator that holds little more than a line at a time. */
+  lines(): AsyncIterableIterator<string> {
+    const body = this.#owner.body as Body;
+    if (isUnusable(body)) throw new TypeError('The part was read already');
+    body.used = true;
+    const next = linesOf(body.remote as Remote);
+    const iterator = objectCreate(inputPrototype) as { [source]: () => Promise<IteratorResult<string>> };
+    iterator[source] = () => newPromise(next);
+    return iterator as unknown as AsyncIterableIterator<string>;
   }
 }
 const NativeUint8Array = Uint8Array;
-const makeLines = iteratorClass('Lines Iterator');
+const LF = 10;
+
+type Step = (resolve: (result: IteratorResult<string>) => void, reject: (reason: unknown) => void) => void;
+
+function linesOf(remote: Remote): Step {
+  // Whole lines that are not given out yet, and the bytes after them.
+  let text = '';
+  let from = 0;
+  let rest: Uint8Array<ArrayBuffer>[] = [];
+  let first = true;
+  let ended = false;
+  let reading = false;
+  const waiting: (() => void)[] = [];
+
+  const take = (bytes: Uint8Array<ArrayBuffer>): void => {
+    append(rest, bytes);
+    text = host.decode('utf-8', bufferOf(concat(rest)), false, !first);
+    rest = [];
+    from = 0;
+    first = false;
+  };
+  const step: Step = (resolve, reject) => {
+    if (from < text.length) {
+      const end = stringIndexOf(text, '\n', from);
+      const to = end < 0 ? text.length : end;
+      const line = stringSlice(text, from, end > from && text[to - 1] === '\r' ? to - 1 : to);
+      from = to + 1;
+      resolve({ value: line, done: false });
+    } else if (ended) {
+      resolve({ value: undefined, done: true });
+    } else {
+      read(() => step(resolve, reject), reject);
+    }
+  };
+  const read = (done: () => void, failed: (reason: unknown) => void): void => {
+    reading = true;
+    const settled = (next: () => void): void => {
+      reading = false;
+      next();
+      while (!reading && waiting.length > 0) (arrayShift(waiting) as () => void)();
+    };
+    remote.read(
+      (bytes) => {
+        if (bytes === undefined) {
+          ended = true;
+          if (rest.length > 0) take(new NativeUint8Array(0));
+        } else {
+          const end = lastIndexOf(bytes, LF) + 1;
+          if (end > 0) take(subarray(bytes, 0, end));
+          if (end < bytes.length) append(rest, subarray(bytes, end));
+        }
+        settled(done);
+      },
+      (reason) => settled(() => failed(reason)),
+    );
+  };
+  return (resolve, reject) => {
+    if (reading) append(waiting, () => step(resolve, reject));
+    else step(resolve, reject);
+  };
+}
+
+export function newPart(head: PartHead): Part {
+  return new Part(internal, head);
+}
 
 // WebSocket
 

@@ -118,6 +118,8 @@ export interface Operations {
   };
   /** The next bytes of a body: 0 is the request's, others are those of a fetch. Settles with bytes, or with JSON `{"done":true}`. */
   read: { of: number };
+  /** `map` looks at where its part lies: what it comes to rests on that. Settles with nothing. */
+  look: object;
   /** Bytes of a streamed body: 0 is the answer's, others are those of a fetch. Settles when there is room for more. */
   write: { to: number };
   /** The streamed body ends here; with `error` it breaks off, so that the other side can tell. Settles with nothing. */
@@ -155,9 +157,11 @@ export interface RunParams {
   request?: RequestHead;
   /** For `main`. */
   args?: string[];
-  /** For `map`: the part's text is in the bytes. For `reduce`: JSON values of the parts. */
-  part?: { index: number; count: number; name: string };
+  /** For `map`: where the part lies. Its content is read with operation `read` of 0. */
+  part?: { address: string; offset: number; size: number };
+  /** For `reduce`: the values, null where they are bytes; which ones these are, and how many bytes each has. The bytes follow each other. */
   parts?: unknown[];
+  binary?: [index: number, length: number][];
   /** For `reduce` and `map`: what the request gave as parameters. */
   parameters?: Record<string, string>;
   /** For `message`: whether the bytes are text. */

@@ -182,6 +182,14 @@ export function bufferOf(bytes: Uint8Array): ArrayBuffer {
   return typedArrayBuffer(copyOf(bytes)) as ArrayBuffer;
 }
 
+/** Where the last byte of that value is, or -1. */
+export const lastIndexOf = uncurry(Uint8Array.prototype.lastIndexOf as (this: Uint8Array, byte: number) => number);
+
+/** Some of the bytes, not copied. */
+export function subarray(bytes: Uint8Array<ArrayBuffer>, from: number, to: number = typedArrayLength(bytes)): Uint8Array<ArrayBuffer> {
+  return new NativeUint8Array(typedArrayBuffer(bytes) as ArrayBuffer, typedArrayOffset(bytes) + from, to - from);
+}
+
 export function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = new NativeUint8Array(typedArrayLength(bytes));
   bytesSet(copy, bytes);

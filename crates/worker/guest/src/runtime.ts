@@ -6,7 +6,7 @@
 import { abortSignal } from './abort.ts';
 import { bytesAtHand, consumers, isUnusable, remoteBody } from './body.ts';
 import {
-  accept, closed, endInput, type ExecutionContext, inputTo, newContext, newSocket, Part, stopContext, type WebSocketServer,
+  accept, closed, endInput, type ExecutionContext, inputTo, newContext, newPart, newSocket, type PartHead, stopContext, type WebSocketServer,
 } from './context.ts';
 import { upload } from './fetch.ts';
 import type { Handler, HeaderPair, RequestHead, ResponseHead, RunParams, Runtime } from './host.ts';
@@ -14,7 +14,7 @@ import { inspect, programFrames } from './inspect.ts';
 import { program } from './location.ts';
 import {
   append, arrayShift, bufferOf, bytesIn, copyOf, getPrototypeOf, hasOwn, isArray, isArrayBuffer, isView, jsonParse, jsonStringify,
-  promiseResolve, promiseThen, reflectApply, stringToLowerCase,
+  promiseResolve, promiseThen, reflectApply, stringToLowerCase, subarray,
 } from './primordials.ts';
 import { seed } from './random.ts';
 import { rejection, rejections, report } from './report.ts';
@@ -92,10 +92,10 @@ function begin(handler: Handler, params: RunParams, bytes: ArrayBuffer | undefin
       return;
     }
     case 'map':
-      follow(call('map', [new Part(bytes ?? new NativeArrayBuffer(0), params.part as { index: number; count: number; name: string }), ctx]), answer);
+      follow(call('map', [newPart(params.part as PartHead), ctx]), answerValue);
       return;
     case 'reduce':
-      follow(call('reduce', [params.parts ?? [], ctx]), answer);
+      follow(call('reduce', [valuesOf(params, bytes), ctx]), answerValue);
       return;
     case 'main':
       follow(call('main', [params.args ?? [], ctx]), (value) => {
@@ -114,6 +114,21 @@ function begin(handler: Handler, params: RunParams, bytes: ArrayBuffer | undefin
   }
 }
 const NativeArrayBuffer = ArrayBuffer;
+
+/** The values that are to be reduced: JSON, and in the places that `binary` names the next of the bytes. */
+function valuesOf(params: RunParams, bytes: ArrayBuffer | undefined): unknown[] {
+  const values = params.parts ?? [];
+  const binary = params.binary ?? [];
+  const all = new NativeUint8Array(bytes ?? new NativeArrayBuffer(0));
+  let at = 0;
+  for (let i = 0; i < binary.length; i++) {
+    const [index, length] = binary[i] as [number, number];
+    values[index] = copyOf(subarray(all, at, at + length));
+    at += length;
+  }
+  return values;
+}
+const NativeUint8Array = Uint8Array;
 
 function call(name: Name, args: unknown[]): unknown {
   const handler = handlers[name];
@@ -177,6 +192,12 @@ function answer(value: unknown): void {
   }
   answered = true;
   bodySent();
+}
+
+/** What `map` and `reduce` come to is a value. */
+function answerValue(value: unknown): void {
+  if (isResponse(value)) throw new TypeError('map and reduce return values, not a Response: the node makes the answer of the last one');
+  answer(value);
 }
 
 function fail(error: unknown): void {

@@ -114,6 +114,7 @@ export class Engine {
 
   /** Runs a handler; settles when it is done. `body` is what `read` of 0 gives. */
   run(handler, params, bytes, body) {
+    this.looks = 0;
     this.answer = { head: undefined, bytes: undefined, json: undefined, failure: undefined, body: [], closed: undefined };
     if (body !== undefined) this.bodies.set(0, body[Symbol.asyncIterator] !== undefined ? body[Symbol.asyncIterator]() : body[Symbol.iterator]());
     const finished = new Promise((resolve) => {
@@ -254,6 +255,10 @@ export class Engine {
           (piece) => (piece === undefined ? ok({ done: true }) : ok(undefined, piece)),
           (error) => failed({ name: 'TypeError', message: error.message }),
         );
+        return;
+      case 'look':
+        this.looks++;
+        setImmediate(ok);
         return;
       case 'write':
         if (params.to === 0) {

@@ -134,21 +134,62 @@ export default function ({ test, assert, Engine }) {
     assert.equal(engine.logs[1].text, 'later');
   });
 
-  test('map and reduce', async () => {
+  const mapOf = (engine, pieces, head = {}) =>
+    engine.run('map', { part: { address: '/a', offset: 0, size: 0, ...head } }, undefined, pieces);
+
+  test('map has a part, and reduce values', async () => {
     const engine = await programOf(`
-      export function map(part, ctx) { return { lines: [...part.lines()], name: part.name, at: [part.index, part.count], text: part.text, bytes: part.bytes.length, p: ctx.parameters } }
-      export async function reduce(parts) { return parts.reduce((a, b) => a + b, 0) }`);
-    const mapped = await engine.run('map', { part: { index: 1, count: 3, name: 'n' }, parameters: { a: 'b' } }, new TextEncoder().encode('a\r\nbé\n\nlast').buffer);
-    assert.deepEqual(mapped.json, { lines: ['a', 'bé', '', 'last'], name: 'n', at: [1, 3], text: 'a\r\nbé\n\nlast', bytes: 12, p: { a: 'b' } });
-    assert.equal((await engine.run('reduce', { parts: [1, 2, 3] })).json, 6);
+      export async function map(part, ctx) { return { at: [part.address, part.offset, part.size], text: await part.text(), used: part.bodyUsed, p: ctx.parameters } }
+      export async function reduce(parts) { return parts.map((part) => part instanceof Uint8Array ? [...part] : part) }`);
+    const part = { address: '/texts/a', offset: 7, size: 12 };
+    const mapped = await engine.run('map', { part, parameters: { a: 'b' } }, undefined, ['a\r\nb', 'é\n\nlast']);
+    assert.deepEqual(mapped.json, { at: ['/texts/a', 7, 12], text: 'a\r\nbé\n\nlast', used: true, p: { a: 'b' } });
+    assert.deepEqual((await engine.run('reduce', { parts: [1, { a: 2 }] })).json, [1, { a: 2 }]);
+    const bytes = new Uint8Array([1, 2, 3]).buffer;
+    assert.deepEqual((await engine.run('reduce', { parts: [null, 'x', null], binary: [[0, 2], [2, 1]] }, bytes)).json, [[1, 2], 'x', [3]]);
+    assert.deepEqual((await engine.run('reduce', {})).json, []);
   });
 
-  test('an answer of map is JSON or bytes; a cycle fails', async () => {
-    const engine = await programOf(`export function map(part) { if (part.index === 0) return new Uint8Array([1, 2]); if (part.index === 1) return undefined; const a = []; a.push(a); return a }`);
-    const at = (index) => engine.run('map', { part: { index, count: 3, name: '' } }, new ArrayBuffer(0));
-    assert.deepEqual(new Uint8Array((await at(0)).bytes), new Uint8Array([1, 2]));
-    assert.equal((await at(1)).json, null);
-    assert.equal((await at(2)).failure.name, 'TypeError');
+  test('the lines of a part, however it comes', async () => {
+    const engine = await programOf(`export async function map(part) { const lines = []; for await (const line of part.lines()) lines.push(line); return lines }`);
+    const text = 'one\r\ntwo\n\nthr\u00e9\u00e9\nlast';
+    const bytes = Buffer.from(text);
+    for (let step = 1; step <= bytes.length; step++) {
+      const pieces = [];
+      for (let at = 0; at < bytes.length; at += step) pieces.push(bytes.subarray(at, at + step));
+      assert.deepEqual((await mapOf(engine, pieces)).json, ['one', 'two', '', 'thr\u00e9\u00e9', 'last']);
+    }
+    assert.deepEqual((await mapOf(engine, [])).json, []);
+    assert.deepEqual((await mapOf(engine, ['\n'])).json, ['']);
+    assert.deepEqual((await mapOf(engine, ['a\n'])).json, ['a']);
+  });
+
+  test('lines that are asked for all at once come in order', async () => {
+    const engine = await programOf(`export async function map(part) { const lines = part.lines(); return Promise.all([lines.next(), lines.next(), lines.next(), lines.next()]) }`);
+    const expected = [{ value: 'a', done: false }, { value: 'b', done: false }, { value: 'c', done: false }, { done: true }];
+    assert.deepEqual((await mapOf(engine, ['a\nb', '\nc'])).json, expected);
+  });
+
+  test('a part is read once', async () => {
+    const engine = await programOf(`export async function map(part) { await part.bytes(); try { part.lines() } catch (error) { return error.name } }`);
+    assert.equal((await mapOf(engine, ['x'])).json, 'TypeError');
+  });
+
+  test('whether a map looks at where its part lies is told, once', async () => {
+    for (const [expression, looks] of [['part.size', 0], ['part.address', 1], ['[part.offset, part.address]', 1]]) {
+      const engine = await programOf(`export function map(part) { return ${expression} }`);
+      await mapOf(engine, ['x']);
+      assert.equal(engine.looks, looks, expression);
+    }
+  });
+
+  test('an answer of map is JSON or bytes; a cycle and a Response fail', async () => {
+    const engine = await programOf(`export function map(part) { if (part.size === 0) return new Uint8Array([1, 2]); if (part.size === 1) return undefined; if (part.size === 2) return new Response(''); const a = []; a.push(a); return a }`);
+    const of = (size) => mapOf(engine, [], { size });
+    assert.deepEqual(new Uint8Array((await of(0)).bytes), new Uint8Array([1, 2]));
+    assert.equal((await of(1)).json, null);
+    assert.equal((await of(2)).failure.name, 'TypeError');
+    assert.equal((await of(3)).failure.name, 'TypeError');
   });
 
   test('main has arguments, input and a signal', async () => {

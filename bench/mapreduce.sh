@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Measures map and reduce: bench/run mapreduce [MIB]. Counts the words of a generated text with examples/wordcount: a first run, one without a change,
+# one after a line was put into the middle; beside them wc and Node.js. The counts are compared first. JSFS_BIN names another build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mib=${1:-1024}
+if [ -z "${JSFS_BIN:-}" ]; then
+  cargo build --release --locked --quiet
+  JSFS_BIN=target/release/jsfs
+fi
+
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+node bench/mapreduce/text.mjs "$mib" "$work/text"
+node bench/mapreduce/edit.mjs "$work/text" "$work/edited"
+
+"$JSFS_BIN" serve --data "$work/data" --listen 127.0.0.1:7495 --set log.level=error --set programs.memory=256MiB &
+jsfs=$!
+for _ in $(seq 100); do
+  curl -s -o "$work/ready" http://127.0.0.1:7495/ && break
+  sleep 0.1
+done
+
+put() { # file, target
+  curl -sf -o "$work/stored" -X PUT -H "x-access-key: $(cat "$work/data/root.key")" -T "$1" "http://127.0.0.1:7495/$2"
+}
+
+ticks() { # CPU time of a process and its children, in clock ticks
+  local total=0 one
+  for one in $1 $(pgrep -P "$1" || true); do
+    total=$((total + $(awk '{ print $14 + $15 }' "/proc/$one/stat")))
+  done
+  echo $total
+}
+
+row() { # name, seconds, CPU ms, parts worked on
+  printf '%-28s %9s %11s %8s\n' "$@"
+}
+
+run() { # name
+  local before after begun ended parts cached
+  before=$(ticks $jsfs)
+  begun=$(date +%s%N)
+  curl -sf -D "$work/head" -o "$work/counts.json" -H "x-access-key: $(cat "$work/data/root.key")" \
+    "http://127.0.0.1:7495/wordcount.js?parallel=auto&input=/text"
+  ended=$(date +%s%N)
+  after=$(ticks $jsfs)
+  parts=$(awk 'tolower($1) == "x-parts:" { print $2 + 0 }' "$work/head")
+  cached=$(awk 'tolower($1) == "x-parts-cached:" { print $2 + 0 }' "$work/head")
+  cpu=$(((after - before) * 1000 / $(getconf CLK_TCK)))
+  row "$1" "$(awk "BEGIN { printf \"%.2f\", ($ended - $begun) / 1e9 }")" "$cpu" "$((parts - cached))/$parts"
+}
+
+beside() { # name, command
+  local name=$1 spent
+  shift
+  TIMEFORMAT='%R %U %S'
+  spent=$({ time "$@" >"$work/out"; } 2>&1)
+  row "$name" "$(awk '{ print $1 }' <<<"$spent")" "$(awk '{ printf "%d", ($2 + $3) * 1000 }' <<<"$spent")" -
+}
+
+put examples/wordcount/wordcount.js "wordcount.js?executable=true&content_type=text/javascript"
+put "$work/text" text
+{
+  echo "word count of $mib MiB on $(nproc) processors"
+  row run seconds "CPU ms" parts
+  beside "wc -w" wc -w "$work/text"
+  beside "Node.js" node bench/mapreduce/node.mjs "$work/text"
+  run "JSFS, first"
+  first=$cpu
+  counted=$(node bench/mapreduce/sum.mjs "$work/counts.json")
+  [ "$counted" = "$(cat "$work/out")" ] || { echo "the counts differ: $counted, Node.js $(cat "$work/out")" >&2; exit 1; }
+  run "JSFS, unchanged"
+  put "$work/edited" text
+  run "JSFS, after an edit"
+  awk "BEGIN { printf \"after the edit: %.2f %% of the CPU time of the first run\n\", 100 * $cpu / $first }"
+} | tee "$work/table"
+mkdir -p bench/results
+cp "$work/table" bench/results/mapreduce.txt
