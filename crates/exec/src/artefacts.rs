@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_prepared_program_comes_back_as_it_went() {
         let prepared =
-            Prepared::new(vec!["fetch".to_owned(), "map".to_owned()], Bytes::from_static(b"image"), [7; 32]);
+            Prepared::new(vec!["fetch".into(), "map".into()], [3; 32], Bytes::from_static(b"image"), [7; 32]);
         let back = Prepared::decode(&prepared.encode(), [7; 32]).unwrap();
         assert_eq!((back.id, back.source, back.image), (prepared.id, prepared.source, prepared.image));
         assert_eq!(back.handlers, prepared.handlers);

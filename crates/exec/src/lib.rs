@@ -14,6 +14,7 @@ mod placement;
 mod running;
 mod said;
 mod sandbox;
+mod turns;
 mod url;
 pub mod wire;
 
@@ -70,7 +71,7 @@ pub struct Prepared {
 impl Prepared {
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self { id: [0; 32], handlers: Arc::from([]), source: [0; 32], image: Bytes::new() }
+        Self { id: [0; 32], handlers: Arc::from([]), source: [0; 32], image: Bytes::new(), base: [0; 32] }
     }
 
     /// Whether it has this handler.
@@ -113,8 +114,8 @@ struct Inner {
     sandbox: sandbox::Sandbox,
     interior: std::sync::OnceLock<Arc<dyn Interior>>,
     prepared: Cache<[u8; 32], Prepared, Weight>,
-    runs: Arc<Semaphore>,
-    sockets: Arc<Semaphore>,
+    runs: turns::Turns,
+    sockets: turns::Turns,
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
     prepares: Semaphore,
     /// Jobs over many parts: few at a time, because each holds its values.
@@ -148,8 +149,8 @@ impl Exec {
     /// Programs with these settings. The worker is started by the first that is needed.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let runs = Arc::new(Semaphore::new(settings.runs_max as usize));
-        let sockets = Arc::new(Semaphore::new(settings.sockets_max as usize));
+        let runs = turns::Turns::new(settings.runs_max);
+        let sockets = turns::Turns::new(settings.sockets_max);
         let threads = settings.runs_max.saturating_add(settings.sockets_max).saturating_add(PREPARES_MAX);
         let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
         Self(Arc::new(Inner {

@@ -13,6 +13,7 @@ use crate::{
     interior::Authority,
     said::{Answer, AnswerBody, Frame, Params, RunError, Socket},
     sandbox::Channel,
+    turns::Turn,
     wire::{Bounds, Handler, Level, Outcome, ToNode, ToWorker},
 };
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use std::{
     },
 };
 use tokio::{
-    sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
     task::JoinSet,
 };
 
@@ -72,21 +73,13 @@ impl Exec {
     /// # Errors
     /// Why it did not answer.
     pub async fn fetch(&self, begin: Begin) -> Result<Answer, RunError> {
-        let permit = self.turn().await?;
+        let turn = self.0.runs.take(namespace(&begin.address), TURN).await.ok_or(RunError::Busy)?;
         let channel = self.0.sandbox.channel().await?;
         let (head, answered) = oneshot::channel();
         let id = format!("{:08x}", channel.run);
-        let run = Run::new(self.clone(), begin, channel, id, permit);
+        let run = Run::new(self.clone(), begin, channel, id, turn);
         self.0.tasks.spawn(run.drive(head));
         answered.await.unwrap_or(Err(RunError::Crashed))
-    }
-
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, RunError> {
-        let turn = Arc::clone(&self.0.runs).acquire_owned();
-        match tokio::time::timeout(TURN, turn).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(RunError::Busy),
-        }
     }
 }
 
@@ -113,11 +106,11 @@ struct Run {
     frames_out: Option<mpsc::Sender<Frame>>,
     room: usize,
     failed: bool,
-    permit: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 impl Run {
-    fn new(exec: Exec, begin: Begin, channel: Channel, id: String, permit: OwnedSemaphorePermit) -> Self {
+    fn new(exec: Exec, begin: Begin, channel: Channel, id: String, turn: Turn) -> Self {
         let Begin { prepared, address, authority, handler, params, body, bounds, is_logged, looked } = begin;
         let mut bodies = Bodies::default();
         if let Some(body) = body {
@@ -147,7 +140,7 @@ impl Run {
             frames_out: None,
             room: FRAMES,
             failed: false,
-            permit,
+            turn,
         }
     }
 
@@ -327,7 +320,8 @@ impl Run {
         }
         let body = if head.web_socket {
             // Sockets last: they hold no place among the requests.
-            self.permit = Arc::clone(&self.exec.0.sockets).try_acquire_owned().map_err(|_| RunError::Busy)?;
+            let place = self.exec.0.sockets.take_now(namespace(&self.address));
+            self.turn = place.ok_or(RunError::Busy)?;
             let (incoming, frames) = mpsc::channel(FRAMES);
             let (frames_out, outgoing) = mpsc::channel(FRAMES);
             self.frames = Some(frames);
@@ -422,6 +416,11 @@ impl Run {
             ToWorker::Event { run: self.channel.run, event: event.to_owned(), params, has_bytes: true };
         self.channel.send(&message, &bytes).await;
     }
+}
+
+/// The namespace of an address.
+fn namespace(address: &str) -> &str {
+    address.trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 
 /// The next message of a client; none when it is gone. Waits for ever where there is no socket.
