@@ -12,7 +12,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 node bench/mapreduce/text.mjs "$mib" "$work/text"
 node bench/mapreduce/edit.mjs "$work/text" "$work/edited"
 
-"$binary" serve --data "$work/data" --listen 127.0.0.1:7495 --set log.level=error --set programs.memory=256MiB &
+"$binary" serve --data "$work/data" --listen 127.0.0.1:7495 --set log.level=error --set programs.memory=256MiB >"$work/node.txt" &
 jsfs=$!
 for _ in $(seq 100); do
   curl -s -o "$work/ready" http://127.0.0.1:7495/ && break
