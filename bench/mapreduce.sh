@@ -1,20 +1,18 @@
 #!/usr/bin/env bash
 # Measures map and reduce: bench/run mapreduce [MIB]. Counts the words of a generated text with examples/wordcount: a first run, one without a change,
-# one after a line was put into the middle; beside them wc and Node.js. The counts are compared first. JSFS_BIN names another build.
+# one after a line was put into the middle; beside them wc and Node.js. The counts are compared first. NODE_BINARY names another build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mib=${1:-1024}
-if [ -z "${JSFS_BIN:-}" ]; then
-  cargo build --release --locked --quiet
-  JSFS_BIN=target/release/jsfs
-fi
+binary=${NODE_BINARY:-target/release/jsfs}
+[ -n "${NODE_BINARY:-}" ] || cargo build --release --locked --quiet
 
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 node bench/mapreduce/text.mjs "$mib" "$work/text"
 node bench/mapreduce/edit.mjs "$work/text" "$work/edited"
 
-"$JSFS_BIN" serve --data "$work/data" --listen 127.0.0.1:7495 --set log.level=error --set programs.memory=256MiB &
+"$binary" serve --data "$work/data" --listen 127.0.0.1:7495 --set log.level=error --set programs.memory=256MiB >"$work/node.txt" &
 jsfs=$!
 for _ in $(seq 100); do
   curl -s -o "$work/ready" http://127.0.0.1:7495/ && break

@@ -351,9 +351,9 @@ impl Known {
     }
 
     fn decode(kept: Bytes) -> Option<Self> {
-        let value = match kept.first()? {
-            &JSON => Value::Json(kept.slice(1..)),
-            &BINARY => Value::Binary(kept.slice(1..)),
+        let value = match *kept.first()? {
+            JSON => Value::Json(kept.slice(1..)),
+            BINARY => Value::Binary(kept.slice(1..)),
             _ => return None,
         };
         Some(Self::of(value))

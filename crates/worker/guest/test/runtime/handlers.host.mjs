@@ -152,12 +152,12 @@ export default function ({ test, assert, Engine }) {
 
   test('the lines of a part, however it comes', async () => {
     const engine = await programOf(`export async function map(part) { const lines = []; for await (const line of part.lines()) lines.push(line); return lines }`);
-    const text = 'one\r\ntwo\n\nthr\u00e9\u00e9\nlast';
+    const text = 'one\r\ntwo\n\nbe\u00e9\u00e9\nlast';
     const bytes = Buffer.from(text);
     for (let step = 1; step <= bytes.length; step++) {
       const pieces = [];
       for (let at = 0; at < bytes.length; at += step) pieces.push(bytes.subarray(at, at + step));
-      assert.deepEqual((await mapOf(engine, pieces)).json, ['one', 'two', '', 'thr\u00e9\u00e9', 'last']);
+      assert.deepEqual((await mapOf(engine, pieces)).json, ['one', 'two', '', 'be\u00e9\u00e9', 'last']);
     }
     assert.deepEqual((await mapOf(engine, [])).json, []);
     assert.deepEqual((await mapOf(engine, ['\n'])).json, ['']);
