@@ -8,6 +8,7 @@ mod body;
 mod calls;
 mod interior;
 mod log;
+pub mod process;
 mod running;
 mod said;
 mod sandbox;
@@ -29,7 +30,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What the node lets programs use.
 #[derive(Clone, Debug)]
@@ -44,6 +45,16 @@ pub struct Settings {
     pub request: Bounds,
     /// What preparing a program may use.
     pub prepare: Bounds,
+    /// Processes that run at the same time; more wait their turn.
+    pub processes_max: u32,
+    /// Processes of one program that have not ended.
+    pub processes_each_max: u32,
+    /// What a process may use in all.
+    pub process: Bounds,
+    /// Bytes of a process's output that are kept.
+    pub process_output: u64,
+    /// How long a process in which something happens goes without a checkpoint.
+    pub checkpoint_every: Duration,
 }
 
 /// A program, ready to run.
@@ -103,6 +114,10 @@ struct Inner {
     prepares: Semaphore,
     logs: Logs,
     tasks: TaskTracker,
+    processes: process::Table,
+    process_tasks: TaskTracker,
+    /// The node stops: processes are put away.
+    closing: CancellationToken,
 }
 
 /// How long whatever needs the worker may wait for its turn.
@@ -118,8 +133,11 @@ impl Exec {
     pub fn new(settings: Settings) -> Self {
         let runs = Arc::new(Semaphore::new(settings.runs_max as usize));
         let sockets = Arc::new(Semaphore::new(settings.sockets_max as usize));
-        let threads = settings.runs_max.saturating_add(settings.sockets_max).saturating_add(PREPARES_MAX);
+        let threads = [settings.sockets_max, settings.processes_max, PREPARES_MAX]
+            .into_iter()
+            .fold(settings.runs_max, u32::saturating_add);
         let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
+        let processes = process::Table::new(settings.processes_max);
         Self(Arc::new(Inner {
             settings,
             sandbox,
@@ -130,6 +148,9 @@ impl Exec {
             prepares: Semaphore::new(PREPARES_MAX as usize),
             logs: Logs::default(),
             tasks: TaskTracker::new(),
+            processes,
+            process_tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         }))
     }
 
@@ -191,8 +212,16 @@ impl Exec {
         Ok(prepared)
     }
 
+    /// From now on nothing new is begun, and processes are put away: the node stops.
+    pub fn part(&self) {
+        self.0.closing.cancel();
+    }
+
     /// Ends what runs and the worker.
     pub async fn close(&self) {
+        self.part();
+        self.0.process_tasks.close();
+        self.0.process_tasks.wait().await;
         self.0.sandbox.close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;

@@ -14,7 +14,7 @@ mod value;
 pub(crate) use base::Base;
 pub(crate) use host::{Ctx, Guest};
 pub(crate) use image::{Image, Pages};
-pub(crate) use run::{Begin, Running, prepare};
+pub(crate) use run::{Begin, OtherEngine, Running, prepare};
 
 use wasmtime::{AsContextMut, Instance, Memory, Module, ModuleExport, Store, TypedFunc};
 

@@ -7,6 +7,11 @@ use jsfs_exec::{Bounds, Command};
 const PREPARE_CPU_MS_MIN: u64 = 10_000;
 const PREPARE_WALL_MS_MIN: u64 = 30_000;
 
+/// The most memory of a process: what one checkpoint holds.
+const PROCESS_MEMORY_MAX: u64 = 80 << 20;
+/// A process has no bound of time: as long as a token can be good, in ms.
+const PROCESS_WALL_MS: u64 = 10 * 365 * 86_400_000;
+
 /// Programs as this node runs them: the worker is this very program.
 pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
     let programs = settings.programs;
@@ -23,11 +28,25 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         wall_ms: request.wall_ms.max(PREPARE_WALL_MS_MIN),
         ..request
     };
+    let process = Bounds {
+        cpu_ms: programs.process_cpu_ms,
+        wall_ms: PROCESS_WALL_MS,
+        memory_bytes: programs.memory.min(PROCESS_MEMORY_MAX),
+        // What it writes is bounded by what is kept of it, and so is its log.
+        output_bytes: u64::MAX,
+        requests: u32::MAX,
+        log_bytes: u64::MAX,
+    };
     Ok(jsfs_exec::Settings {
         command: Command { program: std::env::current_exe()?, arguments: vec!["worker".into()] },
         runs_max: programs.runs,
         sockets_max: programs.sockets,
         request,
         prepare,
+        processes_max: programs.processes,
+        processes_each_max: programs.processes_each,
+        process,
+        process_output: programs.process_output,
+        checkpoint_every: programs.checkpoint,
     })
 }

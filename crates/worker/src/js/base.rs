@@ -57,6 +57,8 @@ pub(crate) struct Held {
 struct Kept {
     held: Held,
     compiled: Vec<u8>,
+    /// What it is known by: not how it was compiled, which differs from machine to machine, but what.
+    hash: [u8; 32],
 }
 
 /// The base image, linked.
@@ -93,7 +95,8 @@ impl Base {
         let mut state = State { store, instance };
         let snapshot = ready(wizer.snapshot(&context, &mut state))??;
         let compiled = engine.precompile_module(&snapshot)?;
-        let kept = postcard::to_stdvec(&Kept { held, compiled }).map_err(|error| format_err!("{error}"))?;
+        let hash = *blake3::hash(&snapshot).as_bytes();
+        let kept = postcard::to_stdvec(&Kept { held, compiled, hash }).map_err(|error| format_err!("{error}"))?;
         let guest = state.store.into_data().guest;
         let base = Base::open(engine, &Bytes::from(kept.clone()), guest)?;
         Ok((base, kept))
@@ -101,13 +104,12 @@ impl Base {
 
     /// Opens what [`Base::make`] made.
     pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
-        let Kept { held, compiled } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
+        let Kept { held, compiled, hash } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
         let module = crate::load_compiled(engine, &compiled)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;
         let pre = linker.instantiate_pre(&module)?;
         let places = ExportPlaces::of(&module)?;
-        let hash = *blake3::hash(kept).as_bytes();
         let linked = Linked { engine: engine.clone(), pre, places, held, memory: Vec::new(), hash };
         let mut vm = linked.instance(guest, usize::MAX)?;
         let memory = vm.exports.memory.data(&mut vm.store).to_vec();
