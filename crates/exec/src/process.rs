@@ -245,7 +245,8 @@ impl Exec {
             own += usize::from(other.address() == address);
         }
         if own >= each {
-            let what = format!("{own} processes of this program have not ended; limit programs.processes_each");
+            let what =
+                format!("{own} processes of this program have not ended; limit programs.processes_each");
             return Err(ProcessError::Busy(what));
         }
         if all >= UNFINISHED_MAX {
@@ -288,7 +289,9 @@ impl Exec {
         let keep = self.kept()?;
         let entry = self.entry(id).ok_or(ProcessError::Ended)?;
         if input.bytes.len() > INPUT_MAX {
-            return Err(ProcessError::Input(format!("an input may have {INPUT_MAX} bytes; store it and send its address")));
+            return Err(ProcessError::Input(format!(
+                "an input may have {INPUT_MAX} bytes; store it and send its address"
+            )));
         }
         let _one = entry.numbering.lock().await;
         if entry.ended_ms().is_some() || entry.stop.is_cancelled() {
@@ -296,7 +299,9 @@ impl Exec {
         }
         let number = entry.inputs_made() + 1;
         if number > entry.inputs_taken() + INPUTS_MAX {
-            return Err(ProcessError::Busy(format!("{INPUTS_MAX} inputs wait for the process; try again later")));
+            return Err(ProcessError::Busy(format!(
+                "{INPUTS_MAX} inputs wait for the process; try again later"
+            )));
         }
         keep.input(id, number, input.encode()).await?;
         entry.input_was_made(number);
@@ -312,7 +317,9 @@ impl Exec {
             entry.kill.cancel();
         }
         let noted = async {
-            while !(entry.ended_ms().is_some() || !kill && entry.record().stopping) && news.changed().await.is_ok() {}
+            while !(entry.ended_ms().is_some() || !kill && entry.record().stopping)
+                && news.changed().await.is_ok()
+            {}
         };
         // A node that stops notes it with the last checkpoint.
         tokio::select! {
@@ -329,7 +336,10 @@ impl Exec {
         entry.checkpoint.store(true, Ordering::Relaxed);
         entry.poked.notify_one();
         let done = async {
-            while entry.ended_ms().is_none() && entry.record().checkpoints == before && news.changed().await.is_ok() {}
+            while entry.ended_ms().is_none()
+                && entry.record().checkpoints == before
+                && news.changed().await.is_ok()
+            {}
         };
         // Something may run for long before its stack is empty.
         let _ = tokio::time::timeout(Duration::from_secs(10), done).await;
@@ -355,7 +365,10 @@ impl Exec {
         let now_ms = self.interior().now_ms();
         let mut ended: Vec<_> = {
             let entries = hold(&self.0.processes.entries);
-            entries.values().filter_map(|entry| Some((entry.ended_ms()?, entry.id, entry.address()))).collect()
+            entries
+                .values()
+                .filter_map(|entry| Some((entry.ended_ms()?, entry.id, entry.address())))
+                .collect()
         };
         ended.sort_by_key(|(ended_ms, id, _)| (std::cmp::Reverse(*ended_ms), *id));
         let mut each: HashMap<&str, usize> = HashMap::new();
@@ -367,7 +380,9 @@ impl Exec {
             }
             match keep.forget(*id).await {
                 Ok(()) => drop(hold(&self.0.processes.entries).remove(id)),
-                Err(error) => tracing::warn!(process = %id, %error, "an ended process could not be forgotten"),
+                Err(error) => {
+                    tracing::warn!(process = %id, %error, "an ended process could not be forgotten")
+                }
             }
         }
     }

@@ -31,8 +31,7 @@ use crate::request::{Asked, prefers};
 use crate::wire::rfc3339;
 
 /// What a stranger hears, of a process that is there and of one that is not.
-const ABSENT: &str =
-    "there is no such process, or nothing that you may see; the key of its program opens it, and the token that started it";
+const ABSENT: &str = "there is no such process, or nothing that you may see; the key of its program opens it, and the token that started it";
 
 /// Whether a request asks that its program goes on by itself (RFC 7240 §4.1).
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -81,7 +80,9 @@ pub(crate) async fn input(headers: &HeaderMap, body: Arriving) -> Result<Input, 
     while let Some(piece) = body.next().await? {
         bytes.extend_from_slice(&piece);
     }
-    let says_bytes = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
+    let says_bytes = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/octet-stream"));
     let is_text = !says_bytes && std::str::from_utf8(&bytes).is_ok();
     Ok(Input { is_text, bytes: bytes.freeze() })
 }
@@ -98,7 +99,9 @@ fn flag(query: Option<&str>, wanted: &str) -> Result<bool, Problem> {
     match values(query, wanted).last().map(String::as_str) {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1" | "") => Ok(true),
-        Some(_) => Err(Problem::malformed(format!("the parameter {wanted} is a boolean; send true, false, 1 or 0"))),
+        Some(_) => {
+            Err(Problem::malformed(format!("the parameter {wanted} is a boolean; send true, false, 1 or 0")))
+        }
     }
 }
 
@@ -189,7 +192,8 @@ async fn output(front: &Front, asked: &Asked<'_>, id: &str) -> Result<Response<B
 /// How many bytes of the output the caller has.
 pub(crate) fn after(asked: &Asked<'_>) -> Result<u64, Problem> {
     let Some(text) = asked.parameters.get(Parameter::After) else { return Ok(0) };
-    text.parse().map_err(|_| Problem::malformed("after is a number of bytes; send how many of the output you have"))
+    text.parse()
+        .map_err(|_| Problem::malformed("after is a number of bytes; send how many of the output you have"))
 }
 
 fn absent() -> Problem {

@@ -60,7 +60,9 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
 
     let stop = CancellationToken::new();
     objects.start_sweeping(SWEEP_EVERY);
-    exec.take_up().await.map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
+    exec.take_up()
+        .await
+        .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
     let serving = server.run(vec![listener], stop.clone());
     let ended = until_told(serving, signals, &stop, &url_file, &exec, reload).await;
     exec.close().await;

@@ -8,8 +8,7 @@ use crate::{
     ETag, Metadata, Objects, ProcessId,
     address::Address,
     error::{ReadError, StorageError},
-    process,
-    tables,
+    process, tables,
 };
 use jsfs_store::Op;
 use serde::{Deserialize, Serialize};

@@ -113,7 +113,12 @@ impl Objects {
             for piece in bytes.chunks(OUTPUT_ROW_MAX) {
                 let key = numbered(id, at);
                 let value = self.seal_process_row(&key, piece).into();
-                commit.ops.push(Op::Put { table: tables::PROCESS_OUTPUT, key, value, references: Vec::new() });
+                commit.ops.push(Op::Put {
+                    table: tables::PROCESS_OUTPUT,
+                    key,
+                    value,
+                    references: Vec::new(),
+                });
                 at += piece.len() as u64;
             }
         }
@@ -164,7 +169,8 @@ impl Objects {
         });
         let (hashes, ids, fresh) = made.await.map_err(|_| StorageError::Stopping)??;
         if ids.len() > REFERENCES_MAX {
-            let what = format!("the state of a process takes {} blocks; {REFERENCES_MAX} is the most", ids.len());
+            let what =
+                format!("the state of a process takes {} blocks; {REFERENCES_MAX} is the most", ids.len());
             return Err(WriteError::TooLarge { what });
         }
         let mut batch = Vec::new();
@@ -251,7 +257,12 @@ impl Objects {
     ///
     /// # Errors
     /// When the store refuses.
-    pub async fn add_process_input(&self, id: ProcessId, number: u64, input: &[u8]) -> Result<(), WriteError> {
+    pub async fn add_process_input(
+        &self,
+        id: ProcessId,
+        number: u64,
+        input: &[u8],
+    ) -> Result<(), WriteError> {
         let op = self.input_row(id, number, input);
         self.store().commit(Commit { ops: vec![op], ..Commit::default() }).await?;
         Ok(())
@@ -347,7 +358,8 @@ fn damaged() -> StorageError {
 
 /// The row's own form: the record's length, the record, and the hashes of the pieces.
 fn encode(row: &Row) -> Result<Vec<u8>, StorageError> {
-    let length = u32::try_from(row.record.len()).map_err(|_| StorageError::Write("a record is too long".into()))?;
+    let length =
+        u32::try_from(row.record.len()).map_err(|_| StorageError::Write("a record is too long".into()))?;
     let mut out = Vec::with_capacity(4 + row.record.len() + 32 * row.pieces.len());
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&row.record);

@@ -322,12 +322,7 @@ impl Finish {
         }
         let blocks =
             stowed.blocks.told.iter().map(|(id, size)| BlockInfo { hash: id.to_string(), size: *size });
-        Ok(Some(Written {
-            metadata,
-            created,
-            new_key: self.new_key.clone(),
-            blocks: blocks.collect(),
-        }))
+        Ok(Some(Written { metadata, created, new_key: self.new_key.clone(), blocks: blocks.collect() }))
     }
 
     /// Puts the stowed bytes behind those of the version before.

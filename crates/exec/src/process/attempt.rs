@@ -209,7 +209,11 @@ impl<'a> Attempt<'a> {
         let now = Instant::now();
         let far = now + Duration::from_secs(3_600);
         if !self.work.can_be_kept {
-            return if self.work.output.is_empty() { far } else { self.waits_since.unwrap_or(now) + OUTPUT_TIME };
+            return if self.work.output.is_empty() {
+                far
+            } else {
+                self.waits_since.unwrap_or(now) + OUTPUT_TIME
+            };
         }
         let is_urgent = self.work.wants_checkpoint()
             || self.work.told() > CALLS_MAX
@@ -220,7 +224,8 @@ impl<'a> Attempt<'a> {
         }
         let wait = if self.entry.followers.load(Ordering::Relaxed) > 0 { FOLLOWED_TIME } else { OUTPUT_TIME };
         let period = self.exec.0.settings.checkpoint_every;
-        let times = [self.waits_since.map(|since| since + wait), self.changed_since.map(|since| since + period)];
+        let times =
+            [self.waits_since.map(|since| since + wait), self.changed_since.map(|since| since + period)];
         times.into_iter().flatten().min().unwrap_or(far).max(self.not_before)
     }
 
@@ -270,7 +275,8 @@ impl<'a> Attempt<'a> {
     }
 
     async fn event(&self, event: &str, params: String, bytes: &[u8]) {
-        let message = ToWorker::Event { run: self.channel.run, event: event.to_owned(), params, has_bytes: true };
+        let message =
+            ToWorker::Event { run: self.channel.run, event: event.to_owned(), params, has_bytes: true };
         self.channel.send(&message, bytes).await;
     }
 
@@ -350,7 +356,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// Keeps an image and all that belongs to it, in one commit.
-    async fn image(&mut self, pending: &[u32], base: [u8; 32], lengths: &[u32], bytes: &Bytes) -> Option<End> {
+    async fn image(
+        &mut self,
+        pending: &[u32],
+        base: [u8; 32],
+        lengths: &[u32],
+        bytes: &Bytes,
+    ) -> Option<End> {
         self.is_imaging = false;
         let mut pieces = self.source.clone();
         let saved = self.work.saved(pending).encode();
@@ -373,7 +385,9 @@ impl<'a> Attempt<'a> {
         self.record.crashes = 0;
         self.record.state = if self.parting_at.is_some() { State::Checkpointed } else { State::Running };
         let change = Change { pieces: Some(pieces), settled: heard_of.clone(), ..Change::default() };
-        if let Err(error) = self.entry.commit(self.keep, self.record, self.taken, &mut self.work.output, change).await {
+        if let Err(error) =
+            self.entry.commit(self.keep, self.record, self.taken, &mut self.work.output, change).await
+        {
             tracing::warn!(process = %self.entry.id, %error, "a process could not be put away; it is tried again");
             *self.record = before;
             self.not_before = Instant::now() + AGAIN_TIME;
@@ -394,7 +408,10 @@ impl<'a> Attempt<'a> {
     async fn keep_output(&mut self) {
         self.waits_since = None;
         self.record.crashes = 0;
-        let kept = self.entry.commit(self.keep, self.record, self.taken, &mut self.work.output, Change::default()).await;
+        let kept = self
+            .entry
+            .commit(self.keep, self.record, self.taken, &mut self.work.output, Change::default())
+            .await;
         if let Err(error) = kept {
             tracing::warn!(process = %self.entry.id, %error, "output of a process could not be kept; it is tried again");
             self.waits_since = Some(Instant::now() + AGAIN_TIME);
@@ -429,7 +446,11 @@ impl<'a> Attempt<'a> {
                 let what = bound.names().0;
                 let setting = bound.process_setting();
                 let why = format!("ended: more {what} than a process may use; limit {setting}");
-                failed(self, why, format!("the program used more {what} than a process may; the limit is {setting}"))
+                failed(
+                    self,
+                    why,
+                    format!("the program used more {what} than a process may; the limit is {setting}"),
+                )
             }
             Outcome::Trapped(why) => {
                 let shown = RunError::Failed { id: id.to_string() }.to_string();
@@ -472,7 +493,9 @@ impl<'a> Attempt<'a> {
 async fn prepared(exec: &Exec, record: &Record, source: &[Bytes]) -> Result<Prepared, End> {
     let source = record.source(source.concat().into());
     exec.prepared(&source, &record.authority()).await.map_err(|error| match error {
-        PrepareError::Refused(fault) => End::Over(State::Failed, Some(format!("it cannot run: {}", fault.message))),
+        PrepareError::Refused(fault) => {
+            End::Over(State::Failed, Some(format!("it cannot run: {}", fault.message)))
+        }
         PrepareError::Unavailable(_) => End::Unavailable,
     })
 }
@@ -492,4 +515,3 @@ async fn until(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-

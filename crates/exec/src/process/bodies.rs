@@ -66,9 +66,12 @@ impl Open {
         };
         let rest = match whole {
             true => Rest::Kept(begun.to_vec()),
-            false => serde_json::from_str(head).ok().and_then(|head| again(head, is_safe)).unwrap_or(Rest::Lost),
+            false => {
+                serde_json::from_str(head).ok().and_then(|head| again(head, is_safe)).unwrap_or(Rest::Lost)
+            }
         };
-        let on: Option<BodyStream> = (!whole).then(|| Box::pin(stream::iter(pieces).chain(body)) as BodyStream);
+        let on: Option<BodyStream> =
+            (!whole).then(|| Box::pin(stream::iter(pieces).chain(body)) as BodyStream);
         Open { taken: 0, last: None, is_ended: false, rest, stream: Arc::new(AsyncMutex::new(on)) }
     }
 
@@ -144,7 +147,8 @@ async fn reopen(call: &Call, rest: &Rest, taken: u64) -> Result<BodyStream, Stri
     let host = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
     *request.uri_mut() = uri;
     let fields = request.headers_mut();
-    let texts = [(header::HOST, host), (header::IF_MATCH, etag.clone()), (header::RANGE, format!("bytes={taken}-"))];
+    let texts =
+        [(header::HOST, host), (header::IF_MATCH, etag.clone()), (header::RANGE, format!("bytes={taken}-"))];
     for (name, text) in texts {
         if let Ok(value) = HeaderValue::try_from(text) {
             fields.insert(name, value);
@@ -186,9 +190,11 @@ mod tests {
 
     #[test]
     fn only_a_stored_version_is_asked_for_again() {
-        let head = |extra: &str| format!(
-            r#"{{"status":200,"url":"http://localhost/a","headers":[["etag","\"x\""],["x-version","1"]{extra}]}}"#
-        );
+        let head = |extra: &str| {
+            format!(
+                r#"{{"status":200,"url":"http://localhost/a","headers":[["etag","\"x\""],["x-version","1"]{extra}]}}"#
+            )
+        };
         let rest = |extra, is_safe| again(serde_json::from_str(&head(extra)).unwrap(), is_safe);
         assert!(rest("", true).is_some());
         assert!(rest("", false).is_none());

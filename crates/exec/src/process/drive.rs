@@ -91,7 +91,8 @@ async fn restart(keep: &Arc<dyn Keep>, entry: &Entry, record: &mut Record) {
         Err(_) => return,
     };
     let source = kept.get(..record.source_pieces).unwrap_or_default().to_vec();
-    let before = kept.get(record.source_pieces..record.source_pieces + record.saved_pieces).unwrap_or_default();
+    let before =
+        kept.get(record.source_pieces..record.source_pieces + record.saved_pieces).unwrap_or_default();
     let saved = Saved { bodies: first_body(before), ..Saved::default() }.encode();
     let taken = record.inputs_taken;
     let mut again = Record {
@@ -104,14 +105,13 @@ async fn restart(keep: &Arc<dyn Keep>, entry: &Entry, record: &mut Record) {
         saved_pieces: saved.len(),
         ..record.clone()
     };
-    let change = Change {
-        pieces: Some([source, saved].concat()),
-        output_from: Some(u64::MAX),
-        ..Change::default()
-    };
+    let change =
+        Change { pieces: Some([source, saved].concat()), output_from: Some(u64::MAX), ..Change::default() };
     match entry.commit(keep, &mut again, taken, &mut Vec::new(), change).await {
         Ok(()) => *record = again,
-        Err(error) => tracing::warn!(process = %entry.id, %error, "a process could not be put back to its beginning"),
+        Err(error) => {
+            tracing::warn!(process = %entry.id, %error, "a process could not be put back to its beginning")
+        }
     }
 }
 
@@ -143,7 +143,9 @@ async fn over(
         let change = Change { pieces: Some(Vec::new()), ends: true, ..Change::default() };
         match entry.commit(keep, &mut ended, taken, &mut output, change).await {
             Ok(()) => break,
-            Err(error) => tracing::warn!(process = %entry.id, %error, "the end of a process could not be kept; it is tried again"),
+            Err(error) => {
+                tracing::warn!(process = %entry.id, %error, "the end of a process could not be kept; it is tried again")
+            }
         }
         record = entry.record();
         tokio::select! {

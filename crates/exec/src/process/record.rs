@@ -117,7 +117,8 @@ impl Record {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, KeepError> {
-        serde_json::from_slice(bytes).map_err(|error| KeepError(format!("a process does not decode: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| KeepError(format!("a process does not decode: {error}")))
     }
 
     pub(crate) fn authority(&self) -> Authority {

@@ -163,7 +163,13 @@ impl Work {
     }
 
     /// Begins something that the program asked for.
-    pub(crate) fn start(&mut self, id: u32, operation: String, params: String, bytes: Option<Bytes>) -> Option<Told> {
+    pub(crate) fn start(
+        &mut self,
+        id: u32,
+        operation: String,
+        params: String,
+        bytes: Option<Bytes>,
+    ) -> Option<Told> {
         match operation.as_str() {
             "fetch" => {
                 let head = serde_json::from_str::<Head>(&params);
@@ -229,7 +235,9 @@ impl Work {
             if upload.bytes.len() <= UPLOAD_MAX {
                 return Some(nothing(id));
             }
-            let what = format!("a process sends at most {UPLOAD_MAX} bytes in a stream; send it in parts, with append=true");
+            let what = format!(
+                "a process sends at most {UPLOAD_MAX} bytes in a stream; send it in parts, with append=true"
+            );
             self.uploads.remove(&body);
             self.calls.remove(&body);
             return Some(Told { id, result: Err(GuestError::network(what)) });
@@ -253,7 +261,9 @@ impl Work {
             Err(error) => return Some(Told { id, result: Err(error) }),
         };
         let Some(open) = self.open.get_mut(&body) else {
-            let error = GuestError::network("this body is not kept any longer: too many are open, or it was read to its end");
+            let error = GuestError::network(
+                "this body is not kept any longer: too many are open, or it was read to its end",
+            );
             return Some(Told { id, result: Err(error) });
         };
         self.calls.insert(id, Asked { operation, params, bytes: None, phase: Phase::Running });
@@ -310,7 +320,8 @@ impl Work {
         let call = self.call(is_effect.then_some(id));
         let work = async move {
             // A body that came piece by piece is here whole now.
-            let streamed = bytes.clone().map(|bytes| Box::pin(futures_util::stream::iter([Ok(bytes)])) as BodyStream);
+            let streamed =
+                bytes.clone().map(|bytes| Box::pin(futures_util::stream::iter([Ok(bytes)])) as BodyStream);
             let mut settled = call.fetch(id, &params, bytes, streamed).await;
             let body = settled.readable.take();
             let open = match (&settled.result, body) {
@@ -368,7 +379,9 @@ impl Work {
 
     /// A program need not read what it is answered: what nobody reads goes in the end.
     fn give_up_old_bodies(&mut self) {
-        while self.open.len() > BODIES_MAX || self.open.values().map(Open::weight).sum::<usize>() > BODY_BYTES_MAX {
+        while self.open.len() > BODIES_MAX
+            || self.open.values().map(Open::weight).sum::<usize>() > BODY_BYTES_MAX
+        {
             let oldest = self.open.keys().find(|id| **id != 0).copied();
             let Some(oldest) = oldest.filter(|_| self.open.len() > 1) else { return };
             self.open.remove(&oldest);

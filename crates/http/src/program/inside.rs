@@ -7,8 +7,8 @@ use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Request, Response};
 use jsfs_exec::process::Once;
 use jsfs_exec::{Authority, BodyError, BodyStream, Interior};
-use jsfs_objects::{Credentials, Effect, ProcessId};
 use jsfs_objects::address::Address;
+use jsfs_objects::{Credentials, Effect, ProcessId};
 
 use super::Depth;
 use crate::body::{Arriving, Body};

@@ -125,7 +125,9 @@ fn a_process_that_is_killed_at_random_changes_everything_once() {
 }
 
 fn changes(rounds: u64) -> u64 {
-    (0..rounds).map(|i| 3 + if i % 4 == 1 { 2 } else { 0 } + u64::from(i % 3 == 1) + if i % 5 == 1 { 2 } else { 0 }).sum()
+    (0..rounds)
+        .map(|i| 3 + if i % 4 == 1 { 2 } else { 0 } + u64::from(i % 3 == 1) + if i % 5 == 1 { 2 } else { 0 })
+        .sum()
 }
 
 /// Holds what is stored and what was written against what the program does in so many rounds.

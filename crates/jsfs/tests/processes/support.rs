@@ -38,7 +38,8 @@ impl Stage {
     }
 
     pub(crate) fn stored(&self, target: &str, source: &str) {
-        let request = self.own("PUT", target).header("Content-Type", "text/javascript").body(source.as_bytes());
+        let request =
+            self.own("PUT", target).header("Content-Type", "text/javascript").body(source.as_bytes());
         let answer = self.ask(&request);
         assert!(matches!(answer.status, 200 | 201), "{target}: {} {}", answer.status, answer.text());
     }
@@ -105,15 +106,22 @@ impl Stage {
     /// Process ids of the node's workers.
     pub(crate) fn workers(&self) -> Vec<i32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.node().pid())).unwrap();
-        let children = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+        let children =
+            tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        children
+            .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Kills the worker, if there is one now.
     pub(crate) fn kill_worker(&self) -> bool {
         let workers = self.workers();
         let killed = workers.into_iter().filter_map(rustix::process::Pid::from_raw);
-        killed.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL)).filter(Result::is_ok).count() > 0
+        killed
+            .map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL))
+            .filter(Result::is_ok)
+            .count()
+            > 0
     }
 
     /// Kills the node and starts it again.

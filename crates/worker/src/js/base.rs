@@ -96,7 +96,8 @@ impl Base {
         let snapshot = ready(wizer.snapshot(&context, &mut state))??;
         let compiled = engine.precompile_module(&snapshot)?;
         let hash = *blake3::hash(&snapshot).as_bytes();
-        let kept = postcard::to_stdvec(&Kept { held, compiled, hash }).map_err(|error| format_err!("{error}"))?;
+        let kept =
+            postcard::to_stdvec(&Kept { held, compiled, hash }).map_err(|error| format_err!("{error}"))?;
         let guest = state.store.into_data().guest;
         let base = Base::open(engine, &Bytes::from(kept.clone()), guest)?;
         Ok((base, kept))
@@ -104,7 +105,8 @@ impl Base {
 
     /// Opens what [`Base::make`] made.
     pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
-        let Kept { held, compiled, hash } = postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
+        let Kept { held, compiled, hash } =
+            postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
         let module = crate::load_compiled(engine, &compiled)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;

@@ -348,7 +348,8 @@ impl Running {
         }
         let seed = exports.buffer(&mut self.vm.store, &seed)?;
         self.vm.tell(&self.held, self.held.restored, &[seed])?;
-        self.vm.guest().is_process = matches!(begin, Begin::Resumed | Begin::Handler { handler: Handler::Main, .. });
+        self.vm.guest().is_process =
+            matches!(begin, Begin::Resumed | Begin::Handler { handler: Handler::Main, .. });
         if let Begin::Handler { handler, params, bytes } = begin {
             // It goes on until it has ended by itself: what it waits for may come from outside.
             self.vm.guest().takes_events = handler == Handler::Main;
@@ -480,7 +481,9 @@ impl Running {
         let memory_bytes = self.vm.exports.memory.data_size(&self.vm.store) as u64;
         let (bytes, pieces) = image.in_pieces()?;
         if bytes.len() > CHECKPOINT_MAX {
-            return Err(format_err!("its memory is too large for a checkpoint; {CHECKPOINT_MAX} bytes is the most"));
+            return Err(format_err!(
+                "its memory is too large for a checkpoint; {CHECKPOINT_MAX} bytes is the most"
+            ));
         }
         out.send(&ToNode::Image { run, pending, base: image.base, pieces, cpu_us, memory_bytes }, &bytes);
         Ok(())
