@@ -133,6 +133,7 @@ impl<'a> Attempt<'a> {
             self.run(false).await;
         } else {
             self.record.resumes += 1;
+            self.entry.show_resumes(self.record.resumes);
             self.channel.send(&ToWorker::Resume { run, bounds }, &image.concat()).await;
             let told = self.work.take_up(saved);
             self.tell(told).await;

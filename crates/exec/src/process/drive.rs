@@ -58,6 +58,7 @@ async fn live(exec: &Exec, keep: &Arc<dyn Keep>, entry: &Arc<Entry>) {
                 let resumes = record.resumes;
                 record = entry.record();
                 (record.crashes, record.resumes) = (crashes, resumes);
+                entry.show_state(if record.engine.is_some() { State::Checkpointed } else { State::Queued });
                 if crashes >= CRASHES_MAX {
                     let why = format!("the worker ended {crashes} times in a row while it ran");
                     return over(exec, keep, entry, record, State::Failed, Some(why), (Vec::new(), 0)).await;

@@ -117,6 +117,11 @@ impl Entry {
         }
     }
 
+    /// Shows that it was taken up once more.
+    pub(crate) fn show_resumes(&self, resumes: u32) {
+        hold(&self.shown).resumes = resumes;
+    }
+
     pub(crate) fn tell(&self) {
         self.news.send_modify(|count| *count += 1);
     }
