@@ -5,6 +5,7 @@
 use crate::{
     BodyError, BodyStream, Exec, hold,
     interior::{Authority, Interior},
+    process::Once,
     said::Frame,
 };
 use bytes::{Bytes, BytesMut};
@@ -23,7 +24,7 @@ pub(crate) const PIECES: usize = 2;
 /// Largest module that a program may import.
 const IMPORT_MAX: usize = 4 << 20;
 /// Redirects that a program's request follows: as many as the Fetch Standard says.
-const REDIRECTS_MAX: usize = 20;
+const REDIRECTS_MAX: u8 = 20;
 
 pub(crate) type Shared<T> = Arc<AsyncMutex<T>>;
 
@@ -77,9 +78,9 @@ impl Settled {
 #[derive(Deserialize)]
 pub(crate) struct Of {
     #[serde(alias = "to", alias = "of")]
-    body: u32,
+    pub(crate) body: u32,
     #[serde(default)]
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 pub(crate) fn of(params: &str) -> Result<Of, GuestError> {
@@ -205,6 +206,8 @@ pub(crate) struct Call {
     pub(crate) authority: Authority,
     /// Host and port that the program itself was reached at.
     pub(crate) home: String,
+    /// Under what a change is made at most once.
+    pub(crate) once: Option<Once>,
 }
 
 /// Whether a program may reach what a URL names: its own host, or another name of this node at the same port. Never an IP address but its own
@@ -259,7 +262,7 @@ impl Call {
         }
         let mut url: Uri =
             params.url.parse().map_err(|error| GuestError::network(format!("{}: {error}", params.url)))?;
-        let mut redirects = 0;
+        let mut redirects: u8 = 0;
         loop {
             let host = url.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
             if !is_reachable(&*self.interior, &self.home, &url) {
@@ -273,7 +276,13 @@ impl Call {
             if let Ok(host) = HeaderValue::try_from(host) {
                 request.headers_mut().insert(http::header::HOST, host);
             }
-            let response = self.interior.answer(request, self.authority.clone()).await;
+            let response = match self.once {
+                Some(once) if !method.is_safe() => {
+                    let once = Once { hop: redirects, ..once };
+                    self.interior.answer_once(request, self.authority.clone(), once).await
+                }
+                _ => self.interior.answer(request, self.authority.clone()).await,
+            };
             let (head, body_out) = response.into_parts();
             let target = location(&url, &head).filter(|_| params.redirect != "manual");
             let Some(target) = target else {

@@ -1,6 +1,6 @@
 //! What programs reach of the node: its own verbs, without a socket.
 
-use crate::body::BodyStream;
+use crate::{body::BodyStream, process::Once};
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
@@ -34,6 +34,15 @@ pub trait Interior: Send + Sync {
         request: Request<Option<BodyStream>>,
         authority: Authority,
     ) -> BoxFuture<'_, Response<Option<BodyStream>>>;
+
+    /// The same for a request that changes something, which is made again by who cannot know whether it was made: it takes place at most once, and is
+    /// answered every time.
+    fn answer_once(
+        &self,
+        request: Request<Option<BodyStream>>,
+        authority: Authority,
+        once: Once,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>>;
 }
 
 /// A node without a front door: there is nothing to reach.
@@ -59,5 +68,14 @@ impl Interior for Nowhere {
             *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             response
         })
+    }
+
+    fn answer_once(
+        &self,
+        request: Request<Option<BodyStream>>,
+        authority: Authority,
+        _: Once,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
+        self.answer(request, authority)
     }
 }

@@ -11,6 +11,7 @@ mod interior;
 mod log;
 pub mod parallel;
 mod placement;
+pub mod process;
 mod running;
 mod said;
 mod sandbox;
@@ -35,7 +36,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What the node lets programs use.
 #[derive(Clone, Debug)]
@@ -52,6 +53,16 @@ pub struct Settings {
     pub part: Bounds,
     /// What preparing a program may use.
     pub prepare: Bounds,
+    /// Processes that run at the same time; more wait their turn.
+    pub processes_max: u32,
+    /// Processes of one program that have not ended.
+    pub processes_each_max: u32,
+    /// What a process may use in all.
+    pub process: Bounds,
+    /// Bytes of a process's output that are kept.
+    pub process_output: u64,
+    /// How long a process in which something happens goes without a checkpoint.
+    pub checkpoint_every: Duration,
 }
 
 /// A program, ready to run.
@@ -122,6 +133,10 @@ struct Inner {
     jobs: Arc<Semaphore>,
     logs: Logs,
     tasks: TaskTracker,
+    processes: process::Table,
+    process_tasks: TaskTracker,
+    /// The node stops: processes are put away.
+    closing: CancellationToken,
 }
 
 /// How long whatever needs the worker may wait for its turn.
@@ -151,8 +166,11 @@ impl Exec {
     pub fn new(settings: Settings) -> Self {
         let runs = turns::Turns::new(settings.runs_max);
         let sockets = turns::Turns::new(settings.sockets_max);
-        let threads = settings.runs_max.saturating_add(settings.sockets_max).saturating_add(PREPARES_MAX);
+        let threads = [settings.sockets_max, settings.processes_max, PREPARES_MAX]
+            .into_iter()
+            .fold(settings.runs_max, u32::saturating_add);
         let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
+        let processes = process::Table::new(settings.processes_max);
         Self(Arc::new(Inner {
             settings,
             sandbox,
@@ -164,6 +182,9 @@ impl Exec {
             jobs: Arc::new(Semaphore::new(JOBS_MAX)),
             logs: Logs::default(),
             tasks: TaskTracker::new(),
+            processes,
+            process_tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         }))
     }
 
@@ -231,7 +252,7 @@ impl Exec {
         if let Some(prepared) = self.0.prepared.get(&identity).filter(|prepared| self.is_current(prepared)) {
             return Ok(prepared);
         }
-        match self.kept(&identity).await {
+        match self.prepared_before(&identity).await {
             Some(prepared) => {
                 self.0.prepared.insert(identity, prepared.clone());
                 Ok(prepared)
@@ -265,7 +286,7 @@ impl Exec {
     }
 
     /// A program that was prepared by the base image that there is.
-    async fn kept(&self, identity: &[u8; 32]) -> Option<Prepared> {
+    async fn prepared_before(&self, identity: &[u8; 32]) -> Option<Prepared> {
         let artefacts = self.0.sandbox.artefacts()?;
         let base = self.0.sandbox.base().await?;
         let kept = artefacts.get(Artefact::Program, artefacts::program_key(identity, &base)).await?;
@@ -278,8 +299,16 @@ impl Exec {
         self.0.sandbox.is_base(&prepared.base)
     }
 
+    /// From now on nothing new is begun, and processes are put away: the node stops.
+    pub fn part(&self) {
+        self.0.closing.cancel();
+    }
+
     /// Ends what runs and the worker.
     pub async fn close(&self) {
+        self.part();
+        self.0.process_tasks.close();
+        self.0.process_tasks.wait().await;
         self.0.sandbox.close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;

@@ -228,7 +228,7 @@ impl Run {
                 );
                 RunError::Failed { id }
             }
-            Outcome::Done | Outcome::Cancelled => {
+            Outcome::Done | Outcome::Cancelled | Outcome::OtherEngine => {
                 if !self.failed {
                     self.log(Level::Error, "it ended without an answer".to_owned());
                 }
@@ -347,6 +347,7 @@ impl Run {
                     interior: self.exec.interior(),
                     authority: self.authority.clone(),
                     home: self.home.clone(),
+                    once: None,
                 };
                 // The program may write to the body at once, so what takes that must be there before the next message is heard.
                 let streamed = is_streamed(&params).then(|| {

@@ -224,4 +224,13 @@ impl Bound {
             _ => self.names(),
         }
     }
+
+    /// The setting that bounds a process.
+    #[must_use]
+    pub fn process_setting(self) -> &'static str {
+        match self {
+            Self::Cpu => "programs.process_cpu_ms",
+            other => other.names().1,
+        }
+    }
 }

@@ -102,6 +102,8 @@ pub enum Outcome {
     Stuck,
     /// Nobody wants its answer any longer.
     Cancelled,
+    /// The image that it was to go on from belongs to another version of the engine.
+    OtherEngine,
 }
 
 /// Why a program was refused when it was prepared.
@@ -136,7 +138,7 @@ pub enum ToWorker {
     /// Put the run into an image as soon as its stack is empty; it goes on.
     Checkpoint { run: RunId },
     /// Go on from an image, which is in the bytes.
-    Resume { run: RunId, program: [u8; 32], bounds: Bounds },
+    Resume { run: RunId, bounds: Bounds },
 }
 
 /// From the worker to the node.
@@ -167,8 +169,10 @@ pub enum ToNode {
     Answer { run: RunId, json: Option<String>, has_bytes: bool },
     /// The handler failed.
     Fail { run: RunId, name: String, message: String, stack: String },
-    /// An image of the run; the calls under way beside it, by id, as `Start` told them.
-    Image { run: RunId, pending: Vec<u32> },
+    /// An image of the run, in pieces of these lengths; the calls under way beside it, by id, as `Start` told them.
+    Image { run: RunId, pending: Vec<u32>, base: [u8; 32], pieces: Vec<u32>, cpu_us: u64, memory_bytes: u64 },
+    /// A process has nothing under way and waits for input.
+    Idle { run: RunId },
     /// The last word about a run.
     Ended { run: RunId, outcome: Outcome, cpu_us: u64, memory_bytes: u64 },
 }
@@ -190,6 +194,7 @@ impl ToNode {
             | Self::Answer { run, .. }
             | Self::Fail { run, .. }
             | Self::Image { run, .. }
+            | Self::Idle { run }
             | Self::Ended { run, .. } => *run,
         }
     }

@@ -14,6 +14,7 @@ use crate::copy_move::{Carrying, by_header};
 use crate::headers::METHODS;
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
+use crate::process::Keeping;
 use crate::program::{self, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
@@ -98,6 +99,7 @@ impl Server {
         if let Some(exec) = &front.exec {
             exec.keep_in(Arc::new(Kept(front.objects.clone())));
             exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
+            exec.keep(Arc::new(Keeping(front.objects.clone())));
         }
         let handler = move |parts: Parts, body: Arriving| {
             let front = Arc::clone(&front);
@@ -111,6 +113,9 @@ impl Server {
 async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
     if live::asks_for_socket(&parts) {
         if let Some(opened) = Box::pin(live::open_program(front, &parts)).await {
+            return opened.unwrap_or_else(|problem| problem.response());
+        }
+        if let Some(opened) = Box::pin(live::open_process(front, &parts)).await {
             return opened.unwrap_or_else(|problem| problem.response());
         }
         let opened = Box::pin(live::open(front, &parts)).await;

@@ -31,6 +31,7 @@ mod logs;
 mod metadata;
 mod options;
 mod patch;
+mod process;
 mod program;
 mod put;
 mod refusals;

@@ -21,6 +21,7 @@ use crate::logs;
 use crate::metadata::{json, no_content};
 use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
+use crate::process;
 use crate::request::{Asked, time_s};
 use crate::server::Load;
 use crate::tus;
@@ -39,10 +40,11 @@ enum Resource<'r> {
     Namespace(&'r str),
     Upload(&'r str),
     Logs,
+    Process(process::Resource<'r>),
 }
 
 /// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 7] = [
+pub const RESOURCES: [(&str, &str); 11] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -50,6 +52,10 @@ pub const RESOURCES: [(&str, &str); 7] = [
     ("/.jsfs/namespaces/{name}", "PUT, PATCH, OPTIONS"),
     ("/.jsfs/uploads/{id}", "HEAD, PATCH, DELETE, POST, OPTIONS"),
     ("/.jsfs/logs", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/proc/", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/proc/{id}", "GET, HEAD, POST, DELETE, OPTIONS"),
+    ("/.jsfs/proc/{id}/output", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/proc/{id}/checkpoint", "POST, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -64,6 +70,7 @@ impl<'r> Resource<'r> {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
             }
+            other if other.starts_with("/proc/") => process::Resource::of(other).map(Self::Process),
             other => {
                 let name = other.strip_prefix("/namespaces/")?;
                 (!name.is_empty() && !name.contains('/')).then_some(Self::Namespace(name))
@@ -80,6 +87,10 @@ impl<'r> Resource<'r> {
             Self::Namespace(_) => RESOURCES[4].1,
             Self::Upload(_) => RESOURCES[5].1,
             Self::Logs => RESOURCES[6].1,
+            Self::Process(process::Resource::List) => RESOURCES[7].1,
+            Self::Process(process::Resource::One(_)) => RESOURCES[8].1,
+            Self::Process(process::Resource::Output(_)) => RESOURCES[9].1,
+            Self::Process(process::Resource::Checkpoint(_)) => RESOURCES[10].1,
         }
     }
 }
@@ -102,6 +113,9 @@ pub(crate) async fn answer(
             Box::pin(tus::answer(front, asked, id, resource.methods(), body)).await
         }
         (_, "OPTIONS") => Ok(options(resource.methods())),
+        (Resource::Process(which), _) => {
+            Box::pin(process::answer(front, asked, which, resource.methods(), body)).await
+        }
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,

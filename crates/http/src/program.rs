@@ -19,6 +19,7 @@ use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
+use jsfs_exec::process::Start;
 use jsfs_exec::{
     Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Given,
     Handler, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
@@ -32,6 +33,7 @@ use crate::front::Front;
 use crate::headers;
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
+use crate::process;
 use crate::request::Asked;
 use std::collections::BTreeMap;
 
@@ -209,12 +211,43 @@ async fn run(
         return Err(Problem::new(Kind::LoopDetected, detail));
     }
     let address = grant.address();
+    if process::is_wanted(asked.headers) {
+        return start(front, exec, asked, grant, depth, body).await;
+    }
     let found = find(front, exec, address, object, depth).await?;
     if parallel::is_asked(asked, &found) {
         return Box::pin(parallel::run(front, exec, asked, grant, found)).await;
     }
     let answer = exec.fetch(begin(exec, asked, grant, found, body)).await?;
     respond(asked, address, answer)
+}
+
+/// Starts a process instead of waiting for the answer: `main` where the program has it, else the handler that would have answered.
+async fn start(
+    front: &Front,
+    exec: &Exec,
+    asked: &Asked<'_>,
+    grant: &Grant<Execute>,
+    depth: u8,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let starter = process::starter(grant)?;
+    let address = grant.address();
+    let found = find(front, exec, address, None, depth).await?;
+    let object = source_of(front.objects(), &found.attachment, address).await?;
+    let handlers = [Handler::Main, Handler::Script, Handler::Fetch];
+    let handler = handlers.into_iter().find(|handler| found.prepared.has(*handler)).unwrap_or(Handler::Fetch);
+    let params = process::beginning(asked, handler, params(asked, grant, &found.attachment, &body));
+    let start = Start {
+        source: source(address, &object.metadata.content_type, whole(&object).await?),
+        address: address.as_str().to_owned(),
+        authority: found.authority,
+        starter,
+        handler,
+        params,
+        body: process::input(asked.headers, body).await?,
+    };
+    process::start(exec, asked, start).await
 }
 
 fn begin(exec: &Exec, asked: &Asked<'_>, grant: &Grant<Execute>, found: Found, body: Arriving) -> Begin {

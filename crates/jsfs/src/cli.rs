@@ -2,7 +2,9 @@
 
 mod program;
 
-pub(crate) use program::{Dev, Executable, Logs, New, Run, RunMethod, Template};
+pub(crate) use program::{
+    Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
+};
 
 use crate::config::{parse_bytes, parse_duration};
 use crate::exit::EXIT_CODES;
@@ -102,6 +104,14 @@ pub(crate) enum Command {
     Run(Run),
     /// Show what a program has logged lately
     Logs(Logs),
+    /// List processes: programs that go on by themselves (run --detach)
+    Ps(Ps),
+    /// Show what a process writes, as it comes, and send to it
+    Attach(Attach),
+    /// Ask processes to stop
+    Stop(Stop),
+    /// Put a process away as it is now; it goes on
+    Checkpoint(OneProcess),
     /// Make a directory with a program that runs
     New(New),
     /// Serve a directory with its programs while they are written

@@ -8,6 +8,7 @@ pub(crate) mod key;
 mod list;
 mod namespace;
 mod objects;
+mod process;
 mod program;
 mod put;
 mod share;
@@ -38,6 +39,10 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Watch(arguments) => watch::run(session, &arguments).await,
         Command::Run(arguments) => program::run(session, &arguments).await,
         Command::Logs(arguments) => program::logs(session, &arguments).await,
+        Command::Ps(arguments) => process::list(session, arguments.all).await,
+        Command::Attach(arguments) => process::attach(session, &arguments).await,
+        Command::Stop(arguments) => process::stop(session, &arguments).await,
+        Command::Checkpoint(arguments) => process::checkpoint(session, &arguments).await,
         Command::Share(arguments) => share::share(session, &arguments).await,
         Command::Revoke(arguments) => share::revoke(session, &arguments).await,
         Command::Key(Key::Show { namespace }) => key::show(session, &namespace),

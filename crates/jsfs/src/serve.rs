@@ -1,7 +1,8 @@
 //! `jsfs serve`: puts the node together, says when it is ready, and ends it in good order.
 //!
 //! Order of starting: settings, socket, store (whose lock keeps a second node away), keys, object layer, front door, `node.url`, the line that says
-//! ready. Order of ending: `node.url`, front door (running requests get their time), background work, store. Whatever is cut off in
+//! ready. Order of ending: `node.url`, front door (running requests get their time; processes are put
+//! away meanwhile), background work, store. Whatever is cut off in
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
 mod keys;
@@ -59,8 +60,11 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
 
     let stop = CancellationToken::new();
     objects.start_sweeping(SWEEP_EVERY);
+    exec.take_up()
+        .await
+        .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
     let serving = server.run(vec![listener], stop.clone());
-    let ended = until_told(serving, signals, &stop, &url_file, reload).await;
+    let ended = until_told(serving, signals, &stop, &url_file, &exec, reload).await;
     exec.close().await;
     objects.close().await;
     drop(objects);
@@ -222,6 +226,7 @@ async fn until_told(
     mut signals: Signals,
     stop: &CancellationToken,
     url_file: &UrlFile,
+    exec: &Exec,
     mut reload: reload::Reload,
 ) -> Exit {
     let mut serving = std::pin::pin!(serving);
@@ -242,6 +247,8 @@ async fn until_told(
         tracing::info!("stopping; running requests are finished first");
         url_file.remove();
         stop.cancel();
+        // Whoever follows a process is told, and processes are put away while running requests are finished.
+        exec.part();
     }
 }
 

@@ -1,7 +1,7 @@
 //! PATCH: properties of an object without its bytes. A change of `private` seals or unseals the bytes into a new version.
 
 use crate::{
-    Objects,
+    Done, Objects,
     author::{Author, Body, Draft},
     commit::{ATTEMPTS, Change},
     delete::present,
@@ -87,6 +87,7 @@ impl Objects {
                 kind: EventKind::Updated,
             };
             self.revise(&mut commit, &held, revision)?;
+            commit.answers(Done { metadata: Some(opened.metadata()), created: false, new_key: None });
             if commit.commit(self).await?.is_some() {
                 return Ok(opened.metadata());
             }

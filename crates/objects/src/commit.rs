@@ -1,7 +1,7 @@
 //! Turning a change of one address into one commit: the new version, the old one kept, the change log, the counters.
 
 use crate::{
-    Objects,
+    Done, Objects,
     address::Address,
     chain::Chain,
     error::{StorageError, WriteError},
@@ -28,6 +28,8 @@ pub(crate) struct Change {
     logged: BTreeSet<String>,
     /// Whether it can change who may do what.
     concerns_authority: bool,
+    /// What the change is answered with, for a process that asks again.
+    done: Option<Done>,
 }
 
 /// The version that becomes the newest.
@@ -52,6 +54,7 @@ impl Change {
             quotas: Vec::new(),
             logged: BTreeSet::new(),
             concerns_authority: false,
+            done: None,
         }
     }
 
@@ -188,6 +191,11 @@ impl Change {
         self.concerns_authority = true;
     }
 
+    /// Notes what the change is answered with.
+    pub(crate) fn answers(&mut self, done: Done) {
+        self.done = Some(done);
+    }
+
     /// How many operations it has so far.
     pub(crate) fn len(&self) -> usize {
         self.commit.ops.len()
@@ -201,6 +209,7 @@ impl Change {
             let key = tables::address_key(&directory);
             self.commit.ops.push(Op::Add { table: jsfs_store::Table(table), key, delta, at_most });
         }
+        self.commit.ops.extend(objects.marker(self.done.as_ref())?);
         match objects.store().commit(self.commit).await {
             Ok(committed) => {
                 if self.concerns_authority {

@@ -1,7 +1,7 @@
 //! COPY, MOVE and restoring an old version: new records for the same blocks. No block is read or written; a tree is one commit.
 
 use crate::{
-    Objects,
+    Done, Objects,
     address::Address,
     author::{Author, Body, Draft},
     commit::{ATTEMPTS, Change, Newest},
@@ -105,8 +105,9 @@ impl Objects {
                 }
                 tree::check_size(&change)?;
             }
+            let metadata = arrived.filter(|_| !target.is_directory());
+            change.answers(Done { metadata: metadata.clone(), created, new_key: None });
             if change.commit(self).await?.is_some() {
-                let metadata = arrived.filter(|_| !target.is_directory());
                 return Ok(Moved { created, objects: legs.len() as u64, metadata });
             }
         }
@@ -251,6 +252,7 @@ impl Objects {
             let sequence = current.map_or(0, |current| current.sequence);
             let leg = Leg { source, target, stored: Stored { sequence, ..stored }, opened };
             let (created, metadata) = self.arrive(&mut change, &leg, None, false)?;
+            change.answers(Done { metadata: Some(metadata.clone()), created, new_key: None });
             if change.commit(self).await?.is_some() {
                 return Ok(Written { metadata, created, new_key: None, blocks: Vec::new() });
             }

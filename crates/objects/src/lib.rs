@@ -13,6 +13,7 @@
 //! | whose an object is that names an owner itself | `owned` |
 //! | what was attached to a program | `program` |
 //! | what can be computed again | `derived` |
+//! | what is kept of a process, and effects that happen once | `process`, `once` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -39,9 +40,11 @@ mod list;
 pub mod manifest;
 mod metadata;
 mod namespace;
+mod once;
 mod owned;
 mod parts;
 mod policy;
+mod process;
 mod program;
 mod read;
 pub mod read_key;
@@ -72,8 +75,10 @@ pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root,
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
+pub use once::{Done, Effect};
 pub use parts::{Part, Records};
 pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
+pub use process::{PIECE_MAX, ProcessChange, ProcessId};
 pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX};
 pub use read::{Body, Object};
 pub use retention::Swept;

@@ -16,6 +16,10 @@
 //! | program | address | what is attached to the program there, sealed under a key of the node's (`program`) |
 //! | derived | kind, hash | what can be computed again, sealed (`derived`) |
 //! | derived use | as derived | bytes that it counts for and ms since 1970 of its last use (u64 each, little-endian); 0 (one byte): bytes in all |
+//! | process | id (16 bytes) | what a process is, sealed under a key of the node's; refers to the blocks of its image (`process`) |
+//! | process mark | id, call (u32), request of that call (u8) | what an effect of a process came to, sealed (`once`) |
+//! | process output | id, byte (u64) | what a process wrote from that byte on, sealed |
+//! | process input | id, number (u64) | what was sent to a process and not taken yet, sealed |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
 //! object's plaintext (u64, little-endian), then the envelope of `docs/formats.md`. The size stands outside because quotas and retention must
@@ -44,6 +48,10 @@ pub(crate) const OWNED: Table = Table(11);
 pub(crate) const PROGRAM: Table = Table(12);
 pub(crate) const DERIVED: Table = Table(13);
 pub(crate) const DERIVED_USE: Table = Table(14);
+pub(crate) const PROCESS: Table = Table(16);
+pub(crate) const PROCESS_MARK: Table = Table(17);
+pub(crate) const PROCESS_OUTPUT: Table = Table(18);
+pub(crate) const PROCESS_INPUT: Table = Table(19);
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];

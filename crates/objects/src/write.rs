@@ -1,7 +1,7 @@
 //! PUT, POST and append: one new version of one object, in one commit.
 
 use crate::{
-    Objects,
+    Done, Objects,
     address::Address,
     author::{Author, Body, Draft},
     authority::Visibility,
@@ -314,17 +314,15 @@ impl Finish {
         if let Some(ending) = &self.ending {
             ending.add_to(&mut change, chain, address, version);
         }
+        let metadata = read::metadata(address, version, self.private, author.owner, &content);
+        let created = before.is_none();
+        change.answers(Done { metadata: Some(metadata.clone()), created, new_key: self.new_key.clone() });
         if change.commit(objects).await?.is_none() {
             return Ok(None);
         }
         let blocks =
             stowed.blocks.told.iter().map(|(id, size)| BlockInfo { hash: id.to_string(), size: *size });
-        Ok(Some(Written {
-            metadata: read::metadata(address, version, self.private, author.owner, &content),
-            created: before.is_none(),
-            new_key: self.new_key.clone(),
-            blocks: blocks.collect(),
-        }))
+        Ok(Some(Written { metadata, created, new_key: self.new_key.clone(), blocks: blocks.collect() }))
     }
 
     /// Puts the stowed bytes behind those of the version before.

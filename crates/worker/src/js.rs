@@ -19,7 +19,7 @@ pub(crate) use base::eval;
 pub(crate) use host::{Ctx, Guest};
 pub(crate) use idle::Instances;
 pub(crate) use image::{Image, Pages};
-pub(crate) use run::{Begin, Running, prepare};
+pub(crate) use run::{Begin, OtherEngine, Running, prepare};
 
 use std::sync::Arc;
 use wasmtime::{AsContextMut, Instance, Memory, Module, ModuleExport, Store, TypedFunc};

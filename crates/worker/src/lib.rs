@@ -15,7 +15,7 @@ mod web;
 
 use bytes::Bytes;
 use inbox::Inbox;
-use js::{Base, Begin, Guest, Image, Instances, Running};
+use js::{Base, Begin, Guest, Image, Instances, OtherEngine, Running};
 use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use pool::Pool;
 use std::{
@@ -277,7 +277,9 @@ impl Worker {
                 base
             }
             None => {
-                let nobody = guest(&out, 0, UNBOUNDED, None);
+                // Without clock and randomness, so that it comes out the same wherever and whenever it is made: images of processes need that.
+                let mut nobody = guest(&out, 0, UNBOUNDED, None);
+                (nobody.is_still, nobody.began_ms) = (true, 0.0);
                 let (base, kept) = Base::make(&engine, nobody).map_err(io::Error::other)?;
                 out.send(&ToNode::Ready { has_base: true, walls }, &kept);
                 base
@@ -348,9 +350,8 @@ impl Worker {
                 let bytes = has_bytes.then_some(bytes);
                 self.run(run, &program, bounds, handler, params, bytes);
             }
-            ToWorker::Resume { run, program, bounds } => match Image::decode(&bytes) {
+            ToWorker::Resume { run, bounds } => match Image::of_pieces(&bytes) {
                 Ok(image) => {
-                    let _ = program;
                     self.run_image(run, Arc::new(Program::JavaScript(image)), bounds, false, Begin::Resumed);
                 }
                 Err(error) => self.end(run, Outcome::Trapped(error.to_string())),
@@ -529,6 +530,7 @@ impl Worker {
                             worker.instances.put(&worker.base, Arc::clone(&program), image, vm);
                         }
                     }
+                    Err(error) if error.is::<OtherEngine>() => worker.end(run, Outcome::OtherEngine),
                     Err(error) => worker.end(run, Outcome::Trapped(error.to_string())),
                 }
             }
@@ -579,6 +581,9 @@ fn guest(
         takes_events: false,
         is_done: false,
         held: None,
+        is_process: false,
+        rests: false,
+        went_before: Duration::ZERO,
         requests_left: bounds.requests,
         log_left: bounds.log_bytes,
         output_left: bounds.output_bytes,

@@ -58,7 +58,7 @@ fn become_socket(parts: &Parts, answer: jsfs_exec::Answer) -> Result<Response<Bo
     Ok(response)
 }
 
-fn missing() -> Problem {
+pub(super) fn missing() -> Problem {
     Problem::malformed("a socket needs HTTP/1.1 and connection: upgrade")
 }
 
@@ -126,13 +126,13 @@ async fn run(upgrade: OnUpgrade, ending: Ending, socket: Socket) {
     }
 }
 
-enum Taken {
+pub(super) enum Taken {
     Frame(Frame),
     Nothing,
     End,
 }
 
-async fn next(stream: &mut SplitStream<Stream>) -> Taken {
+pub(super) async fn next(stream: &mut SplitStream<Stream>) -> Taken {
     match stream.next().await {
         Some(Ok(Message::Text(text))) => Taken::Frame(Frame::Text(text.as_str().to_owned())),
         Some(Ok(Message::Binary(bytes))) => Taken::Frame(Frame::Binary(bytes)),

@@ -5,13 +5,16 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Request, Response};
+use jsfs_exec::process::Once;
 use jsfs_exec::{Authority, BodyError, BodyStream, Interior};
-use jsfs_objects::Credentials;
 use jsfs_objects::address::Address;
+use jsfs_objects::{Credentials, Effect, ProcessId};
 
 use super::Depth;
-use crate::body::Arriving;
+use crate::body::{Arriving, Body};
 use crate::front::{self, Front};
+use crate::problem::Problem;
+use crate::process;
 use crate::request::Beside;
 
 /// The front door from inside: what a program fetches goes through the same verbs and the same authority, without a socket.
@@ -50,17 +53,42 @@ impl Interior for Inside {
                 None => Arriving::nothing(),
             };
             let is_head = parts.method == hyper::Method::HEAD;
-            let response = Box::pin(front::call(&front, parts, body)).await;
-            let (mut head, body) = response.into_parts();
-            if let Some(length) = body.length() {
-                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            if is_head || body.length() == Some(0) {
-                return Response::from_parts(head, None);
-            }
-            let pieces =
-                body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
-            Response::from_parts(head, Some(Box::pin(pieces) as BodyStream))
+            outward(Box::pin(front::call(&front, parts, body)).await, is_head)
         })
     }
+
+    fn answer_once(
+        &self,
+        request: Request<Option<BodyStream>>,
+        authority: Authority,
+        once: Once,
+    ) -> BoxFuture<'_, Response<Option<BodyStream>>> {
+        Box::pin(async move {
+            let Some(front) = self.0.upgrade() else {
+                return jsfs_exec::Nowhere.answer(request, authority).await;
+            };
+            let effect = Effect { process: ProcessId(once.process.0), call: once.call, hop: once.hop };
+            match front.objects().done(effect) {
+                Ok(None) => front.objects().once(effect, self.answer(request, authority)).await,
+                Ok(Some(done)) => {
+                    let (parts, _) = request.into_parts();
+                    outward(process::answer_again(&parts, &done), false)
+                }
+                Err(error) => outward(Problem::from(error).response(), false),
+            }
+        })
+    }
+}
+
+/// An answer as a program gets it.
+fn outward(response: Response<Body>, is_head: bool) -> Response<Option<BodyStream>> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.length() {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if is_head || body.length() == Some(0) {
+        return Response::from_parts(head, None);
+    }
+    let pieces = body.into_data_stream().map(|piece| piece.map_err(|error| BodyError(error.to_string())));
+    Response::from_parts(head, Some(Box::pin(pieces) as BodyStream))
 }

@@ -12,8 +12,17 @@ use serde_json::Value;
 const EXCUSED: &[(&str, &str, &str)] = &[
     ("*", "409", "needs two writers that meet again and again; the object layer's tests provoke it"),
     ("*", "default", "what any request may meet; tests/http/raw.rs and limits.rs provoke each"),
+    (OBJECT, "202", NO_PROGRAMS),
+    (PROCESS, "200", NO_PROGRAMS),
+    (PROCESS, "202", NO_PROGRAMS),
+    (PROCESS, "413", NO_PROGRAMS),
+    (OUTPUT, "200", NO_PROGRAMS),
+    (CHECKPOINT, "200", NO_PROGRAMS),
     (DIRECTORY, "413", "needs a tree too large for one commit; the object layer's tests provoke it"),
 ];
+
+const NO_PROGRAMS: &str =
+    "needs programs, which this test's node has not; crates/jsfs/tests/processes provokes it";
 
 /// One request: the documented path and method it stands for, the target, headers, body, and the status that must come.
 type Case<'c> = (&'c str, &'c str, &'c str, &'c [(&'c str, &'c str)], &'c str, u16);
@@ -25,6 +34,10 @@ const REVOCATIONS: &str = "/.jsfs/revocations";
 const NAMESPACES: &str = "/.jsfs/namespaces";
 const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
 
+const PROCESSES: &str = "/.jsfs/proc/";
+const PROCESS: &str = "/.jsfs/proc/{id}";
+const OUTPUT: &str = "/.jsfs/proc/{id}/output";
+const CHECKPOINT: &str = "/.jsfs/proc/{id}/checkpoint";
 const LOGS: &str = "/.jsfs/logs";
 const UPLOAD: &str = "/.jsfs/uploads/{id}";
 
@@ -249,6 +262,22 @@ const CASES: &[Case<'_>] = &[
     (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/a&after=0", &[KEY], "", 200),
     (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/a&after=x", &[KEY], "", 400),
     (LOGS, "HEAD", "/.jsfs/logs?address=/localhost/t/absent", &[], "", 404),
+    (PROCESSES, "GET", "/.jsfs/proc/", &[KEY], "", 200),
+    (PROCESSES, "HEAD", "/.jsfs/proc/", &[], "", 200),
+    (PROCESSES, "OPTIONS", "/.jsfs/proc/", &[], "", 204),
+    (PROCESS, "GET", "/.jsfs/proc/ab", &[KEY], "", 404),
+    (PROCESS, "HEAD", "/.jsfs/proc/ab", &[], "", 404),
+    (PROCESS, "POST", "/.jsfs/proc/ab", &[KEY], "x", 404),
+    (PROCESS, "DELETE", "/.jsfs/proc/ab", &[KEY], "", 404),
+    (PROCESS, "DELETE", "/.jsfs/proc/ab?kill=perhaps", &[KEY], "", 400),
+    (PROCESS, "OPTIONS", "/.jsfs/proc/ab", &[], "", 204),
+    (OUTPUT, "GET", "/.jsfs/proc/ab/output", &[KEY], "", 404),
+    (OUTPUT, "GET", "/.jsfs/proc/ab/output?after=x", &[KEY], "", 400),
+    (OUTPUT, "HEAD", "/.jsfs/proc/ab/output", &[KEY], "", 404),
+    (OUTPUT, "HEAD", "/.jsfs/proc/ab/output?follow=x", &[KEY], "", 400),
+    (OUTPUT, "OPTIONS", "/.jsfs/proc/ab/output", &[], "", 204),
+    (CHECKPOINT, "POST", "/.jsfs/proc/ab/checkpoint", &[KEY], "", 404),
+    (CHECKPOINT, "OPTIONS", "/.jsfs/proc/ab/checkpoint", &[], "", 204),
     (LOGS, "OPTIONS", LOGS, &[], "", 204),
 ];
 

@@ -55,8 +55,14 @@ pub(crate) struct Run {
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) header: Vec<(String, String)>,
     /// Status and header fields too, on standard error
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "detach")]
     pub(crate) include: bool,
+    /// Start a process that goes on by itself, and print its id
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Arguments of the process
+    #[arg(value_name = "ARG", requires = "detach", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
     /// Object or directory that map and reduce of the program work on; may be repeated
     #[arg(long, value_name = "ADDRESS", help_heading = "Map and reduce")]
     pub(crate) input: Vec<String>,
@@ -75,6 +81,45 @@ pub(crate) struct Run {
     /// Work on all parts, also those whose result is known
     #[arg(long, requires = "input", help_heading = "Map and reduce")]
     pub(crate) no_cache: bool,
+}
+
+/// `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Those that have ended, too
+    #[arg(long, short)]
+    pub(crate) all: bool,
+}
+
+/// `attach`.
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// Id of the process
+    pub(crate) process: String,
+    /// Send the lines of standard input to it
+    #[arg(long, short)]
+    pub(crate) input: bool,
+    /// Begin after so many bytes of the output
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) after: u64,
+}
+
+/// `stop`.
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Ids of the processes
+    #[arg(required = true, value_name = "PROCESS")]
+    pub(crate) processes: Vec<String>,
+    /// At once, instead of asking them and waiting for ten seconds
+    #[arg(long)]
+    pub(crate) kill: bool,
+}
+
+/// `checkpoint`.
+#[derive(Debug, Args)]
+pub(crate) struct OneProcess {
+    /// Id of the process
+    pub(crate) process: String,
 }
 
 /// Methods that run a program; the others act on the object that it is.

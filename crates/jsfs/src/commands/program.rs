@@ -26,6 +26,9 @@ pub(super) async fn run(session: &Session, arguments: &Run) -> anyhow::Result<()
     });
     let over = (!arguments.input.is_empty()).then(|| over(arguments)).transpose()?;
     let ask = Ask { method, query: arguments.query.clone(), headers: arguments.header.clone(), body, over };
+    if arguments.detach {
+        return super::process::start(session, arguments, ask).await;
+    }
     let mut answer = client.run(&reference.address, ask).await?;
     if arguments.include {
         let fields = answer.headers.iter().map(|(name, value)| format!("\n{name}: {}", one_line(value)));

@@ -61,6 +61,11 @@ pub(crate) struct Programs {
     pub(crate) output: u64,
     pub(crate) requests: u32,
     pub(crate) log: u64,
+    pub(crate) processes: u32,
+    pub(crate) processes_each: u32,
+    pub(crate) process_cpu_ms: u64,
+    pub(crate) process_output: u64,
+    pub(crate) checkpoint: Duration,
 }
 
 impl Limits {
@@ -143,6 +148,11 @@ impl Settings {
                 output: read.number("programs.output")?,
                 requests: read.count("programs.requests")?,
                 log: read.number("programs.log")?,
+                processes: read.count("programs.processes")?,
+                processes_each: read.count("programs.processes_each")?,
+                process_cpu_ms: read.number("programs.process_cpu_ms")?,
+                process_output: read.number("programs.process_output")?,
+                checkpoint: read.duration("programs.checkpoint")?,
             },
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,

@@ -101,6 +101,11 @@ settings! {
     "programs.output" Kind::Bytes(KIB, TIB), "64MiB", Restart, "bytes that one run may answer with; beyond it ends with 507, or the answer breaks off";
     "programs.requests" Kind::Count(0, 100_000), "50", Restart, "requests that one run may make";
     "programs.log" Kind::Bytes(0, 16 * MIB), "64KiB", Restart, "bytes that one run may log; what is more is left out";
+    "programs.processes" Kind::Count(0, 1_000), "32", Restart, "processes that run at the same time; more wait their turn, and with 0 there are none";
+    "programs.processes_each" Kind::Count(1, 1_000), "8", Restart, "processes of one program that have not ended";
+    "programs.process_cpu_ms" Kind::Count(1, 31_536_000_000), "600000", Restart, "CPU time of a process in all, in milliseconds; beyond it it fails";
+    "programs.process_output" Kind::Bytes(KIB, GIB), "16MiB", Restart, "bytes of a process's output that are kept; of more the beginning goes";
+    "programs.checkpoint" Kind::Duration(1, DAY), "10s", Restart, "time after which a process in which something happens is put away, beside every time that it changes something";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }

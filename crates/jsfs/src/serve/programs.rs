@@ -9,6 +9,10 @@ const PREPARE_WALL_MS_MIN: u64 = 30_000;
 
 /// Time in all of one run of `map` or `reduce`, as so many times its CPU time: several run at once, and wait for the disk.
 const PART_WALL: u64 = 20;
+/// The most memory of a process: what one checkpoint holds.
+const PROCESS_MEMORY_MAX: u64 = 80 << 20;
+/// A process has no bound of time: as long as a token can be good, in ms.
+const PROCESS_WALL_MS: u64 = 10 * 365 * 86_400_000;
 
 /// Programs as this node runs them: the worker is this very program.
 pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
@@ -31,6 +35,15 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         wall_ms: request.wall_ms.max(programs.part_cpu_ms.saturating_mul(PART_WALL)),
         ..request
     };
+    let process = Bounds {
+        cpu_ms: programs.process_cpu_ms,
+        wall_ms: PROCESS_WALL_MS,
+        memory_bytes: programs.memory.min(PROCESS_MEMORY_MAX),
+        // What it writes is bounded by what is kept of it, and so is its log.
+        output_bytes: u64::MAX,
+        requests: u32::MAX,
+        log_bytes: u64::MAX,
+    };
     Ok(jsfs_exec::Settings {
         command: Command { program: std::env::current_exe()?, arguments: vec!["worker".into()] },
         runs_max: programs.runs,
@@ -38,5 +51,10 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         request,
         part,
         prepare,
+        processes_max: programs.processes,
+        processes_each_max: programs.processes_each,
+        process,
+        process_output: programs.process_output,
+        checkpoint_every: programs.checkpoint,
     })
 }

@@ -5,6 +5,7 @@ mod hostile;
 mod keys;
 mod live;
 mod objects;
+mod processes;
 mod programs;
 mod serve;
 mod share;

@@ -80,6 +80,20 @@ export class ExecutionContext {
     return iterator as unknown as AsyncIterableIterator<string | ArrayBuffer>;
   }
 
+  /** Adds text or bytes to the output of the process. Settles when there is room for more, so that it can be awaited. */
+  write(data: unknown): Promise<void> {
+    void this.#state;
+    requireArguments(arguments.length, 1, 'ctx.write');
+    const binary = isBufferSource(data);
+    const bytes = binary ? bufferOf(toBufferSource(data, 'data')) : undefined;
+    const params: Operations['output'] = binary ? {} : { text: toUSVString(data) };
+    const promise = newPromise<void>((resolve, reject) => {
+      begin('output', params, bytes, (failed) => (failed === undefined ? resolve() : reject(failed)));
+    });
+    markHandled(promise);
+    return promise;
+  }
+
   #nextMessage(): Promise<IteratorResult<string | ArrayBuffer>> {
     return newPromise((resolve) => {
       if (this.#messages.length > 0) resolve({ value: arrayShift(this.#messages) as string | ArrayBuffer, done: false });

@@ -128,6 +128,8 @@ export interface Operations {
   socketSend: { text?: string };
   /** Closes the WebSocket. */
   socketClose: { code?: number; reason?: string };
+  /** What a process says: text, or the bytes. Settles when there is room for more. */
+  output: { text?: string };
 }
 
 export interface FetchedHead {

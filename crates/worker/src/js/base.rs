@@ -82,6 +82,8 @@ struct Kept {
     made_of: [u8; 32],
     held: Held,
     compiled: Vec<u8>,
+    /// What it is known by: not how it was compiled, which differs from machine to machine, but what.
+    hash: [u8; 32],
 }
 
 /// The base image, linked.
@@ -131,7 +133,8 @@ impl Base {
         let mut state = State { store, instance };
         let snapshot = ready(wizer.snapshot(&context, &mut state))??;
         let compiled = engine.precompile_module(&snapshot)?;
-        let kept = postcard::to_stdvec(&Kept { made_of: made_of(), held, compiled })
+        let hash = *blake3::hash(&snapshot).as_bytes();
+        let kept = postcard::to_stdvec(&Kept { made_of: made_of(), held, compiled, hash })
             .map_err(|error| format_err!("{error}"))?;
         let guest = state.store.into_data().guest;
         let base = Base::open(engine, &Bytes::from(kept.clone()), guest)?;
@@ -140,7 +143,7 @@ impl Base {
 
     /// Opens what [`Base::make`] made.
     pub(crate) fn open(engine: &Engine, kept: &Bytes, guest: Guest) -> Result<Base> {
-        let Kept { made_of, held, compiled } =
+        let Kept { made_of, held, compiled, hash } =
             postcard::from_bytes(kept).map_err(|error| format_err!("{error}"))?;
         if made_of != self::made_of() {
             return Err(format_err!("it was made by another build"));
@@ -150,7 +153,6 @@ impl Base {
         host::link(&mut linker)?;
         let pre = linker.instantiate_pre(&module)?;
         let places = ExportPlaces::of(&module)?;
-        let hash = *blake3::hash(kept).as_bytes();
         let linked = Linked { engine: engine.clone(), pre, places, held, memory: Vec::new(), hash };
         let mut vm = linked.instance(guest, usize::MAX)?;
         let memory = vm.exports.memory.data(&mut vm.store).to_vec();

@@ -44,6 +44,12 @@ pub(crate) struct Guest {
     pub(crate) is_done: bool,
     /// An answer that goes with the run's last word.
     pub(crate) held: Option<(ToNode, Vec<u8>)>,
+    /// It lasts until it ends by itself, and may be put away and gone on with.
+    pub(crate) is_process: bool,
+    /// The node was told that it waits for input only.
+    pub(crate) rests: bool,
+    /// How long it had lasted when its image was taken.
+    pub(crate) went_before: Duration,
     pub(crate) requests_left: u32,
     pub(crate) log_left: u64,
     pub(crate) output_left: u64,
@@ -121,10 +127,18 @@ fn exports(caller: &Caller<'_, Ctx>) -> Result<Arc<Exports>> {
 }
 
 impl Guest {
+    /// How long the run has lasted, what it had lasted before it was gone on with included.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.went_before + self.began.elapsed()
+    }
+
     /// Milliseconds since 1970 and since the run began.
     fn time(&self) -> (f64, f64) {
-        let elapsed = if self.is_still { 0.0 } else { self.began.elapsed().as_secs_f64() * 1_000.0 };
-        (self.began_ms + elapsed, elapsed)
+        if self.is_still {
+            return (self.began_ms, 0.0);
+        }
+        let here = self.began.elapsed().as_secs_f64() * 1_000.0;
+        (self.began_ms + here, self.elapsed().as_secs_f64() * 1_000.0)
     }
 }
 

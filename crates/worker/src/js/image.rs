@@ -40,6 +40,8 @@ pub(crate) struct Image {
     pub(crate) timers: Vec<(u32, u64)>,
     pub(crate) takes_events: bool,
     pub(crate) has_answered: bool,
+    /// How long the run has lasted, in ms: its clock does not go backwards when it is gone on with.
+    pub(crate) elapsed_ms: u64,
     pub(crate) pages: Pages,
 }
 
@@ -112,6 +114,11 @@ impl Pages {
     }
 }
 
+/// Pages that lie this close together make one piece of an image.
+const PIECE_PAGES: u32 = 16;
+/// Bytes of a piece, at most.
+const PIECE_MAX: usize = 1 << 20;
+
 fn put(memory: &mut [u8], number: usize, page: &[u8]) -> Result<()> {
     let at = number * PAGE;
     let place = memory.get_mut(at..at + PAGE);
@@ -120,6 +127,35 @@ fn put(memory: &mut [u8], number: usize, page: &[u8]) -> Result<()> {
 }
 
 impl Image {
+    /// The image with its pages as they are, and the lengths of the pieces that it is to be kept in: the head, then pages by where they lie, so
+    /// that what did not change is the same piece as before.
+    pub(crate) fn in_pieces(&self) -> Result<(Vec<u8>, Vec<u32>)> {
+        let mut out = vec![0; 4];
+        out = postcard::to_extend(self, out).map_err(|error| format_err!("{error}"))?;
+        let head = u32::try_from(out.len() - 4).map_err(|error| format_err!("{error}"))?;
+        out[..4].copy_from_slice(&head.to_le_bytes());
+        let mut pieces: Vec<usize> = out.chunks(PIECE_MAX).map(<[u8]>::len).collect();
+        let mut place = None;
+        for number in &self.pages.numbers {
+            let here = Some(number / PIECE_PAGES);
+            match pieces.last_mut() {
+                Some(last) if place == here => *last += PAGE,
+                _ => pieces.push(PAGE),
+            }
+            place = here;
+        }
+        out.extend_from_slice(&self.pages.bytes);
+        let pieces = pieces.into_iter().map(|piece| u32::try_from(piece).unwrap_or(u32::MAX)).collect();
+        Ok((out, pieces))
+    }
+
+    /// The image that [`Image::in_pieces`] made, all pieces together.
+    pub(crate) fn of_pieces(bytes: &Bytes) -> Result<Image> {
+        let (mut image, pages) = Image::head(bytes)?;
+        image.pages.bytes = pages.to_vec();
+        image.checked()
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let mut out = postcard::to_stdvec(self).map_err(|error| format_err!("{error}"))?;
         let head = u32::try_from(out.len()).map_err(|error| format_err!("{error}"))?;
@@ -129,16 +165,58 @@ impl Image {
     }
 
     pub(crate) fn decode(bytes: &Bytes) -> Result<Image> {
-        let malformed = || format_err!("an image is malformed");
+        let (mut image, pages) = Image::head(bytes)?;
+        let size = image.pages.numbers.len().checked_mul(PAGE).filter(|size| *size <= IMAGE_MAX);
+        image.pages.bytes = zstd::bulk::decompress(pages, size.ok_or_else(malformed)?)?;
+        image.checked()
+    }
+
+    /// The image without its pages, and the bytes that follow.
+    fn head(bytes: &Bytes) -> Result<(Image, &[u8])> {
         let (head, rest) = bytes.split_first_chunk::<4>().ok_or_else(malformed)?;
         let head = u32::from_le_bytes(*head) as usize;
         let (head, pages) = rest.split_at_checked(head).ok_or_else(malformed)?;
-        let mut image: Image = postcard::from_bytes(head).map_err(|_| malformed())?;
-        let size = image.pages.numbers.len().checked_mul(PAGE).filter(|size| *size <= IMAGE_MAX);
-        image.pages.bytes = zstd::bulk::decompress(pages, size.ok_or_else(malformed)?)?;
-        if image.pages.bytes.len() != image.pages.numbers.len() * PAGE {
-            return Err(malformed());
-        }
-        Ok(image)
+        Ok((postcard::from_bytes(head).map_err(|_| malformed())?, pages))
+    }
+
+    fn checked(self) -> Result<Image> {
+        if self.pages.bytes.len() == self.pages.numbers.len() * PAGE { Ok(self) } else { Err(malformed()) }
+    }
+}
+
+fn malformed() -> wasmtime::Error {
+    format_err!("an image is malformed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_in_pieces_comes_back_and_what_did_not_change_is_the_same_piece() {
+        let pages = |numbers: &[u32], fill: &[u8]| Pages {
+            memory_bytes: 1 << 20,
+            stack_pointer: 64,
+            numbers: numbers.to_vec(),
+            bytes: fill.iter().flat_map(|byte| vec![*byte; PAGE]).collect(),
+        };
+        let image = |pages| Image {
+            base: [7; 32],
+            handlers: Vec::new(),
+            pending: BTreeSet::from([3]),
+            timers: vec![(4, 5)],
+            takes_events: true,
+            has_answered: false,
+            elapsed_ms: 9,
+            pages,
+        };
+        let first = image(pages(&[1, 2, 20, 40, 41], &[1, 2, 3, 4, 5]));
+        let (bytes, lengths) = first.in_pieces().unwrap();
+        assert_eq!(lengths[1..], [8_192, 4_096, 8_192]);
+        assert_eq!(lengths.iter().sum::<u32>() as usize, bytes.len());
+        assert_eq!(Image::of_pieces(&bytes.clone().into()).unwrap(), first);
+        let (again, _) = image(pages(&[1, 2, 20, 40, 41], &[1, 2, 9, 4, 5])).in_pieces().unwrap();
+        assert_eq!(bytes[bytes.len() - 8_192..], again[again.len() - 8_192..]);
+        assert!(Image::of_pieces(&Bytes::from(bytes[..bytes.len() - 1].to_vec())).is_err());
     }
 }

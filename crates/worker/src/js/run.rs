@@ -24,6 +24,8 @@ use wasmtime::{Result, UpdateDeadline, format_err};
 
 /// Bytes that a run allocates before garbage is collected.
 const GC_BYTES: u32 = 4 << 20;
+/// Largest image of a run: what one frame carries.
+const CHECKPOINT_MAX: usize = 88 << 20;
 /// Flags of `qjs_eval`: an ECMAScript module.
 const MODULE: u32 = 1;
 /// What the state of a promise is called.
@@ -168,6 +170,7 @@ pub(crate) fn prepare(
                 timers: Vec::new(),
                 takes_events: false,
                 has_answered: false,
+                elapsed_ms: 0,
                 pages,
             }))
         }
@@ -269,6 +272,11 @@ fn fault(thrown: &Thrown, name: &str) -> Fault {
     Fault { message: format!("{}: {}", thrown.name, thrown.message), position }
 }
 
+/// An image belongs to another version of the engine.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the image belongs to another version of the engine")]
+pub(crate) struct OtherEngine;
+
 /// How a run begins.
 pub(crate) enum Begin {
     /// With a handler.
@@ -298,12 +306,13 @@ impl Running {
         cancelled: Arc<AtomicBool>,
     ) -> Result<Running> {
         if image.base != base.hash() {
-            return Err(format_err!("the image belongs to another version of the engine"));
+            return Err(OtherEngine.into());
         }
         let began_cpu = cpu_time();
         guest.pending.clone_from(&image.pending);
         guest.takes_events = image.takes_events;
         guest.has_answered = image.has_answered;
+        guest.went_before = Duration::from_millis(image.elapsed_ms);
         for (made, (id, left_ms)) in (0..).zip(&image.timers) {
             guest.timers.insert((Instant::now() + Duration::from_millis(*left_ms), made), *id);
             guest.timers_made = made + 1;
@@ -360,7 +369,11 @@ impl Running {
         }
         let seed = exports.buffer(&mut self.vm.store, &seed)?;
         self.vm.tell(&self.held, self.held.restored, &[seed])?;
+        self.vm.guest().is_process =
+            matches!(begin, Begin::Resumed | Begin::Handler { handler: Handler::Main, .. });
         if let Begin::Handler { handler, params, bytes } = begin {
+            // It goes on until it has ended by itself: what it waits for may come from outside.
+            self.vm.guest().takes_events = handler == Handler::Main;
             let name = exports.string(&mut self.vm.store, handler.name())?;
             let params = exports.string(&mut self.vm.store, &params)?;
             let bytes = exports.buffer_or_undefined(&mut self.vm.store, bytes.as_deref())?;
@@ -389,6 +402,7 @@ impl Running {
             let deadline = (!guest.takes_events).then(|| guest.bounded_since + wall);
             let until = [timer, deadline].into_iter().flatten().min();
             let wait = until.map_or(Duration::from_secs(3_600), |until| until.saturating_duration_since(now));
+            self.tell_of_rest();
             match self.inbox.next(wait) {
                 Some(message) => self.take(message)?,
                 None => {
@@ -400,6 +414,16 @@ impl Running {
         }
     }
 
+    /// Tells the node once when a process waits for nothing but input.
+    fn tell_of_rest(&mut self) {
+        let guest = self.vm.guest();
+        let rests = guest.is_process && guest.pending.is_empty() && guest.timers.is_empty();
+        if rests && !guest.rests {
+            guest.out.send(&ToNode::Idle { run: guest.run }, &[]);
+        }
+        guest.rests = rests;
+    }
+
     /// The first timer's time has come.
     fn fire(&mut self) -> Result<()> {
         let Some((_, id)) = self.vm.guest().timers.pop_first() else { return Ok(()) };
@@ -407,6 +431,8 @@ impl Running {
     }
 
     fn take(&mut self, message: Inbound) -> Result<()> {
+        // A checkpoint wakes nobody.
+        self.vm.guest().rests &= matches!(message, Inbound::Checkpoint);
         match message {
             Inbound::Settle { id, ok, json, bytes } => {
                 // What is no longer waited for may have ended meanwhile.
@@ -465,11 +491,21 @@ impl Running {
             timers: timers.collect(),
             takes_events: guest.takes_events,
             has_answered: guest.has_answered,
+            elapsed_ms: u64::try_from(guest.elapsed().as_millis()).unwrap_or(u64::MAX),
             pages,
         };
         let pending = guest.pending.iter().copied().collect();
         let (run, out) = (guest.run, Arc::clone(&guest.out));
-        out.send(&ToNode::Image { run, pending }, &image.encode()?);
+        let cpu = cpu_time().saturating_sub(self.began_cpu);
+        let cpu_us = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+        let memory_bytes = self.vm.exports.memory.data_size(&self.vm.store) as u64;
+        let (bytes, pieces) = image.in_pieces()?;
+        if bytes.len() > CHECKPOINT_MAX {
+            return Err(format_err!(
+                "its memory is too large for a checkpoint; {CHECKPOINT_MAX} bytes is the most"
+            ));
+        }
+        out.send(&ToNode::Image { run, pending, base: image.base, pieces, cpu_us, memory_bytes }, &bytes);
         Ok(())
     }
 }
