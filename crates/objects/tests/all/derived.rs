@@ -24,8 +24,8 @@ async fn bounded(derived_bytes: u64) -> World {
 #[tokio::test]
 async fn values_of_every_size_come_back_after_a_restart_and_under_their_own_key_only() {
     let mut world = World::new().await;
-    let values: Vec<Vec<u8>> = [0, 1, 2_048, 2_049, 1 << 20, (1 << 20) + 1, (9 << 20) + 17]
-        .map(|size| noise(size, size as usize))
+    let values: Vec<Vec<u8>> = [0_u32, 1, 2_048, 2_049, 1 << 20, (1 << 20) + 1, (9 << 20) + 17]
+        .map(|size| noise(u64::from(size), size as usize))
         .into();
     let key = |at: usize| [u8::try_from(at).unwrap(); 32];
     for (at, value) in values.iter().enumerate() {

@@ -9,7 +9,7 @@ use super::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, iter, ops::Range};
 use wasmtime::{Result, Val, format_err};
 
 /// Bytes of a page of WebAssembly.
@@ -53,7 +53,8 @@ impl Pages {
         let memory = vm.exports.memory.data(&vm.store);
         let mut pages = Pages { memory_bytes: memory.len() as u64, stack_pointer, ..Pages::default() };
         // Where the kernel does not tell what was written, everything is compared.
-        let written = written::pages(memory, usize::MAX).unwrap_or_else(|| vec![0..memory.len() / PAGE]);
+        let written = written::pages(memory, usize::MAX);
+        let written = written.unwrap_or_else(|| iter::once(0..memory.len() / PAGE).collect());
         for number in written.into_iter().flatten() {
             let page = &memory[number * PAGE..(number + 1) * PAGE];
             if page != base.page(number) {
