@@ -9,6 +9,7 @@ mod body;
 mod calls;
 mod interior;
 mod log;
+mod outside;
 pub mod parallel;
 mod placement;
 mod running;
@@ -22,6 +23,7 @@ pub use artefacts::{Artefact, Artefacts};
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
+pub use outside::Host;
 pub use placement::{Here, Placement};
 pub use running::Begin;
 pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Given, Params, PartHead, RunError, Socket};
@@ -52,6 +54,10 @@ pub struct Settings {
     pub part: Bounds,
     /// What preparing a program may use.
     pub prepare: Bounds,
+    /// Whether programs reach hosts outside the node that their owners named.
+    pub outside: bool,
+    /// Those among them that they reach though they are not open to everybody.
+    pub private_hosts: Vec<Host>,
 }
 
 /// A program, ready to run.
@@ -121,6 +127,7 @@ struct Inner {
     /// Jobs over many parts: few at a time, because each holds its values.
     jobs: Arc<Semaphore>,
     logs: Logs,
+    outside: Arc<outside::Outside>,
     tasks: TaskTracker,
 }
 
@@ -153,6 +160,7 @@ impl Exec {
         let sockets = turns::Turns::new(settings.sockets_max);
         let threads = settings.runs_max.saturating_add(settings.sockets_max).saturating_add(PREPARES_MAX);
         let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
+        let outside = outside::Outside::new(settings.outside, settings.private_hosts.clone());
         Self(Arc::new(Inner {
             settings,
             sandbox,
@@ -163,6 +171,7 @@ impl Exec {
             prepares: Semaphore::new(PREPARES_MAX as usize),
             jobs: Arc::new(Semaphore::new(JOBS_MAX)),
             logs: Logs::default(),
+            outside: Arc::new(outside),
             tasks: TaskTracker::new(),
         }))
     }

@@ -347,6 +347,7 @@ impl Run {
                     interior: self.exec.interior(),
                     authority: self.authority.clone(),
                     home: self.home.clone(),
+                    outside: Arc::clone(&self.exec.0.outside),
                 };
                 // The program may write to the body at once, so what takes that must be there before the next message is heard.
                 let streamed = is_streamed(&params).then(|| {

@@ -3,6 +3,7 @@
 use super::merge::Merged;
 use super::units::Value;
 use anyhow::{Context, bail};
+use jsfs_exec::Host;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub(crate) struct Limits {
 }
 
 /// The group `programs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Programs {
     pub(crate) runs: u32,
     pub(crate) sockets: u32,
@@ -61,6 +62,8 @@ pub(crate) struct Programs {
     pub(crate) output: u64,
     pub(crate) requests: u32,
     pub(crate) log: u64,
+    pub(crate) outside: bool,
+    pub(crate) private_hosts: Vec<Host>,
 }
 
 impl Limits {
@@ -143,6 +146,8 @@ impl Settings {
                 output: read.number("programs.output")?,
                 requests: read.count("programs.requests")?,
                 log: read.number("programs.log")?,
+                outside: read.switch("programs.outside")?,
+                private_hosts: read.hosts("programs.private_hosts")?,
             },
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
@@ -193,6 +198,20 @@ impl Reader<'_> {
             Value::Directory(path) => Ok(vec![path.clone()]),
             Value::Directories(paths) => Ok(paths.clone()),
             other => bail!("the setting {key} is {other}, no directory"),
+        }
+    }
+
+    fn switch(&self, key: &str) -> anyhow::Result<bool> {
+        match self.value(key)? {
+            Value::Switch(is_on) => Ok(*is_on),
+            other => bail!("the setting {key} is {other}, neither true nor false"),
+        }
+    }
+
+    fn hosts(&self, key: &str) -> anyhow::Result<Vec<Host>> {
+        match self.value(key)? {
+            Value::Hosts(hosts) => Ok(hosts.clone()),
+            other => bail!("the setting {key} is {other}, no hosts"),
         }
     }
 

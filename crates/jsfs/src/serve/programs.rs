@@ -12,7 +12,7 @@ const PART_WALL: u64 = 20;
 
 /// Programs as this node runs them: the worker is this very program.
 pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
-    let programs = settings.programs;
+    let programs = &settings.programs;
     let request = Bounds {
         cpu_ms: programs.cpu_ms,
         wall_ms: programs.wall_ms,
@@ -38,5 +38,7 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         request,
         part,
         prepare,
+        outside: programs.outside,
+        private_hosts: programs.private_hosts.clone(),
     })
 }
