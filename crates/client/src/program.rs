@@ -21,6 +21,8 @@ pub struct Program {
     pub grant: Option<Vec<String>>,
     /// What it is given as its environment.
     pub env: Option<BTreeMap<String, String>>,
+    /// Hosts outside the node that it may ask, each as `api.example.com:8443` or `*.example.org`.
+    pub hosts: Option<Vec<String>>,
 }
 
 impl Program {
@@ -38,6 +40,9 @@ impl Program {
             // A map of texts always becomes JSON.
             let env = serde_json::to_string(env).unwrap_or_default();
             headers.insert(HeaderName::from_static("x-env"), text(&env, "env", subject)?);
+        }
+        if let Some(hosts) = &self.hosts {
+            headers.insert(HeaderName::from_static("x-hosts"), text(&hosts.join(","), "hosts", subject)?);
         }
         Ok(())
     }

@@ -5,12 +5,16 @@
 use crate::{
     BodyError, BodyStream, Exec, hold,
     interior::{Authority, Interior},
+    outside::Outside,
     process::Once,
     said::Frame,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{AUTHORIZATION, COOKIE},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -208,6 +212,8 @@ pub(crate) struct Call {
     pub(crate) home: String,
     /// Under what a change is made at most once.
     pub(crate) once: Option<Once>,
+    /// What leads to other hosts.
+    pub(crate) outside: Arc<Outside>,
 }
 
 /// Whether a program may reach what a URL names: its own host, or another name of this node at the same port. Never an IP address but its own
@@ -263,10 +269,14 @@ impl Call {
         let mut url: Uri =
             params.url.parse().map_err(|error| GuestError::network(format!("{}: {error}", params.url)))?;
         let mut redirects: u8 = 0;
+        let mut has_left = false;
         loop {
             let host = url.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-            if !is_reachable(&*self.interior, &self.home, &url) {
-                let why = format!("{host} is not a host of this node, and programs reach no others");
+            let is_ours = is_reachable(&*self.interior, &self.home, &url);
+            if is_ours && has_left {
+                // Whoever is outside does not say what is asked for within, with what the program was granted.
+                let why =
+                    format!("another host redirects to {host}, which is of this node; fetch it by itself");
                 return Err(GuestError::network(why));
             }
             let mut request = Request::new(body.take());
@@ -277,6 +287,11 @@ impl Call {
                 request.headers_mut().insert(http::header::HOST, host);
             }
             let response = match self.once {
+                _ if !is_ours => {
+                    has_left = true;
+                    let answer = self.outside.answer(&self.authority.hosts, request, bytes.clone()).await;
+                    answer.map_err(GuestError::network)?
+                }
                 Some(once) if !method.is_safe() => {
                     let once = Once { hop: redirects, ..once };
                     self.interior.answer_once(request, self.authority.clone(), once).await
@@ -303,6 +318,10 @@ impl Call {
                 body = Some(Box::pin(stream::iter([Ok(bytes)])));
             } else if params.body == "stream" {
                 return Err(GuestError::network("a streamed body cannot follow a redirect"));
+            }
+            if (url.scheme(), url.authority()) != (target.scheme(), target.authority()) {
+                // What proves who asks is for whom it was meant.
+                [AUTHORIZATION, COOKIE].iter().for_each(|name| drop(fields.remove(name)));
             }
             url = target;
         }

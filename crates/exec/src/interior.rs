@@ -5,11 +5,13 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
 
-/// What a program may do: the tokens that its owner attached to it.
+/// What a program may do: the tokens that its owner attached to it, and the hosts that its owner named.
 #[derive(Clone, Default)]
 pub struct Authority {
     /// Access tokens, each good for one place.
     pub tokens: Arc<[String]>,
+    /// Hosts outside the node, as [`Host`](crate::Host) reads them.
+    pub hosts: Arc<[String]>,
     /// How many programs deep its requests are.
     pub depth: u8,
 }

@@ -9,6 +9,7 @@ mod body;
 mod calls;
 mod interior;
 mod log;
+mod outside;
 pub mod parallel;
 mod placement;
 pub mod process;
@@ -23,6 +24,7 @@ pub use artefacts::{Artefact, Artefacts};
 pub use body::{BodyError, BodyStream};
 pub use interior::{Authority, Interior, Nowhere};
 pub use log::{Line, Logs};
+pub use outside::Host;
 pub use placement::{Here, Placement};
 pub use running::Begin;
 pub use said::{Answer, AnswerBody, Caller, FetchHead, Frame, Given, Params, PartHead, RunError, Socket};
@@ -63,6 +65,10 @@ pub struct Settings {
     pub process_output: u64,
     /// How long a process in which something happens goes without a checkpoint.
     pub checkpoint_every: Duration,
+    /// Whether programs reach hosts outside the node that their owners named.
+    pub outside: bool,
+    /// Those among them that they reach though they are not open to everybody.
+    pub private_hosts: Vec<Host>,
 }
 
 /// A program, ready to run.
@@ -132,6 +138,7 @@ struct Inner {
     /// Jobs over many parts: few at a time, because each holds its values.
     jobs: Arc<Semaphore>,
     logs: Logs,
+    outside: Arc<outside::Outside>,
     tasks: TaskTracker,
     processes: process::Table,
     process_tasks: TaskTracker,
@@ -171,6 +178,7 @@ impl Exec {
             .fold(settings.runs_max, u32::saturating_add);
         let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
         let processes = process::Table::new(settings.processes_max);
+        let outside = outside::Outside::new(settings.outside, settings.private_hosts.clone());
         Self(Arc::new(Inner {
             settings,
             sandbox,
@@ -181,6 +189,7 @@ impl Exec {
             prepares: Semaphore::new(PREPARES_MAX as usize),
             jobs: Arc::new(Semaphore::new(JOBS_MAX)),
             logs: Logs::default(),
+            outside: Arc::new(outside),
             tasks: TaskTracker::new(),
             processes,
             process_tasks: TaskTracker::new(),

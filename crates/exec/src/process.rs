@@ -188,6 +188,7 @@ impl Exec {
             address,
             starter,
             tokens: authority.tokens.to_vec(),
+            hosts: authority.hosts.to_vec(),
             depth: authority.depth,
             kind: source.kind,
             path: source.path,

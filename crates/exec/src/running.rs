@@ -348,6 +348,7 @@ impl Run {
                     authority: self.authority.clone(),
                     home: self.home.clone(),
                     once: None,
+                    outside: Arc::clone(&self.exec.0.outside),
                 };
                 // The program may write to the body at once, so what takes that must be there before the next message is heard.
                 let streamed = is_streamed(&params).then(|| {

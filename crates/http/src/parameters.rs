@@ -65,6 +65,8 @@ pub enum Parameter {
     Grant,
     /// What a program is given as its environment, as JSON.
     Env,
+    /// Hosts outside the node that a program may ask.
+    Hosts,
     /// What `map` and `reduce` of a program work on.
     Input,
     /// Where the records of an input end.
@@ -99,10 +101,11 @@ const NAMES: [(&str, &str, Parameter); COUNT + 1] = [
     ("since", "x-since", Parameter::Since),
     ("grant", "x-grant", Parameter::Grant),
     ("env", "x-env", Parameter::Env),
+    ("hosts", "x-hosts", Parameter::Hosts),
     ("input", "x-input", Parameter::Input),
     ("record", "x-record", Parameter::Record),
 ];
-const COUNT: usize = 26;
+const COUNT: usize = 27;
 
 impl Parameter {
     /// The name in a query, for messages.

@@ -346,7 +346,8 @@ fn source_url(address: &Address) -> String {
 }
 
 fn authority_of(attachment: &Attachment, depth: u8) -> Authority {
-    Authority { tokens: attachment.tokens().map(str::to_owned).collect(), depth }
+    let hosts = attachment.hosts().iter().cloned().collect();
+    Authority { tokens: attachment.tokens().map(str::to_owned).collect(), hosts, depth }
 }
 
 pub(crate) fn not_here() -> Problem {

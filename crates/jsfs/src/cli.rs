@@ -525,7 +525,7 @@ mod tests {
             "jsfs serve --data D --listen 127.0.0.1:0 --config F --set limits.requests=1 --set log.level=debug",
             "jsfs put a b c x/ --public",
             "jsfs put - x --private --content-type text/plain",
-            "jsfs put a x --executable --grant GET,PUT:data/ --grant GET:. --env COLOUR=blue",
+            "jsfs put a x --executable --grant GET,PUT:data/ --grant GET:. --env COLOUR=blue --host api.example.com",
             "jsfs run x --method post --query a=b --body - -H Accept:text/html",
             "jsfs logs x --follow --json",
             "jsfs new x --template rust",

@@ -7,6 +7,7 @@
 use jsfs_testkit::cargo::{cargo, is_offline};
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A node that bounds its programs narrowly, with its client and key.
@@ -23,11 +24,20 @@ impl World {
     }
 
     fn with_output(bytes: &str) -> World {
+        World::with(&[format!("programs.output={bytes}")])
+    }
+
+    /// Its operator lets programs reach this host.
+    fn letting(host: &str) -> World {
+        World::with(&["programs.output=1MiB".to_owned(), format!("programs.private_hosts={host}")])
+    }
+
+    fn with(settings: &[String]) -> World {
         let directory = tempfile::tempdir().unwrap();
         let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &directory.path().join("data"))
             .set("programs.cpu_ms=300")
-            .set("programs.wall_ms=5000")
-            .set(&format!("programs.output={bytes}"));
+            .set("programs.wall_ms=5000");
+        let setup = settings.iter().fold(setup, |setup, setting| setup.set(setting));
         let node = setup.start();
         let client = Client::new(node.address());
         World { key: setup.root_key(), node, client, _directory: directory }
@@ -279,7 +289,9 @@ fn a_rust_command_sees_the_request_and_streams_its_answer() {
 fn a_component_handles_requests_and_reaches_its_own_node() {
     let guest = repository().join("crates/jsfs/tests/guests/proxy");
     let Some(program) = built(&guest, "wasm32-wasip2", "proxy.wasm") else { return };
-    let mut world = World::new();
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = elsewhere.local_addr().unwrap().to_string();
+    let mut world = World::letting(&host);
     let stored = world.store("/proxy.wasm", &program);
     assert_eq!(stored.status, 201, "{}", stored.text());
     let key = world.key.clone();
@@ -297,9 +309,21 @@ fn a_component_handles_requests_and_reaches_its_own_node() {
     assert_eq!(get("echo", b"there and back").text(), "there and back");
     assert_eq!(get("fetch=/data.txt", b"").text(), "200 from the store");
     assert!(get("fetch=/none.txt", b"").text().starts_with("404 "));
-    // No host outside is reached, and no more often than a run may ask.
-    assert_eq!(get("outside", b"").text(), "refused");
+    // No host outside is reached that the owner has not named, and no more often than a run may ask.
+    assert_eq!(get(&format!("outside={host}"), b"").text(), "refused");
     assert_eq!(get("often", b"").text(), "50");
     assert_eq!(get("panic", b"").status, 500);
     assert_eq!(get("loop", b"").status, 503);
+    let named = Request::new("PATCH", "/proxy.wasm").bearer(&key).header("X-Hosts", &host).body(b"{}");
+    assert!(world.client.send(&named).unwrap().status < 300);
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = elsewhere.accept().unwrap();
+        // The head of the request first: an answer that comes before it is none.
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let answer = world.client.send(&Request::new("GET", &format!("/proxy.wasm?outside={host}"))).unwrap();
+    assert_eq!(answer.text(), "reached");
+    answering.join().unwrap();
 }

@@ -79,7 +79,7 @@ pub use once::{Done, Effect};
 pub use parts::{Part, Records};
 pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERSIONS_MAX};
 pub use process::{PIECE_MAX, ProcessChange, ProcessId};
-pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX};
+pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX, HOSTS_MAX};
 pub use read::{Body, Object};
 pub use retention::Swept;
 pub use share::MintedToken;

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 
 /// Places that a program can be granted: each is one token, and a request carries at most eight.
 pub const GRANTS_MAX: usize = 7;
+/// Hosts outside the node that a program can be let reach.
+pub const HOSTS_MAX: usize = 32;
 /// Bytes of the names and values of an environment.
 pub const ENV_BYTES_MAX: usize = 64 << 10;
 /// How long an attachment holds: as long as a token can.
@@ -40,6 +42,9 @@ pub struct Attachment {
     granted: Vec<(String, Vec<String>)>,
     /// Names and values that it is given.
     env: BTreeMap<String, String>,
+    /// Hosts outside the node that it may ask.
+    #[serde(default)]
+    hosts: Vec<String>,
 }
 
 impl Attachment {
@@ -58,6 +63,11 @@ impl Attachment {
         &self.env
     }
 
+    /// The hosts outside the node that it may ask.
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
     /// The places that it was granted, with the methods.
     pub fn granted(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.granted.iter().map(|(place, methods)| (place.as_str(), methods.as_slice()))
@@ -74,6 +84,7 @@ impl Objects {
         grant: &Grant<Manage>,
         places: Option<&[(Address, Methods)]>,
         env: Option<BTreeMap<String, String>>,
+        hosts: Option<Vec<String>>,
     ) -> Result<Attachment, WriteError> {
         let address = grant.address();
         let before = self.attachment(address)?.unwrap_or_default();
@@ -82,12 +93,19 @@ impl Objects {
         let mut attachment = Attachment {
             source: Some(self.mint_token(grant, source, expires_s).await?.text),
             env: env.unwrap_or(before.env),
+            hosts: hosts.unwrap_or(before.hosts),
             ..Attachment::default()
         };
         let bytes: usize = attachment.env.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > ENV_BYTES_MAX {
             let what =
                 format!("the environment of a program may have {ENV_BYTES_MAX} bytes; this one has {bytes}");
+            return Err(WriteError::Invalid { what });
+        }
+        if attachment.hosts.len() > HOSTS_MAX {
+            let what = format!(
+                "a program can be let reach {HOSTS_MAX} hosts; name those below one together, as in *.example.org"
+            );
             return Err(WriteError::Invalid { what });
         }
         let Some(places) = places else {

@@ -78,6 +78,7 @@ pub(crate) struct Record {
     pub(crate) starter: Starter,
     /// What it acts with.
     pub(crate) tokens: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     pub(crate) depth: u8,
     pub(crate) kind: Kind,
     pub(crate) path: String,
@@ -122,7 +123,7 @@ impl Record {
     }
 
     pub(crate) fn authority(&self) -> Authority {
-        Authority { tokens: self.tokens.clone().into(), depth: self.depth }
+        Authority { tokens: self.tokens.clone().into(), hosts: self.hosts.clone().into(), depth: self.depth }
     }
 
     pub(crate) fn source(&self, bytes: Bytes) -> Source {

@@ -5,9 +5,10 @@
 //! waits for it is kept, and is carried out under its number, so that making it again finds what it came to.
 
 use crate::{
-    BodyStream,
+    BodyStream, Exec,
     calls::{Call, GuestError, Of, Settled, of},
     interior::{Authority, Interior},
+    outside::Outside,
     process::{
         bodies::{self, Open},
         keep::{Once, ProcessId},
@@ -69,6 +70,7 @@ pub(crate) struct Told {
 pub(crate) struct Work {
     process: ProcessId,
     interior: Arc<dyn Interior>,
+    outside: Arc<Outside>,
     authority: Authority,
     /// Host and port of the program's own URL.
     home: String,
@@ -108,14 +110,15 @@ struct Written {
 impl Work {
     pub(crate) fn new(
         process: ProcessId,
-        interior: Arc<dyn Interior>,
+        exec: &Exec,
         authority: Authority,
         home: String,
         can_be_kept: bool,
     ) -> Self {
         Self {
             process,
-            interior,
+            interior: exec.interior(),
+            outside: Arc::clone(&exec.0.outside),
             authority,
             home,
             can_be_kept,
@@ -304,6 +307,7 @@ impl Work {
             interior: Arc::clone(&self.interior),
             authority: self.authority.clone(),
             home: self.home.clone(),
+            outside: Arc::clone(&self.outside),
             once: once.map(|call| Once { process: self.process, call, hop: 0 }),
         }
     }

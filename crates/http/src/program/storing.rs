@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jsfs_exec::Host;
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
 use jsfs_objects::{Attachment, Credentials, Grant, Manage, Object, Refusal};
@@ -19,6 +20,7 @@ pub(crate) struct Storing {
     grant: Option<Grant<Manage>>,
     places: Option<Vec<(Address, Methods)>>,
     env: Option<BTreeMap<String, String>>,
+    hosts: Option<Vec<String>>,
 }
 
 /// What a write of a program at an address asks for. Nothing where it is no program.
@@ -31,13 +33,15 @@ pub(crate) async fn storing(
 ) -> Result<Option<Storing>, Problem> {
     let places = places(&asked.parameters, address)?;
     let env = env(&asked.parameters)?;
+    let hosts = hosts(&asked.parameters)?;
+    let attaches = places.is_some() || env.is_some() || hosts.is_some();
     let is_one = match executable {
         Some(executable) => executable,
         None => is_program(front.objects(), credentials, address).await?,
     };
     if !is_one {
-        if places.is_some() || env.is_some() {
-            let detail = "grant and env are for programs; send executable=true with them";
+        if attaches {
+            let detail = "grant, env and hosts are for programs; send executable=true with them";
             return Err(Problem::malformed(detail));
         }
         return Ok(None);
@@ -48,11 +52,11 @@ pub(crate) async fn storing(
     let grant = match front.objects().authorize::<Manage>(credentials, address).await {
         Ok(grant) => Some(grant),
         Err(Refusal::Storage(error)) => return Err(error.into()),
-        Err(refusal) if places.is_some() || env.is_some() => return Err(refusal.into()),
+        Err(refusal) if attaches => return Err(refusal.into()),
         // Whoever has no key may store a program where they may write, but nothing is attached to it.
         Err(_) => None,
     };
-    Ok(Some(Storing { grant, places, env }))
+    Ok(Some(Storing { grant, places, env, hosts }))
 }
 
 impl Storing {
@@ -68,7 +72,8 @@ impl Storing {
         let attachment = match &self.grant {
             Some(grant) => {
                 let places = self.places.as_deref();
-                Some(front.objects().prepare_attachment(grant, places, self.env.clone()).await?)
+                let (env, hosts) = (self.env.clone(), self.hosts.clone());
+                Some(front.objects().prepare_attachment(grant, places, env, hosts).await?)
             }
             None => None,
         };
@@ -80,7 +85,7 @@ impl Storing {
 
     /// Whether it says what is to be attached.
     pub(crate) fn attaches(&self) -> bool {
-        self.places.is_some() || self.env.is_some()
+        self.places.is_some() || self.env.is_some() || self.hosts.is_some()
     }
 
     /// The same for what is stored already, and attaches.
@@ -147,4 +152,15 @@ fn env(parameters: &Parameters<'_>) -> Result<Option<BTreeMap<String, String>>, 
     env.map(Some).map_err(|_| {
         Problem::malformed("env is a JSON object of texts; send for example {\"COLOUR\":\"blue\"}")
     })
+}
+
+/// `hosts=api.example.com,*.example.org:8443`: hosts outside the node; none where it is empty.
+fn hosts(parameters: &Parameters<'_>) -> Result<Option<Vec<String>>, Problem> {
+    let Some(text) = parameters.get(Parameter::Hosts) else { return Ok(None) };
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let hosts = names.map(|name| Host::parse(name).map(|host| host.to_string()));
+    hosts
+        .collect::<Result<_, _>>()
+        .map(Some)
+        .map_err(|error| Problem::malformed(format!("hosts: {error}, several separated by commas")))
 }

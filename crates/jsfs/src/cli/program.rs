@@ -18,6 +18,9 @@ pub(crate) struct Executable {
     /// A value of its environment; may be repeated. Other programs see command lines: secrets are better in jsfs.json
     #[arg(long, value_name = "NAME=VALUE", requires = "executable", value_parser = parse_env)]
     env: Vec<(String, String)>,
+    /// A host outside the node that it may ask, as in api.example.com, api.example.com:8443 or *.example.org; may be repeated
+    #[arg(long, value_name = "HOST", requires = "executable")]
+    host: Vec<String>,
 }
 
 impl Executable {
@@ -26,6 +29,7 @@ impl Executable {
         self.executable.then(|| Program {
             grant: (!self.grant.is_empty()).then(|| self.grant.clone()),
             env: (!self.env.is_empty()).then(|| self.env.iter().cloned().collect()),
+            hosts: (!self.host.is_empty()).then(|| self.host.clone()),
         })
     }
 }

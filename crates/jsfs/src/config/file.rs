@@ -1,7 +1,7 @@
 //! The configuration file: TOML, read with the line of every setting.
 
 use super::merge::{Fault, Origin};
-use super::table::{self, SETTINGS};
+use super::table::{self, Kind, SETTINGS};
 use super::units::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +47,7 @@ impl Reader<'_> {
                 (None, DeValue::Table(inner)) if is_group(&key) => self.table(&format!("{key}."), inner),
                 (None, _) => self.faults.push(Fault::at(self.path, line, unknown(&key))),
                 (Some(setting), value) => {
-                    let parsed = text_of(value).ok_or_else(|| {
+                    let parsed = text_of(setting.kind, value).ok_or_else(|| {
                         format!(
                             "{} cannot be a {}; possible: {}",
                             setting.key,
@@ -83,17 +83,19 @@ pub(super) fn unknown(key: &str) -> String {
 }
 
 /// The text that a setting is parsed from.
-fn text_of(value: &DeValue<'_>) -> Option<String> {
+fn text_of(kind: Kind, value: &DeValue<'_>) -> Option<String> {
     match value {
+        DeValue::Boolean(is_on) if matches!(kind, Kind::Switch) => Some(is_on.to_string()),
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
         }
         DeValue::Array(items) => {
+            let separator = if matches!(kind, Kind::Hosts) { "," } else { ":" };
             let text = |item: &Spanned<DeValue<'_>>| {
-                item.get_ref().as_str().filter(|text| !text.contains(':')).map(str::to_owned)
+                item.get_ref().as_str().filter(|text| !text.contains(separator)).map(str::to_owned)
             };
-            items.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join(":"))
+            items.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.join(separator))
         }
         _ => None,
     }

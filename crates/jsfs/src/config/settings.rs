@@ -3,6 +3,7 @@
 use super::merge::Merged;
 use super::units::Value;
 use anyhow::{Context, bail};
+use jsfs_exec::Host;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub(crate) struct Limits {
 }
 
 /// The group `programs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Programs {
     pub(crate) runs: u32,
     pub(crate) sockets: u32,
@@ -66,6 +67,8 @@ pub(crate) struct Programs {
     pub(crate) process_cpu_ms: u64,
     pub(crate) process_output: u64,
     pub(crate) checkpoint: Duration,
+    pub(crate) outside: bool,
+    pub(crate) private_hosts: Vec<Host>,
 }
 
 impl Limits {
@@ -153,6 +156,8 @@ impl Settings {
                 process_cpu_ms: read.number("programs.process_cpu_ms")?,
                 process_output: read.number("programs.process_output")?,
                 checkpoint: read.duration("programs.checkpoint")?,
+                outside: read.switch("programs.outside")?,
+                private_hosts: read.hosts("programs.private_hosts")?,
             },
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
@@ -203,6 +208,20 @@ impl Reader<'_> {
             Value::Directory(path) => Ok(vec![path.clone()]),
             Value::Directories(paths) => Ok(paths.clone()),
             other => bail!("the setting {key} is {other}, no directory"),
+        }
+    }
+
+    fn switch(&self, key: &str) -> anyhow::Result<bool> {
+        match self.value(key)? {
+            Value::Switch(is_on) => Ok(*is_on),
+            other => bail!("the setting {key} is {other}, neither true nor false"),
+        }
+    }
+
+    fn hosts(&self, key: &str) -> anyhow::Result<Vec<Host>> {
+        match self.value(key)? {
+            Value::Hosts(hosts) => Ok(hosts.clone()),
+            other => bail!("the setting {key} is {other}, no hosts"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The table of settings. Flags, file, environment, `config show` and `docs/configuration.md` all come from it.
 
 use super::units::{self, Value};
+use jsfs_exec::Host;
 use std::path::PathBuf;
 
 /// What a change of the setting needs.
@@ -21,6 +22,10 @@ pub(crate) enum Kind {
     Directory,
     /// A list of directories; separated by `:` outside the file.
     Directories,
+    /// A list of hosts; separated by `,` outside the file.
+    Hosts,
+    /// `true` or `false`.
+    Switch,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A number of bytes, `512` or `64MiB`, from and to the given numbers.
@@ -106,6 +111,8 @@ settings! {
     "programs.process_cpu_ms" Kind::Count(1, 31_536_000_000), "600000", Restart, "CPU time of a process in all, in milliseconds; beyond it it fails";
     "programs.process_output" Kind::Bytes(KIB, GIB), "16MiB", Restart, "bytes of a process's output that are kept; of more the beginning goes";
     "programs.checkpoint" Kind::Duration(1, DAY), "10s", Restart, "time after which a process in which something happens is put away, beside every time that it changes something";
+    "programs.outside" Kind::Switch, "true", Restart, "whether programs reach hosts outside the node that their owners named";
+    "programs.private_hosts" Kind::Hosts, "", Restart, "hosts that programs whose owners named them reach although they are this machine's, private or reserved";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }
@@ -133,6 +140,8 @@ impl Setting {
             Kind::Socket => "ADDRESS:PORT".to_owned(),
             Kind::Directory => "directory".to_owned(),
             Kind::Directories => "list of directories".to_owned(),
+            Kind::Hosts => "list of HOST or HOST:PORT".to_owned(),
+            Kind::Switch => "true or false".to_owned(),
             Kind::Choice(words) => words.join(" or "),
             Kind::Bytes(least, most) => {
                 format!("bytes, {} to {}", units::show_bytes(least), units::show_bytes(most))
@@ -155,6 +164,11 @@ impl Setting {
                 let parts = text.split(':').filter(|part| !part.is_empty());
                 parts.map(directory).collect::<Option<Vec<_>>>().map(Value::Directories)
             }
+            Kind::Hosts => {
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                names.map(|name| Host::parse(name).ok()).collect::<Option<_>>().map(Value::Hosts)
+            }
+            Kind::Switch => text.parse().ok().map(Value::Switch),
             Kind::Choice(words) => words.iter().find(|word| **word == text).map(|word| Value::Choice(word)),
             Kind::Bytes(least, most) => {
                 units::parse_bytes(text).ok().and_then(|n| within(n, least, most)).map(Value::Bytes)
@@ -219,6 +233,10 @@ mod tests {
             "limits.header_bytes cannot be \"1\"; possible: bytes, 8KiB to 1MiB"
         );
         assert_eq!(error("listen", "7302"), "listen cannot be \"7302\"; possible: ADDRESS:PORT");
+        assert_eq!(
+            error("programs.private_hosts", "db.internal:5432,http://x"),
+            "programs.private_hosts cannot be \"db.internal:5432,http://x\"; possible: list of HOST or HOST:PORT"
+        );
         assert!(find("listen").unwrap().parse("localhost:0").is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Values of settings and the units that people write them in.
 
+use jsfs_exec::Host;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,10 @@ pub(crate) enum Value {
     Directory(PathBuf),
     /// Several directories.
     Directories(Vec<PathBuf>),
+    /// Hosts.
+    Hosts(Vec<Host>),
+    /// Yes or no.
+    Switch(bool),
     /// One of the setting's words.
     Choice(&'static str),
     /// Bytes.
@@ -34,6 +39,11 @@ impl fmt::Display for Value {
                 let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
                 f.write_str(&shown.join(":"))
             }
+            Value::Hosts(hosts) => {
+                let shown = hosts.iter().map(Host::to_string).collect::<Vec<_>>();
+                f.write_str(&shown.join(","))
+            }
+            Value::Switch(is_on) => write!(f, "{is_on}"),
             Value::Choice(word) => f.write_str(word),
             Value::Bytes(bytes) => f.write_str(&show_bytes(*bytes)),
             Value::Duration(seconds) => f.write_str(&show_duration(*seconds)),

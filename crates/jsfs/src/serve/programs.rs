@@ -16,7 +16,7 @@ const PROCESS_WALL_MS: u64 = 10 * 365 * 86_400_000;
 
 /// Programs as this node runs them: the worker is this very program.
 pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Settings> {
-    let programs = settings.programs;
+    let programs = &settings.programs;
     let request = Bounds {
         cpu_ms: programs.cpu_ms,
         wall_ms: programs.wall_ms,
@@ -56,5 +56,7 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         process,
         process_output: programs.process_output,
         checkpoint_every: programs.checkpoint,
+        outside: programs.outside,
+        private_hosts: programs.private_hosts.clone(),
     })
 }

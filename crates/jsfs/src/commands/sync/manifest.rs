@@ -1,7 +1,7 @@
 //! `jsfs.json` in a directory: which of its files are programs, what they may touch and what they are given.
 //!
 //! ```json
-//! {"programs": {"api.js": {"grant": "GET,LIST,PUT:data/", "env": {"COLOUR": "blue"}}}}
+//! {"programs": {"api.js": {"grant": "GET,LIST,PUT:data/", "env": {"COLOUR": "blue"}, "hosts": ["api.example.com"]}}}
 //! ```
 //!
 //! Invariant: the file itself is never sent: it may hold secrets, and most directories are public.
@@ -31,6 +31,7 @@ struct Manifest {
 struct Entry {
     grant: String,
     env: BTreeMap<String, String>,
+    hosts: Vec<String>,
 }
 
 impl Programs {
@@ -66,6 +67,7 @@ impl Programs {
         let program = |entry: Entry| Program {
             grant: Some(entry.grant.split_whitespace().map(str::to_owned).collect()),
             env: Some(entry.env),
+            hosts: Some(entry.hosts),
         };
         Ok(Programs(manifest.programs.into_iter().map(|(name, entry)| (name, program(entry))).collect()))
     }
@@ -88,11 +90,15 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_nothing_and_what_is_not_known_is_a_mistake() {
-        let programs =
-            Programs::parse(r#"{"programs":{"api.js":{"grant":"GET:a/ PUT:b/"},"d/x.js":{}}}"#).unwrap();
+        let programs = Programs::parse(
+            r#"{"programs":{"api.js":{"grant":"GET:a/ PUT:b/","hosts":["a.com"]},"d/x.js":{}}}"#,
+        )
+        .unwrap();
         let program = programs.of("api.js").unwrap();
         assert_eq!(program.grant.as_deref(), Some(&["GET:a/".to_owned(), "PUT:b/".to_owned()][..]));
+        assert_eq!(program.hosts.as_deref(), Some(&["a.com".to_owned()][..]));
         assert_eq!(programs.of("d/x.js").unwrap().grant.as_deref(), Some(&[][..]));
+        assert_eq!(programs.of("d/x.js").unwrap().hosts.as_deref(), Some(&[][..]));
         assert!(programs.of("index.html").is_none());
         for wrong in [r#"{"program":{}}"#, r#"{"programs":{"a":{"grants":""}}}"#, "[]", ""] {
             assert!(Programs::parse(wrong).is_err(), "{wrong}");

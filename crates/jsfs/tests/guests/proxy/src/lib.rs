@@ -29,7 +29,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
                 Ok((status, body)) => [format!("{status} ").as_bytes(), &body].concat(),
                 Err(why) => why.into_bytes(),
             },
-            "outside" => match fetch("example.com", "/") {
+            "outside" => match fetch(what, "/") {
                 Ok(_) => b"reached".to_vec(),
                 Err(_) => b"refused".to_vec(),
             },
