@@ -108,7 +108,7 @@ mod tests {
             ("*.example.org", "https://a.example.org/", true),
             ("*.example.org", "https://a.b.example.org/", true),
             ("*.example.org", "https://example.org/", false),
-            ("*.example.org", "https://xexample.org/", false),
+            ("*.example.org", "https://an-example.org/", false),
             ("*.example.org:81", "http://a.example.org:81/", true),
             ("bücher.example", "https://xn--bcher-kva.example/", true),
             ("127.0.0.1:80", "http://0x7f000001/", true),
