@@ -204,7 +204,7 @@ mod tests {
                 id: 7,
                 operation: "fetch".into(),
                 params: "{}".into(),
-                bytes: Some(vec![1; 600_000]),
+                bytes: Some(vec![255; 600_000]),
             }],
             bodies: vec![SavedBody { id: 3, taken: 9, is_ended: false, rest: Rest::Lost }],
             uploads: vec![SavedUpload { id: 7, bytes: vec![2], is_closed: true }],
