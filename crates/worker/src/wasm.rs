@@ -14,7 +14,11 @@ mod streams;
 
 pub(crate) use run::{Setting, drive};
 
-use crate::{hold, limiter::Limiter, load_compiled, load_compiled_component};
+use crate::{
+    engine::{load_compiled, load_compiled_component},
+    hold,
+    limiter::Limiter,
+};
 use jsfs_exec::wire::{FRAME_MAX, Fault};
 use outgoing::Outgoing;
 use serde::Deserialize;

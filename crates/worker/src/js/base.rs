@@ -148,7 +148,7 @@ impl Base {
         if made_of != self::made_of() {
             return Err(format_err!("it was made by another build"));
         }
-        let module = crate::load_compiled(engine, &compiled)?;
+        let module = crate::engine::load_compiled(engine, &compiled)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker)?;
         let pre = linker.instantiate_pre(&module)?;
