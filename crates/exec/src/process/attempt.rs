@@ -95,10 +95,8 @@ impl<'a> Attempt<'a> {
             true => Some(prepared(exec, record, source).await?),
         };
         let channel = exec.0.sandbox.channel().await.map_err(|_| End::Unavailable)?;
-        let home = http::Uri::try_from(&record.base).ok();
-        let home = home.and_then(|base| Some(base.authority()?.as_str().to_owned())).unwrap_or_default();
         let can_be_kept = record.kind == crate::Kind::JavaScript;
-        let work = Work::new(entry.id, exec, record.authority(), home, can_be_kept);
+        let work = Work::new(entry.id, exec, record.authority(), record.home(), can_be_kept);
         let now = Instant::now();
         let mut attempt = Self {
             exec,

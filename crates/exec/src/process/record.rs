@@ -126,6 +126,17 @@ impl Record {
         Authority { tokens: self.tokens.clone().into(), hosts: self.hosts.clone().into(), depth: self.depth }
     }
 
+    /// Host and port at which the program was reached when it was started.
+    pub(crate) fn home(&self) -> String {
+        #[derive(Deserialize)]
+        struct Told {
+            base: String,
+        }
+        let base = serde_json::from_str(&self.params).ok().and_then(|Told { base }| base.parse().ok());
+        let home = base.and_then(|base: http::Uri| Some(base.authority()?.as_str().to_owned()));
+        home.unwrap_or_default()
+    }
+
     pub(crate) fn source(&self, bytes: Bytes) -> Source {
         Source { kind: self.kind, path: self.path.clone(), base: self.base.clone(), bytes }
     }

@@ -39,6 +39,17 @@ fn a_request_that_prefers_not_to_wait_becomes_a_process() {
         stage.ask(&stage.own("GET", &format!("{process}/output?after=2"))).text(),
         r#"{"args":["one","two 2"]}"#
     );
+    // It reaches its own node by whatever name that was reached.
+    stage.stored(
+        "/near.js?executable=true&grant=GET:./",
+        "export default { async main(args, ctx) { return (await fetch('near.js?execute=false')).status; } };",
+    );
+    let host = stage.node().address().to_string();
+    let asked = stage.own("GET", "/near.js").header("Prefer", "respond-async").header("Host", &host);
+    let answer = stage.ask(&asked);
+    let near = answer.header("location").unwrap();
+    stage.wait_for(near, "done");
+    assert_eq!(stage.output(near), "200");
     // A program without `main` answers the request, and its answer is the output.
     stage.stored(
         "/fetch.js?executable=true",
