@@ -62,7 +62,7 @@ fn a_request_that_prefers_not_to_wait_becomes_a_process() {
     assert_eq!(status["response"]["status"], 201, "{status}");
     assert_eq!(stage.output(&process), "1!2!3!");
     let listed = stage.ask(&stage.own("GET", "/.jsfs/proc/")).json();
-    assert_eq!(listed["processes"].as_array().map(Vec::len), Some(2), "{listed}");
+    assert_eq!(listed["processes"].as_array().map(Vec::len), Some(3), "{listed}");
 }
 
 #[test]
