@@ -23,13 +23,7 @@ put() { # file, target
   curl -sf -o "$work/stored" -X PUT -H "x-access-key: $(cat "$work/data/root.key")" -T "$1" "http://127.0.0.1:7495/$2"
 }
 
-ticks() { # CPU time of a process and its children, in clock ticks
-  local total=0 one
-  for one in $1 $(pgrep -P "$1" || true); do
-    total=$((total + $(awk '{ print $14 + $15 }' "/proc/$one/stat")))
-  done
-  echo $total
-}
+. bench/ticks.sh
 
 row() { # name, seconds, CPU ms, parts worked on
   printf '%-28s %9s %11s %8s\n' "$@"

@@ -48,13 +48,7 @@ ask() { # server, program
   fi
 }
 
-ticks() { # CPU time of a process and its children, in clock ticks
-  local total=0 one
-  for one in $1 $(pgrep -P "$1" || true); do
-    total=$((total + $(awk '{ print $14 + $15 }' "/proc/$one/stat")))
-  done
-  echo $total
-}
+. bench/ticks.sh
 
 for name in hello json; do
   for server in workerd node; do

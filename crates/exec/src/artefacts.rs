@@ -1,6 +1,6 @@
-//! What can be made again, kept so that it need not be: the base image and prepared programs.
+//! What can be made again, kept so that it need not be: the base image, prepared programs, and what map and reduce came to.
 //!
-//! It is kept by what it was made of, the base image by the version of the program and a prepared program by its text and the base image. Whoever keeps it
+//! It is kept by what it was made of: the base image by the version of the program, a prepared program by its text and the base image, a value by the program and the content. Whoever keeps it
 //! must give back the very bytes or none: what is in them is run.
 
 use crate::Prepared;
@@ -14,6 +14,8 @@ pub enum Artefact {
     Base,
     /// A program, ready to run.
     Program,
+    /// What a part, or several values, came to.
+    Value,
 }
 
 /// Where it is kept. Nothing there is ever missed: what is not there is made again.

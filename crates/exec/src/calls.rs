@@ -8,6 +8,7 @@ use crate::{
     outside::Outside,
     process::Once,
     said::Frame,
+    wire::{RunId, ToWorker},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -39,11 +40,23 @@ pub(crate) struct Bodies {
     pub(crate) writable: HashMap<u32, mpsc::Sender<Result<Bytes, BodyError>>>,
 }
 
+/// JSON, bytes, both or neither; or an error.
+pub(crate) type CallResult = Result<(Option<String>, Option<Bytes>), GuestError>;
+
 /// What a call came to.
 pub(crate) struct Settled {
     pub(crate) id: u32,
-    pub(crate) result: Result<(Option<String>, Option<Bytes>), GuestError>,
+    pub(crate) result: CallResult,
     pub(crate) readable: Option<BodyStream>,
+}
+
+/// The word to a run that a call has ended.
+pub(crate) fn word(run: RunId, id: u32, result: CallResult) -> (ToWorker, Bytes) {
+    let (ok, json, bytes) = match result {
+        Ok((json, bytes)) => (true, json, bytes),
+        Err(error) => (false, serde_json::to_string(&error).ok(), None),
+    };
+    (ToWorker::Settle { run, id, ok, json, has_bytes: bytes.is_some() }, bytes.unwrap_or_default())
 }
 
 /// An error that the program sees.

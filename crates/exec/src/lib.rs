@@ -136,7 +136,7 @@ struct Inner {
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
     prepares: Semaphore,
     /// Jobs over many parts: few at a time, because each holds its values.
-    jobs: Arc<Semaphore>,
+    jobs: Semaphore,
     logs: Logs,
     outside: Arc<outside::Outside>,
     tasks: TaskTracker,
@@ -154,10 +154,10 @@ const PREPARES_MAX: u32 = 16;
 const PREPARED_BYTES: u64 = 8 << 20;
 /// How many these may be.
 const PREPARED_ESTIMATE: usize = 256;
-
 /// Jobs over many parts at the same time; more wait their turn.
 const JOBS_MAX: usize = 4;
 
+/// What a prepared program counts for.
 #[derive(Clone)]
 struct Weight;
 
@@ -187,7 +187,7 @@ impl Exec {
             runs,
             sockets,
             prepares: Semaphore::new(PREPARES_MAX as usize),
-            jobs: Arc::new(Semaphore::new(JOBS_MAX)),
+            jobs: Semaphore::new(JOBS_MAX),
             logs: Logs::default(),
             outside: Arc::new(outside),
             tasks: TaskTracker::new(),
@@ -204,7 +204,7 @@ impl Exec {
     }
 
     /// Where what can be made again is kept. Given once, before anything runs.
-    pub fn keep_in(&self, artefacts: Arc<dyn Artefacts>) {
+    pub fn keep_artefacts_in(&self, artefacts: Arc<dyn Artefacts>) {
         self.0.sandbox.keep_in(artefacts);
     }
 

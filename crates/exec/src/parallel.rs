@@ -5,13 +5,14 @@
 //! groups above it and no others.
 
 use crate::{
-    Answer, AnswerBody, Authority, Begin, BodyStream, Bounds, Handler, Params, Prepared, RunError,
+    Answer, AnswerBody, Artefact, Artefacts, Authority, Begin, BodyStream, Bounds, Handler, Params, Prepared,
+    RunError,
     placement::Placement,
     said::{Given, PartHead},
     wire::Bound,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,14 +32,6 @@ const GROUP_MAX: usize = 16;
 const GROUP_BYTES_MAX: usize = 32 << 20;
 /// One value in so many ends a group.
 const GROUP: u8 = 8;
-
-/// Where values of earlier jobs are found again.
-pub trait Results: Send + Sync {
-    /// What was kept under this key.
-    fn get<'a>(&'a self, key: &'a [u8; 32]) -> BoxFuture<'a, Option<Bytes>>;
-    /// Keeps it.
-    fn keep<'a>(&'a self, key: &'a [u8; 32], value: Bytes) -> BoxFuture<'a, ()>;
-}
 
 /// A part of the input.
 pub struct Part {
@@ -71,7 +64,7 @@ pub struct Job {
     /// Whether what it logs is kept: lines may tell the input to whoever reads the log.
     pub is_logged: bool,
     /// Where values are kept; none where each is to be made anew.
-    pub results: Option<Arc<dyn Results>>,
+    pub results: Option<Arc<dyn Artefacts>>,
 }
 
 /// A value that a run came to.
@@ -215,10 +208,10 @@ impl Working {
         })?;
         if let Some(results) = &self.job.results {
             if looked.load(Ordering::Relaxed) {
-                results.keep(&placed, value.encode()).await;
-                results.keep(&plain, Bytes::from_static(&[LOOKED])).await;
+                results.keep(Artefact::Value, placed, value.encode()).await;
+                results.keep(Artefact::Value, plain, Bytes::from_static(&[LOOKED])).await;
             } else {
-                results.keep(&plain, value.encode()).await;
+                results.keep(Artefact::Value, plain, value.encode()).await;
             }
         }
         self.counted(value)
@@ -242,7 +235,7 @@ impl Working {
                     error,
                 })?;
                 if let Some(results) = &self.job.results {
-                    results.keep(&key, known.encode()).await;
+                    results.keep(Artefact::Value, key, known.encode()).await;
                 }
                 known
             }
@@ -261,9 +254,9 @@ impl Working {
 
     async fn found(&self, key: &[u8; 32], placed: Option<&[u8; 32]>) -> Option<Known> {
         let results = self.job.results.as_ref()?;
-        let kept = results.get(key).await?;
+        let kept = results.get(Artefact::Value, *key).await?;
         match (kept.first(), placed) {
-            (Some(&LOOKED), Some(placed)) => Known::decode(results.get(placed).await?),
+            (Some(&LOOKED), Some(placed)) => Known::decode(results.get(Artefact::Value, *placed).await?),
             _ => Known::decode(kept),
         }
     }
@@ -373,6 +366,7 @@ impl Value {
 mod tests {
     use super::*;
     use crate::said::Caller;
+    use futures_util::future::BoxFuture;
     use http::{HeaderMap, HeaderValue, StatusCode};
     use std::{
         collections::{BTreeMap, HashMap},
@@ -424,18 +418,18 @@ mod tests {
     #[derive(Default)]
     struct Memory(Mutex<HashMap<[u8; 32], Bytes>>);
 
-    impl Results for Memory {
-        fn get<'a>(&'a self, key: &'a [u8; 32]) -> BoxFuture<'a, Option<Bytes>> {
-            Box::pin(std::future::ready(self.0.lock().unwrap().get(key).cloned()))
+    impl Artefacts for Memory {
+        fn get(&self, _: Artefact, key: [u8; 32]) -> BoxFuture<'_, Option<Bytes>> {
+            Box::pin(std::future::ready(self.0.lock().unwrap().get(&key).cloned()))
         }
 
-        fn keep<'a>(&'a self, key: &'a [u8; 32], value: Bytes) -> BoxFuture<'a, ()> {
-            self.0.lock().unwrap().insert(*key, value);
+        fn keep(&self, _: Artefact, key: [u8; 32], value: Bytes) -> BoxFuture<'_, ()> {
+            self.0.lock().unwrap().insert(key, value);
             Box::pin(std::future::ready(()))
         }
     }
 
-    fn job(parts: u64, at_once: usize, results: Option<Arc<dyn Results>>) -> Job {
+    fn job(parts: u64, at_once: usize, results: Option<Arc<dyn Artefacts>>) -> Job {
         let part = |offset: u64| Part {
             identity: *blake3::hash(&offset.to_le_bytes()).as_bytes(),
             address: "/a".to_owned(),
@@ -487,7 +481,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_part_changes_the_values_above_it_and_no_others() {
-        let results: Arc<dyn Results> = Arc::new(Memory::default());
+        let results: Arc<dyn Artefacts> = Arc::new(Memory::default());
         let place = Arc::new(Joining::default());
         work(Arc::clone(&place) as _, job(400, 2, Some(Arc::clone(&results)))).await.unwrap();
         let before = place.reduces.swap(0, Ordering::SeqCst);

@@ -122,7 +122,7 @@ impl Table {
 
 impl Exec {
     /// Where processes are kept. Given once, when the front door stands.
-    pub fn keep(&self, keep: Arc<dyn Keep>) {
+    pub fn keep_processes_in(&self, keep: Arc<dyn Keep>) {
         // A second place would be another node's.
         let _ = self.0.processes.keep.set(keep);
     }

@@ -7,7 +7,7 @@ use crate::{
     BodyError, BodyStream, Exec, Prepared, TURN,
     calls::{
         Bodies, Call, GuestError, PIECES, Settled, close, is_streamed, latin1, pieces, read, send_frame,
-        socket_frame, write,
+        socket_frame, word, write,
     },
     hold,
     interior::Authority,
@@ -386,13 +386,8 @@ impl Run {
         if let Some(body) = readable {
             hold(&self.bodies).readable.insert(id, Arc::new(AsyncMutex::new(body)));
         }
-        let (ok, json, bytes) = match result {
-            Ok((json, bytes)) => (true, json, bytes),
-            Err(error) => (false, serde_json::to_string(&error).ok(), None),
-        };
-        let has_bytes = bytes.is_some();
-        let message = ToWorker::Settle { run: self.channel.run, id, ok, json, has_bytes };
-        self.channel.send(&message, &bytes.unwrap_or_default()).await;
+        let (message, bytes) = word(self.channel.run, id, result);
+        self.channel.send(&message, &bytes).await;
     }
 
     /// Hands a message of the client to the program.

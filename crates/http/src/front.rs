@@ -97,9 +97,9 @@ impl Server {
         let programs = program::remembered();
         let front = Arc::new(Front { objects, version, counters: counters.clone(), exec, programs });
         if let Some(exec) = &front.exec {
-            exec.keep_in(Arc::new(Kept(front.objects.clone())));
+            exec.keep_artefacts_in(Arc::new(Kept(front.objects.clone())));
             exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
-            exec.keep(Arc::new(Keeping(front.objects.clone())));
+            exec.keep_processes_in(Arc::new(Keeping(front.objects.clone())));
         }
         let handler = move |parts: Parts, body: Arriving| {
             let front = Arc::clone(&front);

@@ -295,12 +295,18 @@ impl Drop for Parameters<'_> {
 
 /// What a query has beside the parameters of this front door. Of a name that is there several times, the last.
 pub(crate) fn others(query: Option<&str>) -> BTreeMap<String, String> {
+    let others =
+        pairs(query).filter(|(name, _)| !NAMES.iter().any(|(ours, _, _)| ours.eq_ignore_ascii_case(name)));
+    others.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+/// The names and values of a query, those left out that do not decode.
+pub(crate) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let decoded = pairs.filter_map(|pair| {
+    pairs.filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decode(name).ok()?.into_owned(), decode(value).ok()?.into_owned()))
-    });
-    decoded.filter(|(name, _)| !NAMES.iter().any(|(ours, _, _)| ours.eq_ignore_ascii_case(name))).collect()
+        Some((decode(name).ok()?, decode(value).ok()?))
+    })
 }
 
 /// Decodes one side of a query pair in the way of HTML forms: `+` is a space, `%XX` a byte of UTF-8.

@@ -18,14 +18,13 @@ use jsfs_exec::process::{INPUT_MAX, Input, ProcessError, ProcessId, Start, Start
 use jsfs_exec::{Exec, Handler, Params};
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, Execute, Grant, Holder, Manage, Refusal};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use std::collections::HashMap;
 
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::front::Front;
 use crate::metadata::json;
-use crate::parameters::Parameter;
+use crate::parameters::{Parameter, pairs};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, prefers};
 use crate::wire::rfc3339;
@@ -89,9 +88,7 @@ pub(crate) async fn input(headers: &HeaderMap, body: Arriving) -> Result<Input, 
 
 /// The values of a parameter of the query, in order.
 fn values(query: Option<&str>, wanted: &str) -> Vec<String> {
-    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    pairs.filter(|(name, _)| *name == wanted).map(|(_, value)| decoded(value)).collect()
+    pairs(query).filter(|(name, _)| name == wanted).map(|(_, value)| value.into_owned()).collect()
 }
 
 /// Whether a flag of the query is set.

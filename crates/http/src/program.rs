@@ -12,6 +12,8 @@ pub(crate) use artefacts::Kept;
 pub(crate) use inside::Inside;
 pub(crate) use storing::{Storing, storing};
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use hyper::Response;
@@ -35,7 +37,6 @@ use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
 use crate::process;
 use crate::request::Asked;
-use std::collections::BTreeMap;
 
 /// Largest program that is taken.
 const PROGRAM_BYTES_MAX: u64 = 32 << 20;

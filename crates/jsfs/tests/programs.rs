@@ -143,6 +143,16 @@ fn every_run_is_fresh_and_imports_are_read_when_it_is_stored() {
 }
 
 #[test]
+fn a_program_runs_with_the_least_memory_that_can_be_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup =
+        Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("programs.memory=8MiB");
+    let stage = Stage { node: setup.start(), key: setup.root_key(), _folder: folder };
+    stage.stored("/a.js?executable=true&private=false", HELLO);
+    assert_eq!(stage.ask(&Request::new("GET", "/a.js")).status, 200);
+}
+
+#[test]
 fn what_was_prepared_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("log.level=debug");

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Exec, PrepareError, Prepared, RunError,
+    calls::word,
     sandbox::Channel,
     wire::{Bounds, Level, Outcome, ToNode, ToWorker},
 };
@@ -283,13 +284,8 @@ impl<'a> Attempt<'a> {
         for Told { id, result } in told {
             self.is_suspect = true;
             self.entry.show_state(State::Running);
-            let (ok, json, bytes) = match result {
-                Ok((json, bytes)) => (true, json, bytes),
-                Err(error) => (false, serde_json::to_string(&error).ok(), None),
-            };
-            let has_bytes = bytes.is_some();
-            let message = ToWorker::Settle { run: self.channel.run, id, ok, json, has_bytes };
-            self.channel.send(&message, &bytes.unwrap_or_default()).await;
+            let (message, bytes) = word(self.channel.run, id, result);
+            self.channel.send(&message, &bytes).await;
         }
     }
 

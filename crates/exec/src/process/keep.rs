@@ -10,7 +10,7 @@ pub struct ProcessId(pub [u8; 16]);
 
 impl fmt::Display for ProcessId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        write!(out, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct Work {
 
 /// Whether a method changes nothing.
 fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+    http::Method::try_from(method).is_ok_and(|method| method.is_safe())
 }
 
 #[derive(serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! What programs are prepared to, kept in the store beside what else is derived.
+//! What programs are prepared to, and what map and reduce came to, kept in the store beside what else is derived.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,6 +12,7 @@ fn derived(what: Artefact) -> Derived {
     match what {
         Artefact::Base => Derived::Compiled,
         Artefact::Program => Derived::Image,
+        Artefact::Value => Derived::Result,
     }
 }
 

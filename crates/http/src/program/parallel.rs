@@ -7,17 +7,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{future::BoxFuture, stream};
+use futures_util::stream;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
-use jsfs_exec::parallel::{Done, Job, JobError, PARTS_MAX, Part, Results, Value};
-use jsfs_exec::{Answer, AnswerBody, BodyError, BodyStream, Caller, Exec, Given, Handler, Params, RunError};
+use jsfs_exec::parallel::{Done, Job, JobError, PARTS_MAX, Part, Value};
+use jsfs_exec::{
+    Answer, AnswerBody, Artefacts, BodyError, BodyStream, Caller, Exec, Given, Handler, Params, RunError,
+};
 use jsfs_objects::address::Address;
 use jsfs_objects::{
-    Credentials, Derived, Execute, Grant, Holder, List, ListOptions, Listed, Object, Objects, Read, Records,
+    Credentials, Execute, Grant, Holder, List, ListOptions, Listed, Object, Objects, Read, Records,
 };
 
-use super::{Found, respond, source_url};
+use super::{Found, Kept, respond, source_url};
 use crate::body::Body;
 use crate::front::Front;
 use crate::parameters::{Parameter, others};
@@ -56,7 +58,7 @@ pub(super) async fn run(
     let at_once = exec.at_once(wanted(asked)?);
     let is_logged = matches!(grant.holder(), Holder::Owner);
     let parts = parts(front.objects(), asked, records(asked)?).await?;
-    let results = is_cached(asked)?.then(|| Arc::new(Kept(front.objects().clone())) as Arc<dyn Results>);
+    let results = is_cached(asked)?.then(|| Arc::new(Kept(front.objects().clone())) as Arc<dyn Artefacts>);
     let job = Job {
         address: address.as_str().to_owned(),
         params: Params {
@@ -245,17 +247,4 @@ fn answer(done: Done) -> Answer {
     headers.insert("x-parts", HeaderValue::from(done.parts));
     headers.insert("x-parts-cached", HeaderValue::from(done.cached));
     Answer { status: StatusCode::OK, headers, body: AnswerBody::Full(body) }
-}
-
-/// Values are kept beside what else is derived. Their keys are made of the content that they rest on.
-struct Kept(Objects);
-
-impl Results for Kept {
-    fn get<'a>(&'a self, key: &'a [u8; 32]) -> BoxFuture<'a, Option<Bytes>> {
-        Box::pin(self.0.derived(Derived::Result, key))
-    }
-
-    fn keep<'a>(&'a self, key: &'a [u8; 32], value: Bytes) -> BoxFuture<'a, ()> {
-        Box::pin(self.0.keep_derived(Derived::Result, key, value))
-    }
 }

@@ -35,8 +35,8 @@ const STACK_BYTES: u32 = 256 << 10;
 
 /// Flags of `qjs_compile`: without the text.
 const STRIP_SOURCE: u32 = 1 << 4;
-/// Memory that a run finds free.
-const ROOM_BYTES: u32 = 8 << 20;
+/// Memory that a run finds free. With the web APIs it is less than the least that `programs.memory` may be.
+const ROOM_BYTES: u32 = 4 << 20;
 /// Largest gap that is filled.
 const GAP_BYTES_MAX: u32 = 16 << 10;
 

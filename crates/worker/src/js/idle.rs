@@ -16,7 +16,7 @@ use std::{
 /// Instances that are kept.
 const IDLE_MAX: usize = 32;
 /// Pages that an idle instance may keep to itself.
-const PAGES_MAX: usize = 1_024;
+const PAGES_MAX: usize = 512;
 /// How long one is kept unused.
 const REST: Duration = Duration::from_secs(10);
 
@@ -38,6 +38,7 @@ impl Instances {
         if let Some(at) = same {
             return idle.remove(at).map(|one| one.vm);
         }
+        // While there are few, each program rather gets one of its own.
         let other = if idle.len() < IDLE_MAX / 2 { None } else { idle.pop_front() };
         drop(idle);
         let mut vm = other?.vm;
@@ -141,7 +142,7 @@ mod tests {
         assert!(!reset(&stage.base, &one, &mut vm), "a memory that grew is not used again");
         run(&mut vm, "1");
         let mut vm = stage.fresh(&one);
-        run(&mut vm, "globalThis.wide = new Uint8Array(5 << 20).fill(1)");
+        run(&mut vm, "globalThis.wide = new Uint8Array(3 << 20).fill(1)");
         assert!(!reset(&stage.base, &one, &mut vm), "nor one that would keep much");
     }
 }

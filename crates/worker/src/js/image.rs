@@ -1,7 +1,7 @@
 //! Images: what the memory of an instance has that the base image has not.
 //!
 //! An image belongs to exactly one base image, whose hash it carries, and is taken only while the instance's stack is empty. Its form: a head in
-//! postcard's encoding, then the pages, compressed together.
+//! postcard's encoding, then the pages: of a prepared program compressed together, of a process as they are, in pieces that are kept one by one.
 
 use super::{
     Base, Vm,
@@ -16,6 +16,10 @@ use wasmtime::{Result, Val, format_err};
 const WASM_PAGE: usize = 65_536;
 /// Largest image that is opened.
 const IMAGE_MAX: usize = 1 << 30;
+/// Pages that lie this close together make one piece of an image.
+const PIECE_PAGES: u32 = 16;
+/// Bytes of a piece, at most.
+const PIECE_MAX: usize = 1 << 20;
 
 /// Pages of an instance's memory, by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,11 +118,6 @@ impl Pages {
         self.bytes.len() + self.numbers.len() * 4
     }
 }
-
-/// Pages that lie this close together make one piece of an image.
-const PIECE_PAGES: u32 = 16;
-/// Bytes of a piece, at most.
-const PIECE_MAX: usize = 1 << 20;
 
 fn put(memory: &mut [u8], number: usize, page: &[u8]) -> Result<()> {
     let at = number * PAGE;
