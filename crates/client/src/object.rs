@@ -9,7 +9,7 @@ use crate::resume::{Memory, RESUMABLE_BYTES};
 use crate::transport::{Call, Client, Counter, Payload};
 use crate::upload::{Source, Stamp};
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, IF_NONE_MATCH, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// Says of a read that it is of the source, where the object is a program.
 const EXECUTABLE: HeaderName = HeaderName::from_static("x-executable");
+const REPLACEMENT_KEY: HeaderName = HeaderName::from_static("x-replacement-access-key");
 
 /// Properties of a write; what is `None` is inherited.
 #[derive(Default, Clone)]
@@ -31,6 +32,17 @@ pub struct Write {
     pub counter: Option<Counter>,
     /// Remembers uploads of large files, so that another run goes on with them.
     pub memory: Option<Arc<dyn Memory>>,
+    /// It was kept elsewhere before.
+    pub moved_in: Option<MovedIn>,
+}
+
+/// What an object that was kept elsewhere brings along. It is written only where nothing is yet.
+#[derive(Clone)]
+pub struct MovedIn {
+    /// When it was made and last changed, RFC 3339.
+    pub modified: String,
+    /// Whose it becomes; else it belongs to its directory's owner.
+    pub owner: Option<AccessKey>,
 }
 
 /// What part of which version to read.
@@ -96,6 +108,7 @@ impl Client {
     /// [`Error`]; on any of them the object is what it was, or (after [`Error::Broken`]) the new one, never a mixture.
     pub async fn put(&self, address: &Address, source: Source, write: Write) -> Result<Metadata, Error> {
         if write.program.is_none()
+            && write.moved_in.is_none()
             && let Source::File(path) = &source
             && let Some(stamp) = Stamp::read(path).await
             && stamp.length >= RESUMABLE_BYTES
@@ -112,6 +125,15 @@ impl Client {
         }
         if let Some(program) = &write.program {
             program.describe(&mut call.headers, &address.to_string())?;
+        }
+        if let Some(moved_in) = &write.moved_in {
+            call = call.header(IF_NONE_MATCH, "*")?;
+            for name in ["x-created", "x-modified"] {
+                call = call.header(HeaderName::from_static(name), &moved_in.modified)?;
+            }
+            if let Some(owner) = &moved_in.owner {
+                call = call.header(REPLACEMENT_KEY, &owner.text())?;
+            }
         }
         call.payload = Payload::Source(source);
         call.counter = write.counter;
@@ -185,8 +207,7 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn hand_over(&self, address: &Address, to: &AccessKey) -> Result<(), Error> {
-        let name = HeaderName::from_static("x-replacement-access-key");
-        let call = call(Method::PATCH, address, "").header(name, &to.text())?;
+        let call = call(Method::PATCH, address, "").header(REPLACEMENT_KEY, &to.text())?;
         self.send_empty(call.json(&serde_json::json!({}))).await
     }
 

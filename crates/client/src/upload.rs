@@ -183,6 +183,12 @@ pub fn content_type_of(name: &Path) -> Option<String> {
     Some(if mime.type_() == "text" { format!("{mime}; charset=utf-8") } else { mime.to_string() })
 }
 
+/// Whether a text is a media type that a header can carry.
+pub fn is_content_type(text: &str) -> bool {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    is_plain && text.parse::<mime_guess::Mime>().is_ok()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

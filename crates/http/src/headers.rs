@@ -20,7 +20,7 @@ const ALLOWED: &str = "Accept, Accept-Version, Api-Version, Authorization, Cache
      Destination, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Last-Event-ID, Origin, \
      Overwrite, Prefer, Range, Repr-Digest, Tus-Resumable, Upload-Defer-Length, Upload-Length, Upload-Metadata, \
      Upload-Offset, Want-Repr-Digest, X_FILENAME, X-Access-Key, X-Access-Token, X-After, X-Append, \
-     X-Cache, X-Content-Type, X-Copy-To, X-Encrypted, X-Env, X-Executable, X-Execute, X-Expires, X-Grant, X-Hosts, X-HTTP-Method-Override, X-Input, X-Limit, X-Move-To, X-Node, \
+     X-Cache, X-Content-Type, X-Copy-To, X-Created, X-Encrypted, X-Env, X-Executable, X-Execute, X-Expires, X-Grant, X-Hosts, X-HTTP-Method-Override, X-Input, X-Limit, X-Modified, X-Move-To, X-Node, \
      X-Parallel, X-Private, X-Properties, X-Purge, X-Record, X-Recursive, X-Replacement-Access-Key, X-Request-ID, X-Requested-With, X-Restore, \
      X-Since, X-Version, X-Versions";
 

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroize;
 
 use crate::problem::Problem;
+use crate::wire::parse_rfc3339_ms;
 
 /// The parameters that this front door knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,10 @@ pub enum Parameter {
     Input,
     /// Where the records of an input end.
     Record,
+    /// When the object was made, as its owner says.
+    Created,
+    /// When its bytes were last changed, as its owner says.
+    Modified,
 }
 
 /// Name in a query and name of the header, in the order of [`Parameter`]. Listing and verb parameters that a proxy or a
@@ -104,8 +109,10 @@ const NAMES: [(&str, &str, Parameter); COUNT + 1] = [
     ("hosts", "x-hosts", Parameter::Hosts),
     ("input", "x-input", Parameter::Input),
     ("record", "x-record", Parameter::Record),
+    ("created", "x-created", Parameter::Created),
+    ("modified", "x-modified", Parameter::Modified),
 ];
-const COUNT: usize = 27;
+const COUNT: usize = 29;
 
 impl Parameter {
     /// The name in a query, for messages.
@@ -263,6 +270,20 @@ impl<'r> Parameters<'r> {
                 parameter.name()
             ))),
         }
+    }
+
+    /// A parameter that is a time, in ms since 1970.
+    ///
+    /// # Errors
+    /// 400 where it is no time in RFC 3339 from 1970 on.
+    pub fn time_ms(&self, parameter: Parameter) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.get(parameter) else { return Ok(None) };
+        parse_rfc3339_ms(text).map(Some).ok_or_else(|| {
+            Problem::malformed(format!(
+                "the parameter {} is a time; send it as in 2024-05-31T23:59:59.125Z",
+                parameter.name()
+            ))
+        })
     }
 
     /// A parameter that is a whole number of at least 1.

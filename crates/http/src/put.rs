@@ -99,6 +99,8 @@ fn options(asked: &Asked<'_>, address: &Address, body: &Arriving) -> Result<Writ
         replacement_key: asked.parameters.get(Parameter::ReplacementAccessKey).map(str::to_owned),
         precondition: precondition(asked, address)?,
         size_hint: body.announced(),
+        created_ms: asked.parameters.time_ms(Parameter::Created)?,
+        modified_ms: asked.parameters.time_ms(Parameter::Modified)?,
     })
 }
 

@@ -23,6 +23,13 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(time.unix_timestamp()).ok()
 }
 
+/// Milliseconds since 1970 of a time in RFC 3339.
+#[must_use]
+pub fn parse_rfc3339_ms(text: &str) -> Option<u64> {
+    let time = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().filter(|_| time.unix_timestamp() >= 0)
+}
+
 /// `Repr-Digest` of RFC 9530.
 #[must_use]
 pub fn repr_digest(sha256: &[u8; 32]) -> String {
@@ -67,6 +74,8 @@ mod tests {
         assert_eq!(parse_rfc3339("1994-11-06T09:49:37+01:00"), Some(784_111_777));
         assert_eq!(parse_rfc3339("1994-11-06"), None);
         assert_eq!(parse_rfc3339("1969-12-31T23:59:59Z"), None);
+        assert_eq!(super::parse_rfc3339_ms("1994-11-06T09:49:37.005+01:00"), Some(784_111_777_005));
+        assert_eq!(super::parse_rfc3339_ms("1969-12-31T23:59:59.9999Z"), None);
         assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
         // RFC 9530, appendix: the digest of the JSON in its examples is 32 bytes like any other.
         assert_eq!(repr_digest(&[0; 32]), "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:");

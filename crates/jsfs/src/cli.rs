@@ -98,6 +98,9 @@ pub(crate) enum Command {
     Purge(Rm),
     /// Make an address equal to a local directory, or the other way round; moves only what differs
     Sync(Sync),
+    /// Bring in everything that a pool of JSFS 4 holds; run again, it goes on
+    #[command(name = "import-jsfs4")]
+    ImportJsfs4(ImportJsfs4),
     /// Tell of changes as they happen
     Watch(Watch),
     /// Run a program and write its answer to standard output
@@ -333,6 +336,26 @@ pub(crate) struct Sync {
     pub(crate) jobs: u8,
 }
 
+/// `import-jsfs4`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportJsfs4 {
+    /// The storage directories of one pool, or its config.js, which is read and not executed
+    #[arg(value_name = "LOCATION", required = true)]
+    pub(crate) locations: Vec<PathBuf>,
+    /// Read and check everything, say what would be done, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// File for what became of each object, as JSON, one on a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Make namespaces as old clients need them: public, open to anybody for new objects (see compat.jsfs4)
+    #[arg(long)]
+    pub(crate) jsfs4: bool,
+    /// Requests at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u8).range(1..=64))]
+    pub(crate) jobs: u8,
+}
+
 /// `watch`.
 #[derive(Debug, Args)]
 #[command(after_help = ADDRESSES)]
@@ -543,6 +566,7 @@ mod tests {
             "jsfs restore-version a 1",
             "jsfs purge a",
             "jsfs sync D a/ --delete --dry-run --public",
+            "jsfs import-jsfs4 blocks1 blocks2 -n --report F --jobs 2",
             "jsfs share a --for 1h --allow get,put",
             "jsfs revoke id a",
             "jsfs key new -o F",
@@ -572,6 +596,7 @@ mod tests {
             "jsfs get x --range 9-1",
             "jsfs restore-version a 0",
             "jsfs sync a b --jobs 0",
+            "jsfs import-jsfs4",
             "jsfs share a --for soon",
             "jsfs namespace add h --new-key --owner-key-file F",
             "jsfs nonsense",

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod dev;
 mod get;
+mod import;
 pub(crate) mod key;
 mod list;
 mod namespace;
@@ -35,6 +36,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Cp(arguments) => objects::relocate(session, &arguments, false).await,
         Command::Versions(arguments) => versions::list(session, &arguments).await,
         Command::RestoreVersion(arguments) => versions::restore(session, &arguments).await,
+        Command::ImportJsfs4(arguments) => import::run(session, &arguments).await,
         Command::Sync(arguments) => sync::run(session, &arguments).await,
         Command::Watch(arguments) => watch::run(session, &arguments).await,
         Command::Run(arguments) => program::run(session, &arguments).await,

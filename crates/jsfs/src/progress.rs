@@ -6,6 +6,7 @@ use jsfs_client::Counter;
 use std::sync::Arc;
 
 const KNOWN: &str = "{msg:30!.dim} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+const OBJECTS: &str = "{msg:30!.dim} {wide_bar} {pos}/{len} objects {per_sec} {eta} left";
 const UNKNOWN: &str = "{msg:30!.dim} {spinner} {bytes} {bytes_per_sec} {elapsed}";
 
 /// A bar; invisible where there is no terminal. It is cleared when it is dropped.
@@ -43,6 +44,14 @@ impl Progress {
     pub(crate) fn total(&self, bytes: u64) {
         self.0.set_style(style(true));
         self.0.set_length(bytes);
+    }
+
+    /// Counts objects instead of bytes, of so many.
+    pub(crate) fn objects(&self, total: u64) {
+        self.0.set_style(
+            ProgressStyle::with_template(OBJECTS).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        self.0.set_length(total);
     }
 
     /// Runs something that prints, without the bar in its way.

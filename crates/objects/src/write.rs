@@ -52,6 +52,10 @@ pub struct WriteOptions {
     pub precondition: Option<Precondition>,
     /// How many bytes will come, if that is known: refused early where they cannot fit.
     pub size_hint: Option<u64>,
+    /// When the object was made, where it was kept elsewhere before; an owner's to say.
+    pub created_ms: Option<u64>,
+    /// When its bytes were last changed, likewise.
+    pub modified_ms: Option<u64>,
 }
 
 /// What a write made.
@@ -98,6 +102,7 @@ impl Objects {
         check_content_type(options.content_type.as_deref())?;
         check_content_type(options.content_type_if_new.as_deref())?;
         let chain = &held.chain;
+        self.check_times(&held, &options)?;
         let (ownership, author, new_key) = self.ownership(&held, options.replacement_key.take()).await?;
         let before = before(&held, chain, author.opener.as_ref())?;
         check_precondition(options.precondition.as_ref(), &held.address, before.as_ref())?;
@@ -146,6 +151,19 @@ impl Objects {
         let handover = crate::handover::Handover::prepare(self, held, keys)?;
         let author = handover.author();
         Ok((Ownership::Handed(Box::new(handover)), author, made))
+    }
+
+    /// Times of an object's life elsewhere are its owner's to say, and lie behind us.
+    fn check_times(&self, held: &Held, options: &WriteOptions) -> Result<(), WriteError> {
+        let Some(latest) = options.created_ms.max(options.modified_ms) else { return Ok(()) };
+        if !matches!(held.access, Access::Owner(_)) {
+            return Err(Refusal::Forbidden { needs: "an access key, to say when the object was made" }.into());
+        }
+        if latest > self.clock().now_ms() {
+            let what = "`created` and `modified` are times that have been; leave them out for now".into();
+            return Err(WriteError::Invalid { what });
+        }
+        Ok(())
     }
 
     fn check_room(&self, held: &Held, size: Option<u64>) -> Result<(), WriteError> {
@@ -264,7 +282,8 @@ impl Finish {
             blocks = self.append(&author, stored, &mut joined, stowed).await?;
             content = Content {
                 content_type: content.content_type,
-                modified_ms: now_ms,
+                created_ms: content.created_ms,
+                modified_ms: content.modified_ms,
                 executable: content.executable,
                 ..joined.content
             };
@@ -357,8 +376,12 @@ impl Finish {
                 .or_else(|| options.content_type_if_new.clone())
                 .unwrap_or_else(|| "application/octet-stream".into()),
             etag: etag_of(&stowed.sha256).0,
-            created_ms: before.map_or(now_ms, |metadata| metadata.created_ms),
-            modified_ms: now_ms,
+            created_ms: options
+                .created_ms
+                .or(before.map(|metadata| metadata.created_ms))
+                .or(options.modified_ms)
+                .unwrap_or(now_ms),
+            modified_ms: options.modified_ms.unwrap_or(now_ms),
             executable: options.executable.or(before.map(|metadata| metadata.executable)).unwrap_or(false),
             sha256: Some(stowed.sha256),
             manifest: stowed.manifest.clone(),

@@ -458,3 +458,26 @@ fn a_handover_holds_its_condition_too() {
         assert_eq!(own, if status == 412 { 200 } else { 404 }, "{target} {tag}");
     }
 }
+
+#[test]
+fn an_owner_says_when_an_object_was_made_and_nobody_else() {
+    let node = Node::start();
+    let made = "2001-02-03T04:05:06.789Z";
+    let put = |request: Request<'_>| node.ask(&request.header("X-Created", made).body(b"x"));
+    let json = put(node.own("PUT", "/old").header("X-Modified", "2002-02-03T04:05:06Z")).json();
+    assert_eq!((&json["created"], &json["modified"]), (&made.into(), &"2002-02-03T04:05:06.000Z".into()));
+    let again = node.ask(&node.own("PUT", "/old").body(b"y")).json();
+    assert_eq!(again["created"], made);
+    assert_ne!(again["modified"], "2002-02-03T04:05:06.000Z");
+    let future = node.own("PUT", "/new").header("X-Modified", "2999-01-01T00:00:00Z").body(b"x");
+    assert_eq!(node.ask(&future).status, 400);
+    for nonsense in ["yesterday", "1", "1969-01-01T00:00:00Z", ""] {
+        assert_eq!(node.ask(&node.own("PUT", "/new").header("X-Modified", nonsense).body(b"x")).status, 400);
+    }
+    let body = br#"{"address":"/localhost/old","methods":["GET","PUT"]}"#;
+    let token = node.ask(&node.own("POST", "/.jsfs/tokens").body(body)).json()["token"].clone();
+    let by_token = Request::new("PUT", "/old").header("X-Access-Token", token.as_str().unwrap());
+    assert_eq!(put(by_token).status, 403);
+    assert_eq!(node.ask(&node.own("PATCH", "/?properties").body(br#"{"create":"anyone"}"#)).status, 204);
+    assert_eq!(put(Request::new("PUT", "/dropped")).status, 403);
+}

@@ -76,6 +76,7 @@ async fn put_one(
         program: arguments.executable.program(),
         counter: Some(progress.counter()),
         memory: crate::memory::of_this_user(),
+        moved_in: None,
     };
     let mut metadata = client.put(address, source, write).await.map_err(|error| placed(path, error))?;
     if !arguments.blocks {

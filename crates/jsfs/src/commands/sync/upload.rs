@@ -94,6 +94,7 @@ async fn send(
         program: job.programs.of(&file.name).cloned(),
         counter: Some(job.progress.counter()),
         memory: crate::memory::of_this_user(),
+        moved_in: None,
     };
     let metadata = job.client.put(address, source, write).await.map_err(|error| placed(&file.path, error))?;
     anyhow::ensure!(

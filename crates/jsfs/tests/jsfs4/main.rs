@@ -1,0 +1,6 @@
+//! Coming from JSFS 4: old pools are imported, old clients are answered. `JSFS_JSFS4_OBJECTS` sets the size of the generated pool.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
+
+mod import;
+mod pool;
+mod support;
