@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+/// Says to a node that also answers clients of JSFS 4 that this is none.
+const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long nothing may move, neither bytes of a body nor an answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -160,6 +162,7 @@ impl Client {
             .redirect(redirect::Policy::none())
             .dns_resolver(Resolver)
             .connect_timeout(CONNECT_TIMEOUT)
+            .default_headers(HeaderMap::from_iter([(API_VERSION, HeaderValue::from_static("5"))]))
             .user_agent(concat!("jsfs/", env!("CARGO_PKG_VERSION")));
         if node.is_loopback() {
             builder = builder.no_proxy();

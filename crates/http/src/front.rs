@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
-use crate::headers::METHODS;
+use crate::headers::{self, METHODS};
+use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
 use crate::problem::Problem;
 use crate::process::Keeping;
@@ -137,11 +138,18 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
 
 async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
     let begun = Instant::now();
-    let answered = match Asked::parse(&parts) {
-        Ok((asked, target)) => route(front, &asked, target, body).await,
+    let answered = match Old::of(&front.objects, &parts) {
+        Ok(Some(old)) => Box::pin(jsfs4::answer(front, &old, &parts, body)).await,
+        Ok(None) => match Asked::parse(&parts) {
+            Ok((asked, target)) => route(front, &asked, target, body).await,
+            Err(problem) => Err(problem),
+        },
         Err(problem) => Err(problem),
     };
-    let response = answered.unwrap_or_else(|problem| problem.response());
+    let mut response = answered.unwrap_or_else(|problem| problem.response());
+    if front.objects.answers_jsfs4() {
+        headers::preflight(response.headers_mut());
+    }
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
     note(&parts, &response, begun);
     response

@@ -69,7 +69,7 @@ pub(crate) async fn get(
 }
 
 /// The answer for an object that the caller may read.
-async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
+pub(crate) async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
     let validators = metadata::validators(&object.metadata);
     let conditions = Conditions::parse(asked.headers)?;
     let coding = Coding::negotiate(asked.headers).filter(|_| !asked.headers.contains_key(RANGE));

@@ -27,6 +27,7 @@ mod document;
 mod front;
 mod get;
 mod guard;
+mod jsfs4;
 mod logs;
 mod metadata;
 mod options;

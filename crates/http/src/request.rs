@@ -65,6 +65,22 @@ impl<'r> Asked<'r> {
         Ok((asked, target))
     }
 
+    /// The head of a request whose parameters are read elsewhere.
+    ///
+    /// # Errors
+    /// 400 where there is no host to it.
+    pub(crate) fn without_parameters(parts: &'r Parts) -> Result<Self, Problem> {
+        Ok(Self {
+            method: &parts.method,
+            headers: &parts.headers,
+            query: None,
+            parameters: Parameters::default(),
+            host: host(parts)?,
+            extensions: &parts.extensions,
+            beside: None,
+        })
+    }
+
     /// The credentials that the request carries.
     pub(crate) fn credentials(&self) -> Result<Credentials, Problem> {
         let mut credentials = credentials::extract(&self.parameters, self.headers)?;

@@ -1,7 +1,9 @@
 //! The command tree. What a command does stands in the module of its group.
 
+mod import;
 mod program;
 
+pub(crate) use import::ImportJsfs4;
 pub(crate) use program::{
     Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
 };
@@ -336,26 +338,6 @@ pub(crate) struct Sync {
     pub(crate) jobs: u8,
 }
 
-/// `import-jsfs4`.
-#[derive(Debug, Args)]
-pub(crate) struct ImportJsfs4 {
-    /// The storage directories of one pool, or its config.js, which is read and not executed
-    #[arg(value_name = "LOCATION", required = true)]
-    pub(crate) locations: Vec<PathBuf>,
-    /// Read and check everything, say what would be done, and do nothing
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
-    /// File for what became of each object, as JSON, one on a line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
-    /// Make namespaces as old clients need them: public, open to anybody for new objects (see compat.jsfs4)
-    #[arg(long)]
-    pub(crate) jsfs4: bool,
-    /// Requests at once
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u8).range(1..=64))]
-    pub(crate) jobs: u8,
-}
-
 /// `watch`.
 #[derive(Debug, Args)]
 #[command(after_help = ADDRESSES)]
@@ -483,6 +465,9 @@ pub(crate) enum Namespace {
         /// Make a new key that owns it, and print it
         #[arg(long)]
         new_key: bool,
+        /// As clients of JSFS 4 need it: public, and anybody may create objects (see compat.jsfs4)
+        #[arg(long, conflicts_with = "visibility")]
+        jsfs4: bool,
     },
     /// List the namespaces of the node
     List,

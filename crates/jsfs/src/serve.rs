@@ -200,6 +200,7 @@ fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
         events_days: settings.events_days,
         uploads_hours: settings.uploads_hours,
         derived_bytes: settings.storage_derived,
+        jsfs4: settings.compat_jsfs4,
     }
 }
 

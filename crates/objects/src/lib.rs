@@ -35,6 +35,7 @@ mod event;
 mod feed;
 mod grant;
 mod handover;
+pub mod jsfs4;
 pub mod key;
 mod list;
 pub mod manifest;
@@ -123,6 +124,8 @@ pub struct Settings {
     pub uploads_hours: u64,
     /// How many bytes what can be computed again may take; the least lately used goes first.
     pub derived_bytes: u64,
+    /// Whether clients of JSFS 4 are answered in drop boxes as they were.
+    pub jsfs4: bool,
 }
 
 impl Default for Settings {
@@ -134,6 +137,7 @@ impl Default for Settings {
             events_days: 30,
             uploads_hours: 24,
             derived_bytes: 1 << 30,
+            jsfs4: false,
         }
     }
 }

@@ -52,6 +52,7 @@ pub(crate) const PROCESS: Table = Table(16);
 pub(crate) const PROCESS_MARK: Table = Table(17);
 pub(crate) const PROCESS_OUTPUT: Table = Table(18);
 pub(crate) const PROCESS_INPUT: Table = Table(19);
+pub(crate) const OLD_KEY: Table = Table(20);
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];

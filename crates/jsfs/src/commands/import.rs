@@ -125,7 +125,7 @@ impl Import<'_> {
             Err(Failure::Damage(Damage::Sink(error))) => Ok(line.failed(error, AGAIN)),
             Err(Failure::Damage(damage)) => Ok(line.failed(damage, REPAIR)),
             Err(Failure::Refused(error)) => Ok(line.failed(told(&error), AGAIN)),
-            Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Stop(error)) => Err(*error),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 /// Runs one of them.
 pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Result<()> {
     match command {
-        Namespace::Add { host, properties, owner_key_file, new_key } => {
+        Namespace::Add { host, properties, owner_key_file, new_key, jsfs4 } => {
             let root = root_of(host)?;
             let owner_key = match owner_key_file {
                 Some(path) => Some(key::key_of(Credential::key(&read_key_file(path)?)?, &root)?),
@@ -26,11 +26,11 @@ pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Resul
                 None => None,
             };
             let change = NamespaceChange {
-                private: properties.visibility.private(),
+                private: properties.visibility.private().or(jsfs4.then_some(false)),
                 quota: properties.quota,
                 owner_key,
             };
-            add(session, &root, &change, *new_key).await
+            add(session, &root, &change, *new_key, *jsfs4).await
         }
         Namespace::List => list(session).await,
         Namespace::Set { host, properties, create, keep_days, keep_versions } => {
@@ -86,8 +86,14 @@ async fn add(
     root: &Address,
     change: &NamespaceChange,
     key_printed: bool,
+    open: bool,
 ) -> anyhow::Result<()> {
     let new = session.client.add_namespace(root, change).await?;
+    if open && new {
+        let owner = change.owner_key.clone().map(Credential::Key).or_else(|| session.credential.clone());
+        let client = session.client.with_credential(owner);
+        client.patch(root, &json!({ "create": "anyone" })).await?;
+    }
     if !new && change.owner_key.is_some() {
         bail!(
             "the namespace {root} was there already and its owner did not change; use `jsfs key replace {root}` to hand it over"

@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) uploads_hours: u64,
     pub(crate) limits: Limits,
     pub(crate) programs: Programs,
+    pub(crate) compat_jsfs4: bool,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
 }
@@ -159,6 +160,7 @@ impl Settings {
                 outside: read.switch("programs.outside")?,
                 private_hosts: read.hosts("programs.private_hosts")?,
             },
+            compat_jsfs4: read.switch("compat.jsfs4")?,
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
         })

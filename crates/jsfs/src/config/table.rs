@@ -113,6 +113,7 @@ settings! {
     "programs.checkpoint" Kind::Duration(1, DAY), "10s", Restart, "time after which a process in which something happens is put away, beside every time that it changes something";
     "programs.outside" Kind::Switch, "true", Restart, "whether programs reach hosts outside the node that their owners named";
     "programs.private_hosts" Kind::Hosts, "", Restart, "hosts that programs whose owners named them reach although they are this machine's, private or reserved";
+    "compat.jsfs4" Kind::Switch, "false", Restart, "whether clients of JSFS 4 are answered as they were where anybody may create objects (docs/jsfs4.md): their tokens, statuses and fields";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }

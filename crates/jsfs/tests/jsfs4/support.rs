@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub(crate) struct Home {
-    directory: TempDir,
+    pub(crate) directory: TempDir,
     pub(crate) setup: Setup,
     pub(crate) node: Node,
 }

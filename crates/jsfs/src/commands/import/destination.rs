@@ -59,17 +59,17 @@ pub(super) enum Failure {
     /// The pool is damaged.
     Damage(Damage),
     /// The node refused it.
-    Refused(Error),
+    Refused(Box<Error>),
     /// Nothing can go on: the node is gone, or full.
-    Stop(Error),
+    Stop(Box<Error>),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
-            Error::Unreachable { .. } | Error::Stalled { .. } => Failure::Stop(error),
-            Error::Refused { problem, .. } if problem.status == 507 => Failure::Stop(error),
-            _ => Failure::Refused(error),
+            Error::Unreachable { .. } | Error::Stalled { .. } => Failure::Stop(Box::new(error)),
+            Error::Refused { problem, .. } if problem.status == 507 => Failure::Stop(Box::new(error)),
+            _ => Failure::Refused(Box::new(error)),
         }
     }
 }
@@ -236,7 +236,7 @@ fn same(sum: Sum, stored: &jsfs_client::Metadata, address: &Address) -> Result<S
     if stored.file_size == sum.size && told.is_none_or(|told| told == super::hex(&sum.sha256)) {
         return Ok(sum);
     }
-    Err(Failure::Refused(Error::Damaged {
+    Err(Failure::from(Error::Damaged {
         subject: address.to_string(),
         reason: "the node stored other bytes than were sent".into(),
     }))

@@ -72,7 +72,7 @@ pub(super) fn place(url: &str) -> Result<Place, Unnameable> {
         segments.push(INDEX);
     }
     let host = namespace.split('.').rev().collect::<Vec<_>>().join(".");
-    let root = Address::of_host(if namespace == "[" { "[::1]" } else { &host });
+    let root = Address::of_host(if namespace == "[" { "localhost" } else { &host });
     let address = Address::new(root?.namespace(), &segments.join("/"))?;
     let plain = address.to_string();
     let escaped = utf8_percent_encode(&plain, BROWSER).to_string();
