@@ -29,6 +29,7 @@ mod get;
 mod guard;
 mod jsfs4;
 mod logs;
+mod maintenance;
 mod metadata;
 mod options;
 mod patch;

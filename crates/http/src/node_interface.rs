@@ -18,6 +18,7 @@ use crate::body::{Arriving, Body};
 use crate::document::{Document, wrong};
 use crate::front::Front;
 use crate::logs;
+use crate::maintenance;
 use crate::metadata::{json, no_content};
 use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
@@ -41,10 +42,11 @@ enum Resource<'r> {
     Upload(&'r str),
     Logs,
     Process(process::Resource<'r>),
+    Maintenance(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 11] = [
+pub const RESOURCES: [(&str, &str); 12] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -56,6 +58,7 @@ pub const RESOURCES: [(&str, &str); 11] = [
     ("/.jsfs/proc/{id}", "GET, HEAD, POST, DELETE, OPTIONS"),
     ("/.jsfs/proc/{id}/output", "GET, HEAD, OPTIONS"),
     ("/.jsfs/proc/{id}/checkpoint", "POST, OPTIONS"),
+    ("/.jsfs/maintenance/{name}", "POST, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -72,8 +75,13 @@ impl<'r> Resource<'r> {
             }
             other if other.starts_with("/proc/") => process::Resource::of(other).map(Self::Process),
             other => {
-                let name = other.strip_prefix("/namespaces/")?;
-                (!name.is_empty() && !name.contains('/')).then_some(Self::Namespace(name))
+                let (kind, name) = other.strip_prefix('/')?.split_once('/')?;
+                match kind {
+                    _ if name.is_empty() || name.contains('/') => None,
+                    "namespaces" => Some(Self::Namespace(name)),
+                    "maintenance" => Some(Self::Maintenance(name)),
+                    _ => None,
+                }
             }
         }
     }
@@ -91,6 +99,7 @@ impl<'r> Resource<'r> {
             Self::Process(process::Resource::One(_)) => RESOURCES[8].1,
             Self::Process(process::Resource::Output(_)) => RESOURCES[9].1,
             Self::Process(process::Resource::Checkpoint(_)) => RESOURCES[10].1,
+            Self::Maintenance(_) => RESOURCES[11].1,
         }
     }
 }
@@ -120,6 +129,7 @@ pub(crate) async fn answer(
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,
         (Resource::Logs, "GET" | "HEAD") => logs::answer(front, asked).await,
+        (Resource::Maintenance(name), "POST") => maintenance::answer(front, asked, name, body).await,
         (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,
         _ => Err(Problem::method_not_allowed(asked.method, resource.methods())),

@@ -136,6 +136,8 @@ pub(crate) enum Command {
     Config(Config),
     /// Check the store of a stopped node: 0 clean, 1 damage, 2 could not run
     Check(Check),
+    /// Free the space of what nobody needs any more, now
+    Gc(Gc),
 }
 
 /// Settings for one run.
@@ -505,6 +507,21 @@ pub(crate) struct Check {
     pub(crate) settings: SettingFlags,
 }
 
+/// `gc`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The node does this by itself, slowly, with packs of which more than half is dead.\n\
+    Reading and writing go on meanwhile. Interrupting it loses nothing; the next run goes on from there."
+)]
+pub(crate) struct Gc {
+    /// Compact packs of which more than this share is dead
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = value_parser!(u8).range(0..=99))]
+    pub(crate) above: u8,
+    /// Say what would be freed, and do nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+}
+
 fn parse_range(text: &str) -> Result<(u64, Option<u64>), String> {
     let range = || {
         let (first, last) = text.split_once('-')?;
@@ -564,6 +581,7 @@ mod tests {
             "jsfs config show --set log.level=debug",
             "jsfs config check --config F",
             "jsfs check --data D",
+            "jsfs gc --above 0 --dry-run --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -582,6 +600,7 @@ mod tests {
             "jsfs restore-version a 0",
             "jsfs sync a b --jobs 0",
             "jsfs import-jsfs4",
+            "jsfs gc --above 100",
             "jsfs share a --for soon",
             "jsfs namespace add h --new-key --owner-key-file F",
             "jsfs nonsense",

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod dev;
+mod gc;
 mod get;
 mod import;
 pub(crate) mod key;
@@ -52,6 +53,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Key(Key::Replace { address, to_file, output }) => {
             key::replace(session, &address, to_file.as_deref(), output.as_deref()).await
         }
+        Command::Gc(arguments) => gc::run(session, &arguments).await,
         Command::Namespace(command) => namespace::run(session, &command).await,
         Command::Serve(_)
         | Command::Worker

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod maintenance;
 mod memory;
 mod output;
 mod progress;

@@ -35,6 +35,14 @@ impl Progress {
         self.0.inc(bytes);
     }
 
+    /// Says how far it is.
+    pub(crate) fn at(&self, done: u64, total: u64) {
+        if self.0.length() != Some(total) {
+            self.total(total);
+        }
+        self.0.set_position(done);
+    }
+
     /// Says what is being worked on.
     pub(crate) fn message(&self, what: &str) {
         self.0.set_message(crate::output::one_line(what).into_owned());

@@ -14,6 +14,7 @@
 //! | what was attached to a program | `program` |
 //! | what can be computed again | `derived` |
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
+//! | maintenance while the node runs | `maintenance` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -38,6 +39,7 @@ mod handover;
 pub mod jsfs4;
 pub mod key;
 mod list;
+mod maintenance;
 pub mod manifest;
 mod metadata;
 mod namespace;
@@ -74,6 +76,7 @@ pub use event::EventKind;
 pub use feed::{Cursor, News, Notice, Properties, Watching};
 pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root, Verb, Watch, Write};
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
+pub use maintenance::{Collecting, Line, Maintenance, MaintenanceError};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use once::{Done, Effect};
@@ -172,6 +175,7 @@ struct Inner {
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
+    maintaining: maintenance::UnderWay,
     turns: Arc<unfinished::Turns>,
     uses: derived::Uses,
     left_sealed: AtomicU64,
@@ -192,6 +196,7 @@ impl Objects {
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
+            maintaining: maintenance::UnderWay::default(),
             turns: Arc::default(),
             uses: derived::Uses::default(),
             left_sealed: AtomicU64::new(0),

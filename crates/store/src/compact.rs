@@ -14,6 +14,7 @@ use crate::{
     read::Reading,
     rows::{PackRow, Place},
     sync::hold,
+    task::{Observer, Unobserved},
     walk::{Depth, Frame, Step, Walk},
 };
 use std::{
@@ -30,6 +31,8 @@ const PART_BYTES: u64 = 1 << 20;
 /// The dead share that is enough when space is short, and the size from which the pack being written is closed then.
 const SHORT_DEAD_SHARE: f64 = 0.1;
 const SHORT_PACK_MIN: u64 = 256 << 10;
+/// The size from which it is closed for whoever asks for compaction.
+const COLLECT_PACK_MIN: u64 = 4 << 10;
 
 /// When and how fast packs are compacted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +64,17 @@ pub struct Compacted {
     pub damaged: u64,
 }
 
+/// What a compaction would do now, by the index: frame headers and tombstones that are still needed come on top of what is carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collectable {
+    /// Packs that would go.
+    pub packs: u64,
+    /// Their size in bytes.
+    pub freed: u64,
+    /// Bytes of that which live, and would be written again.
+    pub carried: u64,
+}
+
 /// Why compaction stopped. What was done until then stays done, and the next run goes on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum CompactError {
@@ -76,6 +90,9 @@ pub enum CompactError {
     /// The store was closed.
     #[error("the store is closed")]
     Stopped,
+    /// Whoever asked for it has called it off.
+    #[error("called off; what was done stays done, and the next run goes on from there")]
+    CalledOff,
 }
 
 impl From<IndexError> for CompactError {
@@ -178,29 +195,73 @@ impl Compactor {
         }
         let is_short = |backend: &Arc<dyn Backend>| backend.space().is_ok_and(|space| space.free < floor * 2);
         if !self.reading.locations.iter().any(is_short) {
-            return self.run(compaction.dead_share, compaction.bytes_per_second);
+            return self.run(compaction.dead_share, compaction.bytes_per_second, &Unobserved);
         }
         let dead_share = compaction.dead_share.min(SHORT_DEAD_SHARE);
+        self.close_active(dead_share, SHORT_PACK_MIN)?;
+        self.run(dead_share, 0, &Unobserved)
+    }
+
+    /// Closes the packs that are being written where one of them is worth compacting.
+    fn close_active(&self, dead_share: f64, at_least: u64) -> Result<(), CompactError> {
         let active = hold(&self.status.active).clone();
         for (location, number, row) in self.reading.index.packs()? {
             let is_active = active.get(usize::from(location)) == Some(&number);
             if is_active
-                && row.end > SHORT_PACK_MIN
+                && row.end > at_least
                 && self.dead_share(location, number, &row, &HashMap::new()) > dead_share
             {
-                self.ask(|reply| Request::Settle { roll: true, reply })?;
+                return self.ask(|reply| Request::Settle { roll: true, reply });
             }
         }
-        self.run(dead_share, 0)
+        Ok(())
     }
 
-    /// Compacts every pack whose dead share is above `dead_share`, worst first.
-    pub(crate) fn run(&mut self, dead_share: f64, bytes_per_second: u64) -> Result<Compacted, CompactError> {
+    /// What [`Compactor::collect`] would do.
+    pub(crate) fn collectable(&self, dead_share: f64) -> Result<Collectable, CompactError> {
+        let mut would = Collectable::default();
+        let pinned = self.pinned()?;
+        let active = hold(&self.status.active).clone();
+        for (location, number, row) in self.reading.index.packs()? {
+            let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
+            let is_small = is_active && row.end <= COLLECT_PACK_MIN;
+            let is_damaged = self.damaged.contains(&(location, number));
+            if is_small || is_damaged || self.dead_share(location, number, &row, &pinned) <= dead_share {
+                continue;
+            }
+            would.packs += 1;
+            would.freed += row.end;
+            if !row.is_forgotten() {
+                would.carried += row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
+            }
+        }
+        Ok(would)
+    }
+
+    /// Compacts every pack whose dead share is above `dead_share`, also those that are being written.
+    pub(crate) fn collect(
+        &mut self,
+        dead_share: f64,
+        observer: &dyn Observer,
+    ) -> Result<Compacted, CompactError> {
+        self.close_active(dead_share, COLLECT_PACK_MIN)?;
+        self.run(dead_share, 0, observer)
+    }
+
+    /// Compacts every closed pack whose dead share is above `dead_share`, worst first.
+    pub(crate) fn run(
+        &mut self,
+        dead_share: f64,
+        bytes_per_second: u64,
+        observer: &dyn Observer,
+    ) -> Result<Compacted, CompactError> {
         let mut done = Compacted::default();
+        let total = self.collectable(dead_share)?.freed;
         // Only packs that are closed now: those that this run fills are for the next.
         let active = hold(&self.status.active).clone();
         while let Some((location, number, row)) = self.worst(dead_share, &active)? {
-            match self.compact(location, number, row, bytes_per_second, &mut done)? {
+            let task = Task { bytes_per_second, observer, before: done.freed, total };
+            match self.compact(location, number, row, &task, &mut done)? {
                 true => {
                     done.packs += 1;
                     done.freed += row.end;
@@ -216,14 +277,7 @@ impl Compactor {
 
     /// The pack that is most worth compacting, of those older than `active`.
     fn worst(&self, dead_share: f64, active: &[u64]) -> Result<Option<(u8, u64, PackRow)>, CompactError> {
-        let mut pinned: HashMap<(u8, u64), u64> = HashMap::new();
-        for id in self.reading.pins.all() {
-            if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0)
-                && let Some(place) = row.places.first()
-            {
-                *pinned.entry((place.location, place.pack)).or_default() += place.weight();
-            }
-        }
+        let pinned = self.pinned()?;
         let mut worst: Option<(f64, (u8, u64, PackRow))> = None;
         for (location, number, row) in self.reading.index.packs()? {
             let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
@@ -236,6 +290,19 @@ impl Compactor {
             }
         }
         Ok(worst.map(|(_, pack)| pack))
+    }
+
+    /// Bytes in each pack that nothing but a pin keeps.
+    fn pinned(&self) -> Result<HashMap<(u8, u64), u64>, CompactError> {
+        let mut pinned: HashMap<(u8, u64), u64> = HashMap::new();
+        for id in self.reading.pins.all() {
+            if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0)
+                && let Some(place) = row.places.first()
+            {
+                *pinned.entry((place.location, place.pack)).or_default() += place.weight();
+            }
+        }
+        Ok(pinned)
     }
 
     /// The share of a pack that nobody needs. What was begun is finished and what was finished is removed, whatever it holds.
@@ -253,7 +320,7 @@ impl Compactor {
         location: u8,
         number: u64,
         row: PackRow,
-        bytes_per_second: u64,
+        task: &Task<'_>,
         done: &mut Compacted,
     ) -> Result<bool, CompactError> {
         if !row.is_forgotten() {
@@ -278,7 +345,11 @@ impl Compactor {
                 let started = Instant::now();
                 let bytes = frame.end - frame.start;
                 done.carried += self.take(location, number, &frame, &mut part)?;
-                self.throttle(bytes, bytes_per_second, started)?;
+                self.throttle(bytes, task.bytes_per_second, started)?;
+                task.observer.progress(task.before + frame.end, task.total.max(task.before + row.end));
+                if task.observer.is_stopped() {
+                    return Err(CompactError::CalledOff);
+                }
             }
             done.carried += self.send(location, number, &mut part, row.end)?;
             self.ask(|reply| Request::Forget { location, pack: number, is_gone: false, reply })?;
@@ -359,6 +430,14 @@ impl Compactor {
     fn describe(&self, location: u8, number: u64, offset: u64) -> String {
         crate::read::describe_at(&self.reading.locations, location, number, offset)
     }
+}
+
+/// How a run compacts, and what it has done before this pack.
+struct Task<'a> {
+    bytes_per_second: u64,
+    observer: &'a dyn Observer,
+    before: u64,
+    total: u64,
 }
 
 /// What is carried next.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One thing that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Finding {
     /// The location's directory.
     pub location: String,

@@ -5,7 +5,7 @@ use crate::{
     chunk::Chunker,
     commit::{Commit, Committed, Entry, NewBlock, check_blocks},
     committer::{Committer, Request, Status},
-    compact::{Background, CompactError, Compacted, Compaction, Compactor},
+    compact::{Background, Collectable, CompactError, Compacted, Compaction, Compactor},
     error::{CommitError, OpenError, ReadError, WriteError},
     finding::Opening,
     id::{BlockId, Table, Tag},
@@ -15,13 +15,14 @@ use crate::{
     recover::{Recovered, recover},
     rows::{ENTRY, KeyRow, prefixed},
     sync::hold,
+    task::{Observer, Unobserved},
 };
 use bytes::Bytes;
 use std::{
     io,
     ops::{Bound, RangeBounds},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, TryLockError},
     thread,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -36,6 +37,8 @@ const FLOOR_MAX: u64 = 1 << 30;
 /// Packs are closed before they would take more than this share of the disk: only closed packs can be compacted.
 const PACK_SHARE: u64 = 16;
 const PACK_MIN: u64 = 1 << 20;
+/// How often whoever waits for compaction in the background looks whether to go on.
+const COMPACTOR_POLL: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Bounds that the operator may choose.
 #[derive(Clone, Copy, Debug)]
@@ -322,7 +325,29 @@ impl Store {
     /// Compacts every pack of which more than `dead_share` is dead, now and as fast as the disk. The packs being written are not touched:
     /// see [`Store::settle`]. Blocks.
     pub fn compact(&self, dead_share: f64) -> Result<Compacted, CompactError> {
-        hold(&self.inner.compactor).run(dead_share, 0)
+        hold(&self.inner.compactor).run(dead_share, 0, &Unobserved)
+    }
+
+    /// As [`Store::compact`], but closes the packs being written where they are worth it, tells how far it is, and can be called off. Blocks, also
+    /// while compaction in the background is at a pack.
+    pub fn collect(&self, dead_share: f64, observer: &dyn Observer) -> Result<Compacted, CompactError> {
+        loop {
+            match self.inner.compactor.try_lock() {
+                Ok(mut compactor) => return compactor.collect(dead_share, observer),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    return poisoned.into_inner().collect(dead_share, observer);
+                }
+                Err(TryLockError::WouldBlock) if observer.is_stopped() => {
+                    return Err(CompactError::CalledOff);
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(COMPACTOR_POLL),
+            }
+        }
+    }
+
+    /// What [`Store::collect`] would do now. Blocks as that does.
+    pub fn collectable(&self, dead_share: f64) -> Result<Collectable, CompactError> {
+        hold(&self.inner.compactor).collectable(dead_share)
     }
 
     /// Ends the store: what was committed is durable anyway; this writes the index so that the next opening is quick, and unlocks the directory.
