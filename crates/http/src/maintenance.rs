@@ -69,7 +69,15 @@ fn begin(
             document.finish("dead_share and dry_run")?;
             Ok(objects.collect(grant, how)?)
         }
-        _ => Err(Problem::new(Kind::NotFound, "there is no such maintenance; docs/http.md lists what there is")),
+        "check" => {
+            let is_repairing = document.boolean("repair")?.unwrap_or(false);
+            document.finish("repair")?;
+            Ok(objects.check(grant, is_repairing)?)
+        }
+        _ => Err(Problem::new(
+            Kind::NotFound,
+            "there is no such maintenance; docs/http.md lists what there is",
+        )),
     }
 }
 

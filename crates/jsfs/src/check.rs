@@ -1,4 +1,4 @@
-//! `jsfs check`: reads every byte of a stopped store and names what is wrong. Changes nothing.
+//! `jsfs check`: reads every byte of a stopped store and names what is wrong; with `--online` of one whose node runs. Changes nothing, but for `--repair`.
 //!
 //! Exit codes: 0 clean, 1 damage found, 2 could not run (no store there, a node has it open, no permission).
 
@@ -6,12 +6,53 @@ use crate::cli::{Check, Connection};
 use crate::commands::config::flags;
 use crate::config::{self, Settings};
 use crate::exit::{CouldNotRun, Exit, told};
+use crate::maintenance::follow;
 use crate::output::{Output, human_bytes, one_line};
+use crate::session::Session;
 use jsfs_store::{OpenOptions, Report};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
-/// Checks the store of the data directory.
+/// Checks the store of a node that runs on the data directory, while it goes on.
+pub(crate) async fn online(session: &Session, repair: bool) -> anyhow::Result<Exit> {
+    let tell = |finding: &Value| {
+        let place = finding["location"].as_str().unwrap_or_default();
+        let what = finding["what"].as_str().unwrap_or_default();
+        let end = if finding["repaired"] == true { " (repaired)" } else { "" };
+        let place = match finding["pack"].as_u64() {
+            Some(pack) if pack > 0 => {
+                format!("{place}/packs/{pack:012}.pack at offset {}", finding["offset"])
+            }
+            _ => place.to_owned(),
+        };
+        format!("{place}: {what}{end}")
+    };
+    let outcome = follow(session, "check", &json!({ "repair": repair }), tell).await;
+    let outcome = outcome.map_err(|error| CouldNotRun(told(&error)))?;
+    let number = |name: &str| outcome.result[name].as_u64().unwrap_or(0);
+    let (damaged, repaired) = (number("damaged"), number("repaired"));
+    let mut result = outcome.result.clone();
+    result["clean"] = (damaged == 0).into();
+    result["findings"] = outcome.findings.into();
+    result["more"] = outcome.more.into();
+    session.output.json(&result)?;
+    let read = format!(
+        "{} packs, {} blocks, {} entries, {}",
+        number("packs"),
+        number("blocks"),
+        number("entries"),
+        human_bytes(number("bytes"))
+    );
+    match (damaged, repaired) {
+        (0, 0) => session.output.done(&format!("clean: {read}"))?,
+        _ => {
+            session.output.line(&format!("{damaged} things are damaged, {repaired} were repaired: {read}"))?
+        }
+    }
+    Ok(if damaged == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Checks the store of the data directory, which no node has open.
 pub(crate) fn run(connection: &Connection, arguments: &Check, output: Output) -> anyhow::Result<Exit> {
     let report = report(connection, arguments, output).map_err(|error| CouldNotRun(told(&error)))?;
     show(&report, output)?;

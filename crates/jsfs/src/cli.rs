@@ -134,7 +134,7 @@ pub(crate) enum Command {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(Config),
-    /// Check the store of a stopped node: 0 clean, 1 damage, 2 could not run
+    /// Check the store of a stopped node, or with --online of one that runs: 0 clean, 1 damage, 2 could not run
     Check(Check),
     /// Free the space of what nobody needs any more, now
     Gc(Gc),
@@ -503,16 +503,20 @@ pub(crate) enum Config {
 /// `check`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Check {
+    /// Check the node that runs, while it goes on
+    #[arg(long)]
+    pub(crate) online: bool,
+    /// Put right what can be, from other copies
+    #[arg(long, requires = "online")]
+    pub(crate) repair: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
 
 /// `gc`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The node does this by itself, slowly, with packs of which more than half is dead.\n\
-    Reading and writing go on meanwhile. Interrupting it loses nothing; the next run goes on from there."
-)]
+#[command(after_help = "The node does this by itself, slowly, with packs of which more than half is dead.\n\
+    Reading and writing go on meanwhile. Interrupting it loses nothing; the next run goes on from there.")]
 pub(crate) struct Gc {
     /// Compact packs of which more than this share is dead
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = value_parser!(u8).range(0..=99))]

@@ -79,6 +79,11 @@ async fn run(cli: Cli, output: Output) -> ExitCode {
         Command::Config(command) => {
             return finish(commands::config::run(&connection, &command, output), output);
         }
+        Command::Check(arguments) if arguments.online => {
+            let checked =
+                async { check::online(&Session::find(&connection, output)?, arguments.repair).await };
+            return finish(checked.await, output);
+        }
         Command::Check(arguments) => return finish(check::run(&connection, &arguments, output), output),
         Command::Key(cli::Key::New { output: file }) => {
             return finish(commands::key::new(file.as_deref(), output), output);

@@ -8,7 +8,7 @@ use crate::{
     error::StorageError,
     grant::{Grant, Root},
 };
-use jsfs_store::{CompactError, Finding, Observer};
+use jsfs_store::{CompactError, Finding, Observer, Verification, VerifyError};
 use serde_json::{Value, json};
 use std::{
     collections::HashSet,
@@ -115,9 +115,7 @@ struct Place {
 impl Place {
     fn take(kind: &'static str, all: &UnderWay) -> Result<Place, MaintenanceError> {
         let is_free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
-        is_free
-            .then(|| Place { kind, all: Arc::clone(all) })
-            .ok_or(MaintenanceError::UnderWay { kind })
+        is_free.then(|| Place { kind, all: Arc::clone(all) }).ok_or(MaintenanceError::UnderWay { kind })
     }
 }
 
@@ -206,6 +204,25 @@ impl Objects {
                 "dry_run": false, "packs": done.packs, "removed": done.freed, "carried": done.carried,
                 "freed": done.freed.saturating_sub(done.carried), "damaged": done.damaged,
             }))
+        })
+    }
+
+    /// Reads every byte of the store and compares the index with it, while the node goes on; with `is_repairing` puts right what can be.
+    ///
+    /// # Errors
+    /// [`MaintenanceError::UnderWay`].
+    pub fn check(&self, grant: &Grant<Root>, is_repairing: bool) -> Result<Maintenance, MaintenanceError> {
+        let store = self.store().clone();
+        self.maintain(grant, "check", move |teller| {
+            let how = Verification { is_repairing, ..Verification::default() };
+            let done = store.verify(how, teller).map_err(|error| match error {
+                VerifyError::CalledOff => StorageError::Stopping,
+                VerifyError::Index(what) => StorageError::Write(what),
+            })?;
+            if is_repairing && done.index_differs > 0 {
+                store.doubt_index("a check found that it differs from the packs");
+            }
+            Ok(serde_json::to_value(done).unwrap_or_default())
         })
     }
 

@@ -63,7 +63,7 @@ impl Report {
             self.more += 1;
             return;
         }
-        self.findings.push(Finding { location: location.to_owned(), pack, offset, what });
+        self.findings.push(Finding { location: location.to_owned(), pack, offset, what, repaired: false });
     }
 }
 

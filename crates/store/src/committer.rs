@@ -66,7 +66,8 @@ pub(crate) enum Request {
         location: u8,
         pack: u64,
         is_gone: bool,
-        reply: oneshot::Sender<Result<(), WriteError>>,
+        /// Hears the index's number of the change.
+        reply: oneshot::Sender<Result<u64, WriteError>>,
     },
     /// Syncs, flushes the index and begins new packs where `roll` says so.
     Settle {
@@ -290,7 +291,7 @@ impl Committer {
             Request::Forget { location, pack, is_gone, reply } => {
                 let result = self.forget(location, pack, is_gone);
                 self.tell_status();
-                Answer::Done(reply).send(&result);
+                Answer::Carry(reply, *result.as_ref().unwrap_or(&0)).send(&result.map(drop));
             }
             Request::Settle { roll, reply } => {
                 let result = self.settle(roll);
@@ -454,8 +455,9 @@ impl Committer {
         result
     }
 
-    /// Takes a pack out of the index, which is on disk when this returns: first marked, and removed when the file `is_gone`.
-    fn forget(&mut self, location: u8, pack: u64, is_gone: bool) -> Result<(), WriteError> {
+    /// Takes a pack out of the index: first marked, which begins to be written to disk, and removed when the file `is_gone`. Answers the index's number
+    /// of the change; whoever removes the file waits until that is on disk.
+    fn forget(&mut self, location: u8, pack: u64, is_gone: bool) -> Result<u64, WriteError> {
         self.sync_if(true)?;
         let mut layer = Layer::default();
         layer.forget_pack(location, pack);
@@ -465,12 +467,12 @@ impl Committer {
             view.pack(location, pack)?.done = u64::MAX;
             layer = view.top;
         }
-        self.reading.index.apply(layer.into_changes(), Some(&self.mark()));
-        if is_gone {
-            return Ok(());
+        let number = self.reading.index.apply(layer.into_changes(), Some(&self.mark()));
+        if !is_gone {
+            self.unflushed_bytes = 0;
+            self.reading.index.start_flush();
         }
-        self.unflushed_bytes = 0;
-        self.reading.index.flush().map_err(|error| index_error(&error))
+        Ok(number)
     }
 
     fn settle(&mut self, roll: bool) -> Result<(), WriteError> {
@@ -561,8 +563,8 @@ impl Request {
         match self {
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
             Self::Commit { reply, .. } => drop(reply.send(Err(error.into()))),
-            Self::Carry { reply, .. } => drop(reply.send(Err(error))),
-            Self::Forget { reply, .. } | Self::Settle { reply, .. } | Self::Close { reply } => {
+            Self::Carry { reply, .. } | Self::Forget { reply, .. } => drop(reply.send(Err(error))),
+            Self::Settle { reply, .. } | Self::Close { reply } => {
                 drop(reply.send(Err(error)));
             }
         }

@@ -108,9 +108,11 @@ pub(crate) struct Compactor {
     requests: mpsc::Sender<Request>,
     store_id: [u8; 16],
     stop: Arc<Stop>,
-    /// Packs with damage in them: they stay as they are.
-    damaged: HashSet<(u8, u64)>,
+    pub(crate) damaged: Damaged,
 }
+
+/// Packs with damage in them: they stay as they are until that is repaired.
+pub(crate) type Damaged = Arc<Mutex<HashSet<(u8, u64)>>>;
 
 #[derive(Default)]
 struct Stop {
@@ -185,7 +187,7 @@ impl Compactor {
         requests: mpsc::Sender<Request>,
         store_id: [u8; 16],
     ) -> Self {
-        Self { reading, status, requests, store_id, stop: Arc::default(), damaged: HashSet::new() }
+        Self { reading, status, requests, store_id, stop: Arc::default(), damaged: Damaged::default() }
     }
 
     /// One round in the background. When space is short, packs with little that is dead are compacted too, and the one being written is closed for it.
@@ -225,7 +227,7 @@ impl Compactor {
         for (location, number, row) in self.reading.index.packs()? {
             let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
             let is_small = is_active && row.end <= COLLECT_PACK_MIN;
-            let is_damaged = self.damaged.contains(&(location, number));
+            let is_damaged = hold(&self.damaged).contains(&(location, number));
             if is_small || is_damaged || self.dead_share(location, number, &row, &pinned) <= dead_share {
                 continue;
             }
@@ -267,7 +269,7 @@ impl Compactor {
                     done.freed += row.end;
                 }
                 false => {
-                    self.damaged.insert((location, number));
+                    hold(&self.damaged).insert((location, number));
                     done.damaged += 1;
                 }
             }
@@ -281,7 +283,7 @@ impl Compactor {
         let mut worst: Option<(f64, (u8, u64, PackRow))> = None;
         for (location, number, row) in self.reading.index.packs()? {
             let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
-            if is_active || self.damaged.contains(&(location, number)) {
+            if is_active || hold(&self.damaged).contains(&(location, number)) {
                 continue;
             }
             let share = self.dead_share(location, number, &row, &pinned);
@@ -352,7 +354,10 @@ impl Compactor {
                 }
             }
             done.carried += self.send(location, number, &mut part, row.end)?;
-            self.ask(|reply| Request::Forget { location, pack: number, is_gone: false, reply })?;
+            let marked =
+                self.ask(|reply| Request::Forget { location, pack: number, is_gone: false, reply })?;
+            // Here, and not in the committer: no write waits for the index to reach the disk.
+            self.reading.index.wait_persisted(marked)?;
         }
         let backend = &self.reading.locations[usize::from(location)];
         match backend.remove_pack(number) {

@@ -13,15 +13,18 @@ pub struct Finding {
     pub offset: u64,
     /// What lies there and what is wrong with it.
     pub what: String,
+    /// It was put right: what lies there now is bit for bit what was written.
+    pub repaired: bool,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.repaired { " (repaired)" } else { "" };
         if self.pack == 0 {
-            return write!(f, "{}: {}", self.location, self.what);
+            return write!(f, "{}: {}{end}", self.location, self.what);
         }
         let name = crate::backend::pack_name(self.pack);
-        write!(f, "{}/packs/{name} at offset {}: {}", self.location, self.offset, self.what)
+        write!(f, "{}/packs/{name} at offset {}: {}{end}", self.location, self.offset, self.what)
     }
 }
 

@@ -160,8 +160,8 @@ impl Index {
         Ok(Self { shared, thread: Mutex::new(Some(thread)), temporary })
     }
 
-    /// Applies changes and the mark at once: no reader sees a part of them.
-    pub(crate) fn apply(&self, changes: Vec<RowChange>, mark: Option<&Mark>) {
+    /// Applies changes and the mark at once: no reader sees a part of them. Answers the number of the change.
+    pub(crate) fn apply(&self, changes: Vec<RowChange>, mark: Option<&Mark>) -> u64 {
         let shared = &self.shared;
         let sequence = shared.sequence.next();
         for (key, value) in changes {
@@ -177,6 +177,7 @@ impl Index {
         if shared.tree.active_memtable().size() >= shared.memtable_bytes {
             self.start_flush();
         }
+        sequence
     }
 
     /// From now on nothing is written to tables. For a store that takes no writes.
@@ -210,6 +211,25 @@ impl Index {
         }
     }
 
+    /// Waits until a change is on disk, which a flush that was started writes.
+    pub(crate) fn wait_persisted(&self, number: u64) -> Result<(), IndexError> {
+        let attempts = hold(&self.shared.work).attempts;
+        loop {
+            let work = hold(&self.shared.work);
+            let persisted = self.shared.tree.get_highest_persisted_seqno();
+            if work.is_memory_only || persisted.is_some_and(|persisted| persisted >= number) {
+                return Ok(());
+            }
+            if let Some(failure) = work.failure.as_ref().filter(|_| work.attempts > attempts + 1) {
+                return Err(IndexError(failure.clone()));
+            }
+            if work.is_closing {
+                return Err(IndexError("it is being closed".to_owned()));
+            }
+            drop(self.shared.changed.wait_timeout(work, Duration::from_millis(20)));
+        }
+    }
+
     /// Whether more may be applied.
     pub(crate) fn pressure(&self) -> Pressure {
         if self.shared.tree.sealed_memtable_count() < SEALED_MAX {
@@ -224,6 +244,13 @@ impl Index {
     /// What a read has found wrong with it, if anything.
     pub(crate) fn doubted(&self) -> Option<String> {
         hold(&self.shared.doubted).clone()
+    }
+
+    /// Has it rebuilt at the next opening.
+    pub(crate) fn doubt(&self, why: &str) {
+        tracing::error!(why, "the index is rebuilt at the next start");
+        let _ = fs::write(doubt_path(&self.shared.path), b"");
+        hold(&self.shared.doubted).get_or_insert_with(|| why.to_owned());
     }
 
     /// Lets the maintenance thread keep up with whoever fills the index at once.

@@ -19,7 +19,7 @@
 //!
 //! [`chunk`] and [`block`] are what callers use before they hand anything over. Inside: `frame` has the bytes; `log` writes one location; `decide` and
 //! `view` hold the rules by which commits change rows; `committer` batches and syncs; `index` keeps rows; `scan` and `recover` open;
-//! `compact` frees space; `check` reads everything. [`backend`] is the seam below.
+//! `compact` frees space; `check` reads everything of a store that nobody has open, `verify` of one in use, and `mend` repairs. [`backend`] is the seam below.
 //!
 //! # Use
 //!
@@ -55,6 +55,7 @@ mod health;
 mod id;
 mod index;
 mod log;
+mod mend;
 mod params;
 mod pins;
 mod read;
@@ -65,6 +66,7 @@ mod stats;
 mod store;
 mod sync;
 mod task;
+mod verify;
 mod view;
 mod walk;
 
@@ -81,3 +83,4 @@ pub use read::FoundChunk;
 pub use stats::{LocationStats, Stats};
 pub use store::{OpenOptions, Scan, Store};
 pub use task::{Observer, Unobserved};
+pub use verify::{PackPlace, Verification, Verified, VerifyError};

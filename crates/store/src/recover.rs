@@ -324,7 +324,7 @@ impl Recovery {
 
     fn find_damage(&mut self, location: u8, pack: u64, offset: u64, what: String) {
         let location = self.backends[usize::from(location)].describe();
-        self.opening.damage.push(Finding { location, pack, offset, what });
+        self.opening.damage.push(Finding { location, pack, offset, what, repaired: false });
     }
 
     /// Cuts off what is numbered `first_lost` and higher, and what is bad, after keeping a copy.

@@ -5,7 +5,7 @@ use crate::{
     chunk::Chunker,
     commit::{Commit, Committed, Entry, NewBlock, check_blocks},
     committer::{Committer, Request, Status},
-    compact::{Background, Collectable, CompactError, Compacted, Compaction, Compactor},
+    compact::{Background, Collectable, CompactError, Compacted, Compaction, Compactor, Damaged},
     error::{CommitError, OpenError, ReadError, WriteError},
     finding::Opening,
     id::{BlockId, Table, Tag},
@@ -16,6 +16,7 @@ use crate::{
     rows::{ENTRY, KeyRow, prefixed},
     sync::hold,
     task::{Observer, Unobserved},
+    verify::{Verification, Verified, Verifier, VerifyError},
 };
 use bytes::Bytes;
 use std::{
@@ -148,9 +149,11 @@ pub(crate) struct Inner {
     pub(crate) reading: Arc<Reading>,
     pub(crate) status: Arc<Status>,
     pub(crate) floor: u64,
-    chunking: Chunking,
+    parameters: Vec<Parameters>,
     opening: Opening,
     compactor: Arc<Mutex<Compactor>>,
+    /// Packs that compaction leaves alone.
+    damaged: Damaged,
     threads: Mutex<Threads>,
 }
 
@@ -198,6 +201,7 @@ impl Store {
         let committer = spawned.map_err(|error| OpenError::io("start a thread", "this process", error))?;
         let store_id = parameters[0].store_id;
         let compactor = Compactor::new(reading.clone(), status.clone(), requests.clone(), store_id);
+        let damaged = compactor.damaged.clone();
         let compactor = Arc::new(Mutex::new(compactor));
         let background = Background::start(options.compaction, limits.floor, compactor.clone())
             .map_err(|error| OpenError::io("start a thread", "this process", error))?;
@@ -207,9 +211,10 @@ impl Store {
             reading,
             status,
             floor: limits.floor,
-            chunking: parameters[0].chunking,
+            parameters,
             opening,
             compactor,
+            damaged,
             threads: Mutex::new(Threads { background: Some(background), committer: Some(committer), locks }),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -230,13 +235,13 @@ impl Store {
     /// How content is cut into chunks here.
     #[must_use]
     pub fn chunking(&self) -> Chunking {
-        self.inner.chunking
+        self.inner.parameters[0].chunking
     }
 
     /// A chunker with the store's parameters.
     #[must_use]
     pub fn chunker(&self) -> Chunker {
-        Chunker::new(self.inner.chunking)
+        Chunker::new(self.inner.parameters[0].chunking)
     }
 
     /// Reads an entry.
@@ -348,6 +353,25 @@ impl Store {
     /// What [`Store::collect`] would do now. Blocks as that does.
     pub fn collectable(&self, dead_share: f64) -> Result<Collectable, CompactError> {
         hold(&self.inner.compactor).collectable(dead_share)
+    }
+
+    /// Reads every byte of the packs and compares the index with them, while writing and compaction go on; with
+    /// [`Verification::is_repairing`] puts right what can be. Blocks.
+    pub fn verify(&self, how: Verification, observer: &dyn Observer) -> Result<Verified, VerifyError> {
+        let Inner { reading, parameters, damaged, .. } = &*self.inner;
+        let done = Verifier::new(reading, parameters, how, observer).run()?;
+        if done.repaired > 0 {
+            hold(damaged).clear();
+        }
+        if done.damaged > 0 {
+            reading.damage.note(&format_args!("a check has found {} things that stay damaged", done.damaged));
+        }
+        Ok(done)
+    }
+
+    /// Has the index rebuilt from the packs at the next opening.
+    pub fn doubt_index(&self, why: &str) {
+        self.inner.reading.index.doubt(why);
     }
 
     /// Ends the store: what was committed is durable anyway; this writes the index so that the next opening is quick, and unlocks the directory.

@@ -131,6 +131,11 @@ impl Walk {
         Ok(Step::Frame(Box::new(Frame { start, end, header, chain, description, payload })))
     }
 
+    /// Where the next step begins.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Goes on at another offset.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         self.at = offset;

@@ -9,6 +9,7 @@ mod holes;
 mod interface;
 mod limits;
 mod live;
+mod maintenance;
 mod node;
 mod openapi;
 mod outsiders;

@@ -39,6 +39,7 @@ const PROCESS: &str = "/.jsfs/proc/{id}";
 const OUTPUT: &str = "/.jsfs/proc/{id}/output";
 const CHECKPOINT: &str = "/.jsfs/proc/{id}/checkpoint";
 const LOGS: &str = "/.jsfs/logs";
+const MAINTENANCE: &str = "/.jsfs/maintenance/{name}";
 const UPLOAD: &str = "/.jsfs/uploads/{id}";
 
 /// Stands for the root key, and for tokens below `/t/`.
@@ -279,6 +280,15 @@ const CASES: &[Case<'_>] = &[
     (CHECKPOINT, "POST", "/.jsfs/proc/ab/checkpoint", &[KEY], "", 404),
     (CHECKPOINT, "OPTIONS", "/.jsfs/proc/ab/checkpoint", &[], "", 204),
     (LOGS, "OPTIONS", LOGS, &[], "", 204),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], r#"{"dry_run":true}"#, 200),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], r#"{"dead_share":"x"}"#, 400),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], r#"{"dead_share":1.5}"#, 400),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[], "{}", 401),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[ALMOST], "{}", 403),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/nothing", &[KEY], "{}", 404),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], "LONG", 413),
+    (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (MAINTENANCE, "OPTIONS", "/.jsfs/maintenance/gc", &[], "", 204),
 ];
 
 fn document() -> Value {

@@ -19,9 +19,13 @@ pub(super) async fn run(session: &Session, arguments: &Gc) -> anyhow::Result<()>
     };
     let (freed, carried) = (human_bytes(number("freed")), human_bytes(number("carried")));
     let would = if arguments.dry_run { "would be " } else { "" };
-    session.output.done(&format!("{packs} {would}compacted: {freed} {would}freed, {carried} {would}carried over"))?;
+    session
+        .output
+        .done(&format!("{packs} {would}compacted: {freed} {would}freed, {carried} {would}carried over"))?;
     match number("damaged") {
         0 => Ok(()),
-        damaged => anyhow::bail!("packs left as they are because something in them is damaged: {damaged}; run `jsfs check --repair`"),
+        damaged => anyhow::bail!(
+            "packs left as they are because something in them is damaged: {damaged}; run `jsfs check --repair`"
+        ),
     }
 }

@@ -9,5 +9,6 @@ mod damage;
 mod driver;
 mod faults;
 mod health;
+mod maintenance;
 mod model;
 mod support;

@@ -1,0 +1,109 @@
+//! `/.jsfs/maintenance/…`: who may, what the lines say, one at a time, and that a client that leaves ends the work.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::node::Node;
+use jsfs_testkit::http::Request;
+use serde_json::Value;
+
+/// Bytes that neither compress nor repeat.
+fn noise(seed: u32, length: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            u8::try_from(state >> 24).unwrap()
+        })
+        .collect()
+}
+
+fn run(node: &Node, name: &str, parameters: &str) -> Vec<Value> {
+    let target = format!("/.jsfs/maintenance/{name}");
+    let answer = node.ask(&node.own("POST", &target).body(parameters.as_bytes()));
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")));
+    answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A node with much that nobody needs.
+fn littered() -> Node {
+    let node = Node::start();
+    for at in 0..20 {
+        node.put(&format!("/kept{at}"), &noise(at, 100_000));
+        node.put(&format!("/gone{at}"), &noise(1_000 + at, 400_000));
+    }
+    for at in 0..20 {
+        let gone = format!("/gone{at}?purge=true");
+        assert_eq!(node.ask(&node.own("DELETE", &gone)).status, 204);
+    }
+    node
+}
+
+#[test]
+fn gc_frees_what_it_said_it_would_and_loses_nothing() {
+    let node = littered();
+    let would = run(&node, "gc", r#"{"dry_run":true}"#).pop().unwrap()["result"].clone();
+    let freed = |result: &Value| result["freed"].as_u64().unwrap();
+    assert!(freed(&would) > 7_000_000, "{would}");
+    let lines = run(&node, "gc", "{}");
+    let (last, before) = lines.split_last().unwrap();
+    assert!(before.iter().any(|line| line["progress"]["unit"] == "bytes"), "{lines:?}");
+    let did = &last["result"];
+    assert_eq!((&did["packs"], &did["removed"]), (&would["packs"], &would["removed"]));
+    assert!(freed(did).abs_diff(freed(&would)) < freed(&would) / 50, "{did} after {would}");
+    for at in 0..20 {
+        assert_eq!(node.get(&format!("/kept{at}")).body, noise(at, 100_000));
+    }
+    let again = run(&node, "gc", "{}").pop().unwrap()["result"].clone();
+    assert_eq!(again["packs"], 0, "{again}");
+}
+
+#[test]
+fn nobody_but_the_holder_of_the_root_key_maintains() {
+    let node = Node::start();
+    let names = node.get("/.jsfs/namespaces");
+    for name in ["gc", "nothing"] {
+        let target = format!("/.jsfs/maintenance/{name}");
+        for key in ["", "wrong"] {
+            let asked = match key {
+                "" => Request::new("POST", &target).body(b"{}"),
+                key => Request::new("POST", &target).bearer(key).body(b"{}"),
+            };
+            assert_eq!(node.ask(&asked).status, names.status, "{name} {key}");
+        }
+    }
+    assert_eq!(node.ask(&node.own("GET", "/.jsfs/maintenance/gc")).status, 405);
+    for absent in ["/.jsfs/maintenance/", "/.jsfs/maintenance/gc/x", "/.jsfs/maintenance/nothing"] {
+        assert_eq!(node.ask(&node.own("POST", absent).body(b"{}")).status, 404, "{absent}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_frees_the_place_and_the_next_goes_on() {
+    let node = littered();
+    for _ in 0..3 {
+        let mut left = TcpStream::connect(node.address).unwrap();
+        let head = format!(
+            "POST /.jsfs/maintenance/gc HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 2\r\n\r\n{{}}",
+            node.key
+        );
+        left.write_all(head.as_bytes()).unwrap();
+        let mut begun = [0; 16];
+        left.read_exact(&mut begun).unwrap();
+        assert!(begun.starts_with(b"HTTP/1.1 200") || begun.starts_with(b"HTTP/1.1 409"), "{begun:?}");
+        drop(left);
+    }
+    let answer = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let answer = node.ask(&node.own("POST", "/.jsfs/maintenance/gc").body(b"{}"));
+        (answer.status == 200).then_some(answer)
+    });
+    let answer = answer.expect("the place is free again");
+    let last: Value = serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
+    assert!(last["result"].is_object(), "{last}");
+    for at in 0..20 {
+        assert_eq!(node.get(&format!("/kept{at}")).body, noise(at, 100_000));
+    }
+}
