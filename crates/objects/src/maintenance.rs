@@ -16,15 +16,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Lines that wait for their reader.
 const LINES_MAX: usize = 64;
-/// Progress is told so often.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Progress is told so often, ms.
+const PROGRESS_EVERY_MS: u64 = 250;
 
 /// What maintenance says.
 #[derive(Clone, Debug)]
@@ -138,7 +137,7 @@ impl Teller {
     pub(crate) fn progress_in(&self, unit: &'static str, done: u64, total: u64) {
         let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let told_ms = self.told_ms.load(Ordering::Relaxed);
-        if told_ms > 0 && now_ms < told_ms + PROGRESS_EVERY.as_millis() as u64 {
+        if told_ms > 0 && now_ms < told_ms + PROGRESS_EVERY_MS {
             return;
         }
         self.told_ms.store(now_ms.max(1), Ordering::Relaxed);

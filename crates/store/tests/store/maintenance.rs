@@ -2,6 +2,8 @@
 //!
 //! `JSFS_MAINTENANCE_SECONDS=600` makes the last two tests as long; `JSFS_MAINTENANCE_SEED` chooses other places for damage.
 
+#![allow(clippy::print_stdout, reason = "figures and seeds")]
+
 use crate::{
     driver::fast_dir,
     support::{T, commit, commit_with, delete, noise, put, quiet, run, sample_block},
@@ -174,7 +176,7 @@ fn load(store: &Store, time: Duration, round: u64) -> (Duration, Duration, u64) 
                     let started = Instant::now();
                     commit_with(store, vec![op], vec![block]).unwrap();
                     own.push(started.elapsed());
-                    if n % 7 == 0 {
+                    if n.is_multiple_of(7) {
                         let gone = [writer.to_be_bytes(), ((n * 31) % 200).to_be_bytes()].concat();
                         run(store.commit(Commit { ops: vec![delete(gone)], ..Commit::default() })).unwrap();
                     }
@@ -186,8 +188,8 @@ fn load(store: &Store, time: Duration, round: u64) -> (Duration, Duration, u64) 
     });
     let mut times = times.into_inner().unwrap();
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    (at(1.0), at(0.999), count.into_inner())
+    let last = times.len() - 1;
+    (times[last], times[last * 999 / 1_000], count.into_inner())
 }
 
 /// What every entry says that it refers to is there and right.
