@@ -215,25 +215,22 @@ impl Worker {
         let engine = engine(instances).map_err(io::Error::other)?;
         // Before the base image is made: that starts threads, which inherit it, and needs nothing that it forbids.
         wall::after_engine(&mut walls);
-        let walls = walls.to_string();
         let nobody = guest(&out, 0, UNBOUNDED, None);
         let opened = if has_base { Base::open(&engine, &kept, nobody).ok() } else { None };
-        let base = match opened {
-            Some(base) => {
-                out.send(&ToNode::Ready { has_base: false, walls }, &[]);
-                base
-            }
+        let (base, kept) = match opened {
+            Some(base) => (base, None),
             None => {
                 // Without clock and randomness, so that it comes out the same wherever and whenever it is made: images of processes need that.
                 let mut nobody = guest(&out, 0, UNBOUNDED, None);
                 (nobody.is_still, nobody.began_ms) = (true, 0.0);
                 let (base, kept) = Base::make(&engine, nobody).map_err(io::Error::other)?;
-                out.send(&ToNode::Ready { has_base: true, walls }, &kept);
-                base
+                (base, Some(kept))
             }
         };
+        wall::before_runs(&mut walls);
+        let ready = ToNode::Ready { has_base: kept.is_some(), walls: walls.to_string() };
+        out.send(&ready, kept.as_deref().unwrap_or_default());
         let wasm = Wasm::new(&engine).map_err(io::Error::other)?;
-        wall::before_runs();
         let worker = Arc::new(Worker {
             engine,
             out,

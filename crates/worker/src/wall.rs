@@ -15,8 +15,10 @@ use std::{fmt, fs, io};
 const DESCRIPTORS_MAX: u64 = 512;
 /// Largest file that may be written. There are none, but the images of modules are kept in files without a name, in memory.
 const FILE_MAX: u64 = 1 << 30;
-/// How much more politely than the node the worker asks for the processor.
-const NICE: i32 = 5;
+
+/// How much more politely than the node the worker asks for the processor, and the most that can be asked.
+const NICER: i32 = 5;
+const NICEST: i32 = 19;
 
 /// Which parts of the wall stand, and why others do not.
 #[derive(Debug, Default)]
@@ -59,13 +61,21 @@ pub(crate) fn after_engine(walls: &mut Walls) {
     // Not earlier: a process that cannot be dumped may not open its own files in /proc either.
     walls.note("no dumps", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
     walls.note("landlock", no_files());
-    walls.note("seccomp", calls::restrict());
+    walls.note("seccomp", calls::restrict(nice()));
 }
 
-/// Before programs run: endless loops on every thread must not keep the node from answering anybody else. Threads that are there already keep
-/// their priority, so the base image is made as fast as the node needs it. A system that refuses goes without.
-pub(crate) fn before_runs() {
-    let _ = rustix::process::setpriority_process(None, NICE);
+/// Before programs run: endless loops on every thread must not keep the node from answering anybody else.
+pub(crate) fn before_runs(walls: &mut Walls) {
+    let lower = || rustix::process::setpriority_process(None, nice());
+    // The threads that compile first: those that are not there yet begin with this thread's priority.
+    let compiling = rayon::broadcast(|_| lower());
+    walls.note("lower priority", compiling.into_iter().fold(Ok(()), Result::and).and_then(|()| lower()));
+}
+
+/// How politely the calling thread is to ask for the processor.
+fn nice() -> i32 {
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
+    (now + NICER).min(NICEST)
 }
 
 /// Closes what the node inherited and handed on unawares. What it opens itself is closed by the kernel when the worker starts.

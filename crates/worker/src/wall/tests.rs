@@ -1,7 +1,7 @@
 //! Each part of the wall, tried from inside: this test program starts itself again, puts the part up there, and tries what it forbids. Without the
 //! part, the same attempt succeeds, so that a test which forbids nothing is noticed.
 
-use super::{Walls, after_engine, before_engine, calls, limits, no_files};
+use super::{Walls, after_engine, before_engine, before_runs, calls, limits, nice, no_files};
 use std::{
     fs::{self, File},
     io,
@@ -30,11 +30,12 @@ fn put_up(wall: &str) {
     match wall {
         "nothing" => {}
         "landlock" => no_files().unwrap(),
-        "seccomp" => calls::restrict().unwrap(),
+        "seccomp" => calls::restrict(nice()).unwrap(),
         "limits" => limits().unwrap(),
         "all" => {
             let mut walls = before_engine().unwrap();
             after_engine(&mut walls);
+            before_runs(&mut walls);
             assert!(!walls.to_string().contains("without"), "{walls}");
         }
         other => panic!("no wall {other}"),
@@ -58,6 +59,7 @@ fn attempt(name: &str, port: u16) -> io::Result<()> {
         "signal its parent" => {
             rustix::process::test_kill_process(rustix::process::getppid().unwrap()).map_err(io::Error::from)
         }
+        "take another priority" => rustix::process::setpriority_process(None, 7).map_err(io::Error::from),
         "open many descriptors" => (0..2_000)
             .map(|_| rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC))
             .collect::<Result<Vec<_>, _>>()
@@ -131,7 +133,7 @@ fn landlock_holds_files_and_connections() {
 fn seccomp_holds_files_sockets_programs_and_signals() {
     assert_refused("seccomp", &FILES);
     assert_refused("seccomp", &SOCKETS);
-    assert_refused("seccomp", &["start a program", "signal its parent"]);
+    assert_refused("seccomp", &["start a program", "signal its parent", "take another priority"]);
 }
 
 #[test]
