@@ -26,6 +26,7 @@ const { concat, hex, unhex, utf8 } = await import('./lib/bytes.mjs');
 const cbor = await import('./lib/cbor.mjs');
 const keys = await import('./lib/keys.mjs');
 const { blake3, openGcm, sealGcm, sign, unwrap, verify, wrap } = await import('./lib/primitives.mjs');
+const membership = await import('./lib/membership.mjs');
 const records = await import('./lib/record.mjs');
 
 // What a function gives, or why it refuses.
@@ -201,6 +202,36 @@ const checks = {
     async invalid(vector) {
       const got = await outcome(() => records.verifyEnvelope(unhex(vector.encoding), vector.now_ms));
       assert.deepEqual(got, { error: vector.error });
+    },
+  },
+
+  membership: {
+    async credentials(vector) {
+      const encoding = unhex(vector.credential);
+      const verdict = await membership.judge(encoding, {
+        federation: vector.federation,
+        peer: vector.peer,
+        now: BigInt(vector.now_ms),
+        revokedEpoch: BigInt(vector.revoked_epoch),
+      });
+      assert.equal(verdict, vector.verdict);
+      assert.equal(hex(cbor.encode(cbor.decode(encoding))), vector.credential);
+    },
+    async malformed(vector) {
+      await refuses(() => membership.readCredential(unhex(vector.credential)));
+    },
+    placement(vector) {
+      assert.deepEqual(membership.place(unhex(vector.block), vector.sites), vector.order);
+    },
+    async revocations(vector) {
+      const got = await membership.readRevocation(unhex(vector.encoding));
+      assert.deepEqual(got, { ...vector, encoding: undefined, epoch: BigInt(vector.epoch) });
+    },
+    tickets(vector) {
+      const { text, ...expected } = vector;
+      assert.deepEqual(membership.readTicket(text), { ...expected, expires_ms: BigInt(vector.expires_ms) });
+      const last = text.endsWith('2') ? '3' : '2';
+      assert.throws(() => membership.readTicket(text.slice(0, -1) + last));
     },
   },
 

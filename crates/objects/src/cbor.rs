@@ -2,6 +2,9 @@
 //!
 //! A decoder refuses every encoding but the one that the encoder gives: what was decoded is encoded again and compared. So equal values
 //! have equal bytes and hashes, and nothing can be smuggled past a signature. Lengths are bounded before anything is allocated.
+//!
+//! Open to `federation`, whose certificates and messages are encoded the same way. What is kept in records has checked decoders of its own
+//! ([`crate::record::Record::decode`]), which are to be used instead of [`Cbor::from_bytes`].
 
 use minicbor::{Decoder, Encoder, data::Type};
 use thiserror::Error;
@@ -46,21 +49,25 @@ pub enum FormatError {
 }
 
 /// A value with exactly one encoding.
-pub(crate) trait Cbor: Sized {
+pub trait Cbor: Sized {
     /// What error messages call it.
     const NAME: &'static str;
     /// The most bytes that its encoding may have.
     const BYTES_MAX: usize;
 
+    /// Appends its encoding.
     fn write(&self, out: &mut Writer);
+    /// Takes its structure off the input.
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError>;
 
+    /// Its one encoding.
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
         self.write(&mut out);
         out.into_bytes()
     }
 
+    /// Reads a value that was encoded in the one permitted way.
     fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.len() > Self::BYTES_MAX {
             return Err(FormatError::TooLarge { what: Self::NAME, limit: Self::BYTES_MAX });
@@ -76,46 +83,62 @@ pub(crate) trait Cbor: Sized {
 }
 
 /// Appends items to a buffer.
-pub(crate) struct Writer(Encoder<Vec<u8>>);
+pub struct Writer(Encoder<Vec<u8>>);
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Writer {
-    pub(crate) fn new() -> Self {
+    /// An empty buffer.
+    pub fn new() -> Self {
         Self(Encoder::new(Vec::new()))
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_writer()
     }
 
-    pub(crate) fn array(&mut self, length: usize) -> &mut Self {
+    /// The head of an array; its items follow.
+    pub fn array(&mut self, length: usize) -> &mut Self {
         self.item(|out| out.array(length as u64).is_ok())
     }
 
-    pub(crate) fn map(&mut self, length: usize) -> &mut Self {
+    /// The head of a map; its keys and values follow.
+    pub fn map(&mut self, length: usize) -> &mut Self {
         self.item(|out| out.map(length as u64).is_ok())
     }
 
-    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
+    /// A number.
+    pub fn uint(&mut self, value: u64) -> &mut Self {
         self.item(|out| out.u64(value).is_ok())
     }
 
-    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+    /// A byte string.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.item(|out| out.bytes(value).is_ok())
     }
 
-    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+    /// A text.
+    pub fn text(&mut self, value: &str) -> &mut Self {
         self.item(|out| out.str(value).is_ok())
     }
 
-    pub(crate) fn bool(&mut self, value: bool) -> &mut Self {
+    /// A truth value.
+    pub fn bool(&mut self, value: bool) -> &mut Self {
         self.item(|out| out.bool(value).is_ok())
     }
 
-    pub(crate) fn null(&mut self) -> &mut Self {
+    /// A null.
+    pub fn null(&mut self) -> &mut Self {
         self.item(|out| out.null().is_ok())
     }
 
-    pub(crate) fn nested(&mut self, value: &impl Cbor) -> &mut Self {
+    /// A value of another type.
+    pub fn nested(&mut self, value: &impl Cbor) -> &mut Self {
         value.write(self);
         self
     }
@@ -128,18 +151,21 @@ impl Writer {
 }
 
 /// Takes items off bytes. `what` names the field for the error message.
-pub(crate) struct Reader<'b>(Decoder<'b>);
+pub struct Reader<'b>(Decoder<'b>);
 
 impl<'b> Reader<'b> {
-    pub(crate) fn uint(&mut self, what: &'static str) -> Result<u64, FormatError> {
+    /// A number.
+    pub fn uint(&mut self, what: &'static str) -> Result<u64, FormatError> {
         self.0.u64().map_err(|_| FormatError::Malformed { what })
     }
 
-    pub(crate) fn bool(&mut self, what: &'static str) -> Result<bool, FormatError> {
+    /// A truth value.
+    pub fn bool(&mut self, what: &'static str) -> Result<bool, FormatError> {
         self.0.bool().map_err(|_| FormatError::Malformed { what })
     }
 
-    pub(crate) fn bytes(&mut self, what: &'static str, limit: usize) -> Result<&'b [u8], FormatError> {
+    /// A byte string of at most `limit` bytes.
+    pub fn bytes(&mut self, what: &'static str, limit: usize) -> Result<&'b [u8], FormatError> {
         match self.0.bytes() {
             Ok(bytes) if bytes.len() > limit => Err(FormatError::TooLarge { what, limit }),
             Ok(bytes) => Ok(bytes),
@@ -147,11 +173,13 @@ impl<'b> Reader<'b> {
         }
     }
 
-    pub(crate) fn fixed<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], FormatError> {
+    /// A byte string of exactly `N` bytes.
+    pub fn fixed<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], FormatError> {
         self.bytes(what, N)?.try_into().map_err(|_| FormatError::Malformed { what })
     }
 
-    pub(crate) fn text(&mut self, what: &'static str, limit: usize) -> Result<&'b str, FormatError> {
+    /// A text of at most `limit` bytes.
+    pub fn text(&mut self, what: &'static str, limit: usize) -> Result<&'b str, FormatError> {
         match self.0.str() {
             Ok(text) if text.len() > limit => Err(FormatError::TooLarge { what, limit }),
             Ok(text) => Ok(text),
@@ -160,22 +188,22 @@ impl<'b> Reader<'b> {
     }
 
     /// Takes a null, if one comes next.
-    pub(crate) fn null(&mut self) -> bool {
+    pub fn null(&mut self) -> bool {
         matches!(self.0.datatype(), Ok(Type::Null)) && self.0.null().is_ok()
     }
 
     /// The length of an array with at most `limit` items.
-    pub(crate) fn array(&mut self, what: &'static str, limit: usize) -> Result<usize, FormatError> {
+    pub fn array(&mut self, what: &'static str, limit: usize) -> Result<usize, FormatError> {
         length(self.0.array(), what, limit)
     }
 
     /// An array of exactly `length` items.
-    pub(crate) fn tuple(&mut self, what: &'static str, length: usize) -> Result<(), FormatError> {
+    pub fn tuple(&mut self, what: &'static str, length: usize) -> Result<(), FormatError> {
         if self.array(what, length)? == length { Ok(()) } else { Err(FormatError::Malformed { what }) }
     }
 
     /// An array of at most `limit` items, each taken by `item`.
-    pub(crate) fn list<T>(
+    pub fn list<T>(
         &mut self,
         what: &'static str,
         limit: usize,
@@ -190,7 +218,7 @@ impl<'b> Reader<'b> {
     }
 
     /// A map from small numbers. `field` takes the value of the key it is given, and answers whether it knows the key.
-    pub(crate) fn map(
+    pub fn map(
         &mut self,
         what: &'static str,
         mut field: impl FnMut(&mut Self, u64) -> Result<bool, FormatError>,
@@ -218,6 +246,6 @@ fn length(
 }
 
 /// The value of a field that must be there.
-pub(crate) fn required<T>(value: Option<T>, what: &'static str) -> Result<T, FormatError> {
+pub fn required<T>(value: Option<T>, what: &'static str) -> Result<T, FormatError> {
     value.ok_or(FormatError::Malformed { what })
 }

@@ -21,7 +21,7 @@ pub mod address;
 mod append;
 mod author;
 pub mod authority;
-mod cbor;
+pub mod cbor;
 mod chain;
 mod change;
 pub mod clock;

@@ -7,9 +7,21 @@ use std::process::Command;
 
 /// What a crate may link, by crate. Nothing else.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("jsfs", &["jsfs-client", "jsfs-exec", "jsfs-http", "jsfs-objects", "jsfs-store", "jsfs-worker"]),
+    (
+        "jsfs",
+        &[
+            "jsfs-client",
+            "jsfs-exec",
+            "jsfs-federation",
+            "jsfs-http",
+            "jsfs-objects",
+            "jsfs-store",
+            "jsfs-worker",
+        ],
+    ),
     ("jsfs-client", &[]),
     ("jsfs-exec", &[]),
+    ("jsfs-federation", &["jsfs-objects", "jsfs-store"]),
     ("jsfs-http", &["jsfs-exec", "jsfs-objects"]),
     ("jsfs-objects", &["jsfs-store"]),
     ("jsfs-store", &[]),
@@ -100,4 +112,6 @@ fn a_front_door_that_names_the_store_is_found() {
     assert_eq!(forbidden(&[edge("jsfs-client", "jsfs-objects", false)]).len(), 1);
     assert_eq!(forbidden(&[edge("jsfs-new", "jsfs-store", false)]).len(), 1);
     assert_eq!(forbidden(&[edge("jsfs-http", "jsfs-objects", false)]).len(), 0);
+    assert_eq!(forbidden(&[edge("jsfs-http", "jsfs-federation", false)]).len(), 1);
+    assert_eq!(forbidden(&[edge("jsfs-federation", "jsfs-http", false)]).len(), 1);
 }

@@ -1,0 +1,5 @@
+//! The blockstore: which members keep a block.
+
+mod placement;
+
+pub use placement::{Placement, REPLICAS_MAX, Site};
