@@ -157,7 +157,7 @@ fn read_all(
             if frame.end <= done {
                 return Ok(());
             }
-            let applied = apply_frame(rebuilt, &mut layer, locations, true, location, pack, &frame, done);
+            let applied = apply_frame(rebuilt, &mut layer, locations, Some(0), location, pack, &frame, done);
             if layer.len() >= REBUILD_ROWS {
                 rebuilt.index.apply(std::mem::take(&mut layer).into_changes(), None);
                 rebuilt.index.wait();
@@ -281,7 +281,7 @@ fn follow(
             return Ok(None);
         }
         scan.walk(Some(*tip), store_id, Depth::Descriptions, &mut |pack, frame, _| {
-            apply_frame(&reading, &mut layer, backends.len(), false, location, pack, &frame, 0)
+            apply_frame(&reading, &mut layer, backends.len(), None, location, pack, &frame, 0)
                 .map_err(|error| io::Error::other(error.0))
         })?;
     }
@@ -352,10 +352,16 @@ fn compare_rows(
 }
 
 /// Differences that come from the order in which things happened and mean nothing: which of several blocks with the same chunk a tag names; how
-/// far compaction has come with a pack.
+/// far compaction has come with a pack; since when a block has been live.
 fn may_differ(key: &[u8], current: Option<&Bytes>, rebuilt: Option<&Bytes>) -> bool {
     match key[0] {
         CHUNK => true,
+        BLOCK => {
+            let row = |bytes: Option<&Bytes>| {
+                bytes.and_then(BlockRow::decode).map(|row| BlockRow { since: 0, ..row })
+            };
+            row(current) == row(rebuilt)
+        }
         PACK => {
             let row = |bytes: Option<&Bytes>| bytes.and_then(PackRow::decode).unwrap_or_default();
             let (current, rebuilt) = (row(current), row(rebuilt));

@@ -235,6 +235,7 @@ impl<'c, 'v> Decide<'c, 'v> {
     ) -> Result<(), IndexError> {
         self.committer.sequence += 1;
         let (sequence, durable) = (self.committer.sequence, self.committer.durable);
+        self.view.at_frame(sequence);
         let mut lists = Vec::new();
         let mut pairs = Vec::with_capacity(blocks.len());
         for block in blocks {

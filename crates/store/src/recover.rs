@@ -366,6 +366,7 @@ impl Recovery {
         let mut layer = Layer::default();
         let mut frames = 0;
         let is_rebuild = mark.is_none();
+        let rebuilt_to = is_rebuild.then(|| self.mark(None).sequence);
         for at in 0..self.scans.len() {
             let from = mark.and_then(|mark| mark.tips.get(at)).copied();
             if let Some(from) = &from {
@@ -383,7 +384,7 @@ impl Recovery {
             let walked = self.scans[at].walk(from, store_id, Depth::Descriptions, &mut |pack, frame, _| {
                 frames += 1;
                 let applied =
-                    apply_frame(&reading, &mut layer, locations, is_rebuild, location, pack, &frame, 0);
+                    apply_frame(&reading, &mut layer, locations, rebuilt_to, location, pack, &frame, 0);
                 if layer.len() >= REBUILD_ROWS {
                     // Without a mark, so that an interrupted rebuild begins anew; replay keeps to one batch.
                     if is_rebuild {
@@ -477,13 +478,13 @@ fn cut_pack(backend: &dyn Backend, scan: &Scan, number: u64, end: u64) -> io::Re
     Ok(Some(Cut { location: backend.describe(), pack: number, offset: from, bytes: used as u64 }))
 }
 
-/// Applies one frame by the rules that running applies, but for blocks that compaction has carried: those before `done`.
+/// Applies one frame by the rules that running applies, but for blocks that compaction has carried: those before `done`. A rebuild says how far it goes.
 #[expect(clippy::too_many_arguments, reason = "a frame, its place, and what it is applied to")]
 pub(crate) fn apply_frame(
     reading: &Reading,
     layer: &mut Layer,
     locations: usize,
-    is_rebuild: bool,
+    rebuilt_to: Option<u64>,
     location: u8,
     pack: &PackInfo,
     frame: &Frame,
@@ -492,9 +493,11 @@ pub(crate) fn apply_frame(
     let read_list = |id: &_, row: &_| reading.read_list(id, row);
     let under = std::mem::take(layer);
     let mut view = View::new(&reading.index, Some(&under), locations, &read_list);
-    if is_rebuild {
+    if rebuilt_to.is_some() {
         view = view.keep_spent_tombstones();
     }
+    // Out of order nobody can tell what was live at which time: a rebuild says of everything that it became live just now.
+    view.at_frame(rebuilt_to.unwrap_or(frame.header.sequence));
     for (head, place, bytes) in frame.blocks(location, pack.number).filter(|(_, place, _)| place.end() > done)
     {
         let list =

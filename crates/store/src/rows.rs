@@ -9,7 +9,7 @@ use crate::{
 use bytes::{BufMut, Bytes};
 
 /// Version of everything in this file.
-pub(crate) const INDEX_FORMAT: u8 = 1;
+pub(crate) const INDEX_FORMAT: u8 = 2;
 
 /// First byte of the index keys of entries, tombstones, blocks, tags ("chunks"), packs and the mark.
 pub(crate) const ENTRY: u8 = b'e';
@@ -130,14 +130,18 @@ pub(crate) struct BlockRow {
     pub(crate) is_list: bool,
     /// For a list: what it lists has been counted.
     pub(crate) is_counted: bool,
+    /// The frame that made it live, or that ended that. A frame in between two snapshots that both have the block live is never named here unless it was
+    /// dead meanwhile; after a rebuild it may be a later one.
+    pub(crate) since: u64,
     pub(crate) places: Vec<Place>,
 }
 
 impl BlockRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(10 + 25 * self.places.len());
+        let mut out = Vec::with_capacity(18 + 25 * self.places.len());
         out.put_u8(u8::from(self.is_list) | u8::from(self.is_counted) << 1);
         out.put_u64_le(self.references);
+        out.put_u64_le(self.since);
         for place in &self.places {
             out.put_u8(place.location);
             out.put_u64_le(place.pack);
@@ -150,13 +154,13 @@ impl BlockRow {
 
     pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
-        let (flags, references) = (reader.u8()?, reader.u64()?);
+        let (flags, references, since) = (reader.u8()?, reader.u64()?, reader.u64()?);
         let mut places = Vec::with_capacity(1);
         while reader.at < bytes.len() {
             let (location, pack, offset) = (reader.u8()?, reader.u64()?, reader.u64()?);
             places.push(Place { location, pack, offset, len: reader.u32()?, head: reader.u32()? });
         }
-        Some(Self { references, is_list: flags & 1 != 0, is_counted: flags & 2 != 0, places })
+        Some(Self { references, is_list: flags & 1 != 0, is_counted: flags & 2 != 0, since, places })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         prefixed,
     },
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// What the index has for a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,10 @@ pub(crate) struct View<'a> {
     locations: usize,
     /// While rebuilding, an operation may be seen after a later one, so spent tombstones stay until the end.
     keeps_spent: bool,
+    /// The frame that is being applied.
+    now: u64,
+    /// What rows said of blocks that this frame found live and left dead.
+    ended: HashMap<BlockId, u64>,
 }
 
 impl<'a> View<'a> {
@@ -128,7 +132,14 @@ impl<'a> View<'a> {
         locations: usize,
         read_list: ReadList<'a>,
     ) -> Self {
-        Self { top: Layer::default(), under, index, read_list, locations, keeps_spent: false }
+        let (top, ended) = (Layer::default(), HashMap::new());
+        Self { top, under, index, read_list, locations, keeps_spent: false, now: u64::MAX, ended }
+    }
+
+    /// What follows belongs to this frame.
+    pub(crate) fn at_frame(&mut self, sequence: u64) {
+        self.now = sequence;
+        self.ended.clear();
     }
 
     pub(crate) fn keep_spent_tombstones(mut self) -> Self {
@@ -381,6 +392,7 @@ impl<'a> View<'a> {
 
     /// One more reference to a block, and through lists to what they list.
     fn refer(&mut self, id: &BlockId) -> Result<(), IndexError> {
+        let now = self.now;
         let mut work = vec![*id];
         while let Some(id) = work.pop() {
             let row = self.block(&id)?.get_or_insert_default();
@@ -388,6 +400,15 @@ impl<'a> View<'a> {
             if row.references > 1 {
                 continue;
             }
+            row.since = now;
+            if let Entry::Occupied(ended) = self.ended.entry(id) {
+                // Within one frame nobody has seen it dead.
+                let since = ended.remove();
+                if let Some(row) = self.block(&id)?.as_mut() {
+                    row.since = since;
+                }
+            }
+            let Some(row) = self.block(&id)?.as_ref() else { continue };
             let Some(first) = row.places.first().copied() else { continue };
             let row = row.clone();
             self.add_live(first.location, first.pack, first.weight())?;
@@ -404,6 +425,7 @@ impl<'a> View<'a> {
 
     /// One reference less.
     fn unrefer(&mut self, id: &BlockId) -> Result<(), IndexError> {
+        let now = self.now;
         let mut work = vec![*id];
         while let Some(id) = work.pop() {
             let slot = self.block(&id)?;
@@ -412,12 +434,14 @@ impl<'a> View<'a> {
             if row.references > 0 {
                 continue;
             }
-            let Some(first) = row.places.first().copied() else {
-                *slot = None;
+            let since = std::mem::replace(&mut row.since, now);
+            let (first, counted) = (row.places.first().copied(), row.is_list && row.is_counted);
+            let row = row.clone();
+            self.ended.insert(id, since);
+            let Some(first) = first else {
+                *self.block(&id)? = None;
                 continue;
             };
-            let counted = row.is_list && row.is_counted;
-            let row = row.clone();
             self.sub_live(first.location, first.pack, first.weight())?;
             if counted {
                 let Some(ids) = self.list(&id, &row) else { continue };
