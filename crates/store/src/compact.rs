@@ -93,6 +93,9 @@ pub enum CompactError {
     /// Whoever asked for it has called it off.
     #[error("called off; what was done stays done, and the next run goes on from there")]
     CalledOff,
+    /// Somebody reads the pack as it was.
+    #[error("a backup reads this pack; it is compacted after that")]
+    Held,
 }
 
 impl From<IndexError> for CompactError {
@@ -263,7 +266,11 @@ impl Compactor {
         let active = hold(&self.status.active).clone();
         while let Some((location, number, row)) = self.worst(dead_share, &active)? {
             let task = Task { bytes_per_second, observer, before: done.freed, total };
-            match self.compact(location, number, row, &task, &mut done)? {
+            let outcome = match self.compact(location, number, row, &task, &mut done) {
+                Err(CompactError::Held) => continue,
+                outcome => outcome?,
+            };
+            match outcome {
                 true => {
                     done.packs += 1;
                     done.freed += row.end;
@@ -283,7 +290,8 @@ impl Compactor {
         let mut worst: Option<(f64, (u8, u64, PackRow))> = None;
         for (location, number, row) in self.reading.index.packs()? {
             let is_active = active.get(usize::from(location)).is_none_or(|active| *active <= number);
-            if is_active || hold(&self.damaged).contains(&(location, number)) {
+            let is_held = self.reading.pins.is_held(location, number);
+            if is_active || is_held || hold(&self.damaged).contains(&(location, number)) {
                 continue;
             }
             let share = self.dead_share(location, number, &row, &pinned);
@@ -330,6 +338,9 @@ impl Compactor {
             let mut walk = Walk::new(file.clone(), self.store_id, Depth::Everything, PACK_HEADER)?;
             let mut part = Part { done: row.done, ..Part::default() };
             loop {
+                if self.reading.pins.is_held(location, number) {
+                    return Err(CompactError::Held);
+                }
                 let frame = match walk.step()? {
                     Step::Frame(frame) if frame.end <= row.done => continue,
                     Step::Frame(frame) if frame.start < row.end => frame,
@@ -360,7 +371,8 @@ impl Compactor {
             self.reading.index.wait_persisted(marked)?;
         }
         let backend = &self.reading.locations[usize::from(location)];
-        match backend.remove_pack(number) {
+        let removed = self.reading.pins.unless_held(location, number, || backend.remove_pack(number));
+        match removed.ok_or(CompactError::Held)? {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => backend.sync_packs()?,
         }

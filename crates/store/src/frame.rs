@@ -279,16 +279,7 @@ impl Description {
         let mut out = Vec::with_capacity(256);
         push32(&mut out, self.blocks.len());
         for block in &self.blocks {
-            out.extend_from_slice(block.id.as_bytes());
-            out.extend_from_slice(&block.len.to_le_bytes());
-            push16(&mut out, block.tags.len());
-            for tag in &block.tags {
-                out.extend_from_slice(&tag.tag);
-                out.extend_from_slice(&tag.offset.to_le_bytes());
-                out.extend_from_slice(&tag.len.to_le_bytes());
-                out.push(u8::try_from(tag.extra.len()).unwrap_or(u8::MAX));
-                out.extend_from_slice(&tag.extra);
-            }
+            encode_head(&mut out, block);
         }
         push32(&mut out, self.operations.len());
         for operation in &self.operations {
@@ -302,15 +293,7 @@ impl Description {
         let mut reader = Reader { bytes, at: 0 };
         let mut description = Self::default();
         for _ in 0..reader.u32()? {
-            let id = BlockId::from_bytes(reader.array()?);
-            let len = reader.u32()?;
-            let count = reader.u16()?;
-            let mut tags = Vec::new();
-            for _ in 0..count {
-                let (tag, offset, len, extra) = (reader.array()?, reader.u32()?, reader.u32()?, reader.u8()?);
-                tags.push(ChunkTag { tag, offset, len, extra: reader.take(extra.into())?.to_vec() });
-            }
-            description.blocks.push(BlockHead { id, len, tags });
+            description.blocks.push(decode_head(&mut reader)?);
         }
         for _ in 0..reader.u32()? {
             description.operations.push(decode_operation(&mut reader)?);
@@ -324,7 +307,32 @@ impl Description {
     }
 }
 
-fn encode_operation(out: &mut Vec<u8>, operation: &Operation) {
+pub(crate) fn encode_head(out: &mut Vec<u8>, block: &BlockHead) {
+    out.extend_from_slice(block.id.as_bytes());
+    out.extend_from_slice(&block.len.to_le_bytes());
+    push16(out, block.tags.len());
+    for tag in &block.tags {
+        out.extend_from_slice(&tag.tag);
+        out.extend_from_slice(&tag.offset.to_le_bytes());
+        out.extend_from_slice(&tag.len.to_le_bytes());
+        out.push(u8::try_from(tag.extra.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(&tag.extra);
+    }
+}
+
+pub(crate) fn decode_head(reader: &mut Reader<'_>) -> Option<BlockHead> {
+    let id = BlockId::from_bytes(reader.array()?);
+    let len = reader.u32()?;
+    let count = reader.u16()?;
+    let mut tags = Vec::new();
+    for _ in 0..count {
+        let (tag, offset, len, extra) = (reader.array()?, reader.u32()?, reader.u32()?, reader.u8()?);
+        tags.push(ChunkTag { tag, offset, len, extra: reader.take(extra.into())?.to_vec() });
+    }
+    Some(BlockHead { id, len, tags })
+}
+
+pub(crate) fn encode_operation(out: &mut Vec<u8>, operation: &Operation) {
     let put = match &operation.change {
         Change::Put { references, value } => Some((references, value)),
         Change::Delete => None,
@@ -345,7 +353,7 @@ fn encode_operation(out: &mut Vec<u8>, operation: &Operation) {
     }
 }
 
-fn decode_operation(reader: &mut Reader<'_>) -> Option<Operation> {
+pub(crate) fn decode_operation(reader: &mut Reader<'_>) -> Option<Operation> {
     let (kind, sequence, index) = (reader.u8()?, reader.u64()?, reader.u32()?);
     let table = Table(reader.u8()?);
     let key = reader.u16()?;

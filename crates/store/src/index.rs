@@ -306,14 +306,7 @@ impl Index {
 
     /// All packs, by location and number.
     pub(crate) fn packs(&self) -> Result<Vec<(u8, u64, PackRow)>, IndexError> {
-        let mut packs = Vec::new();
-        for row in self.scan(Bound::Included(vec![PACK]), Bound::Excluded(vec![PACK + 1])) {
-            let (key, value) = row?;
-            let number = key.get(2..).and_then(|digits| digits.try_into().ok()).map(u64::from_be_bytes);
-            let row = PackRow::decode(&value).ok_or_else(malformed)?;
-            packs.push((key[1], number.ok_or_else(malformed)?, row));
-        }
-        Ok(packs)
+        self.scan(Bound::Included(vec![PACK]), Bound::Excluded(vec![PACK + 1])).map(pack_row).collect()
     }
 
     /// How far the index has followed the packs; `None` when it never finished.
@@ -329,6 +322,21 @@ impl Index {
             rows: self.shared.tree.range::<Vec<u8>, _>((from, to), visible, None),
             shared: self.shared.clone(),
         }
+    }
+
+    /// The mark, and the rows of entries, blocks and packs, all as of one moment.
+    pub(crate) fn freeze(&self) -> Result<Frozen, IndexError> {
+        let shared = &self.shared;
+        let _reading = share(&shared.reading);
+        let visible = shared.visible.load(Ordering::Acquire);
+        let rows = |prefix: u8| {
+            let range = (Bound::Included(vec![prefix]), Bound::Excluded(vec![prefix + 1]));
+            Rows { rows: shared.tree.range::<Vec<u8>, _>(range, visible, None), shared: shared.clone() }
+        };
+        let (entries, blocks, packs) = (rows(ENTRY), rows(BLOCK), rows(PACK));
+        let mark = shared.tree.get([MARK], visible).map_err(|error| shared.doubt(error))?;
+        let mark = mark.and_then(|value| Mark::decode(&Bytes::from(value)));
+        Ok(Frozen { mark, entries, blocks, packs: packs.map(pack_row).collect::<Result<_, _>>()? })
     }
 
     /// Ends the maintenance thread. What was not flushed is replayed at the next opening.
@@ -349,6 +357,21 @@ impl Drop for Index {
             let _ = fs::remove_dir_all(path);
         }
     }
+}
+
+/// The index as of one moment.
+pub(crate) struct Frozen {
+    pub(crate) mark: Option<Mark>,
+    pub(crate) entries: Rows,
+    pub(crate) blocks: Rows,
+    pub(crate) packs: Vec<(u8, u64, PackRow)>,
+}
+
+fn pack_row(row: Result<(Bytes, Bytes), IndexError>) -> Result<(u8, u64, PackRow), IndexError> {
+    let (key, value) = row?;
+    let number = key.get(2..).and_then(|digits| digits.try_into().ok()).map(u64::from_be_bytes);
+    let row = PackRow::decode(&value).ok_or_else(malformed)?;
+    Ok((key[1], number.ok_or_else(malformed)?, row))
 }
 
 /// Rows of a snapshot, from both ends.

@@ -19,7 +19,8 @@
 //!
 //! [`chunk`] and [`block`] are what callers use before they hand anything over. Inside: `frame` has the bytes; `log` writes one location; `decide` and
 //! `view` hold the rules by which commits change rows; `committer` batches and syncs; `index` keeps rows; `scan` and `recover` open;
-//! `compact` frees space; `check` reads everything of a store that nobody has open, `verify` of one in use, and `mend` repairs. [`backend`] is the seam below.
+//! `compact` frees space; `check` reads everything of a store that nobody has open, `verify` of one in use, and `mend` repairs; `snapshot` sends a state to
+//! a [`backup`]. [`backend`] is the seam below.
 //!
 //! # Use
 //!
@@ -41,6 +42,7 @@
 //! ```
 
 pub mod backend;
+pub mod backup;
 pub mod block;
 mod check;
 pub mod chunk;
@@ -62,6 +64,7 @@ mod read;
 mod recover;
 mod rows;
 mod scan;
+mod snapshot;
 mod stats;
 mod store;
 mod sync;
@@ -80,6 +83,7 @@ pub use id::{BlockId, Table, Tag};
 pub use params::Chunking;
 pub use pins::Pin;
 pub use read::FoundChunk;
+pub use snapshot::{Sink, Snapshot, SnapshotError};
 pub use stats::{LocationStats, Stats};
 pub use store::{OpenOptions, Scan, Store};
 pub use task::{Observer, Unobserved};

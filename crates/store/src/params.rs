@@ -111,11 +111,11 @@ impl Chunking {
     }
 }
 
-fn to_hex(bytes: &[u8; 16]) -> String {
+pub(crate) fn to_hex(bytes: &[u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn from_hex(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 || !text.is_ascii() {
         return None;
     }

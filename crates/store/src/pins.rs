@@ -2,10 +2,12 @@
 //!
 //! Collecting is a race with pinning: compaction first marks the blocks that it is about to drop as dying, which fails if one is pinned, then changes
 //! the index. A pin of a dying block is refused, and whoever asked stores the chunk afresh.
+//!
+//! A [`Hold`] keeps whole packs, for whoever reads the store as it was at one moment: while there is one, no block is dropped and no held pack removed.
 
 use crate::{id::BlockId, sync::hold};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex},
 };
@@ -59,6 +61,28 @@ pub(crate) struct Pins {
 struct PinTable {
     pinned: HashMap<BlockId, u32>,
     dying: HashSet<BlockId>,
+    /// By number: for each location the newest pack that is held; empty for all of them.
+    holds: BTreeMap<u64, Vec<u64>>,
+    last_hold: u64,
+}
+
+/// Keeps packs, and every block that is in them, until it is dropped.
+pub(crate) struct Hold {
+    number: u64,
+    pins: Arc<Pins>,
+}
+
+impl Hold {
+    /// From now on only packs up to these, by location, are held.
+    pub(crate) fn only_up_to(&self, packs: Vec<u64>) {
+        hold(&self.pins.table).holds.insert(self.number, packs);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        hold(&self.pins.table).holds.remove(&self.number);
+    }
 }
 
 impl Pins {
@@ -75,7 +99,7 @@ impl Pins {
     /// Marks a block as being collected, unless it is pinned.
     pub(crate) fn condemn(&self, id: BlockId) -> bool {
         let mut table = hold(&self.table);
-        !table.pinned.contains_key(&id) && {
+        table.holds.is_empty() && !table.pinned.contains_key(&id) && {
             table.dying.insert(id);
             true
         }
@@ -86,8 +110,37 @@ impl Pins {
         hold(&self.table).dying.clear();
     }
 
+    /// Holds every pack that is there now.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        let mut table = hold(&self.table);
+        table.last_hold += 1;
+        let number = table.last_hold;
+        table.holds.insert(number, Vec::new());
+        Hold { number, pins: self.clone() }
+    }
+
+    /// Whether somebody reads a pack as it is.
+    pub(crate) fn is_held(&self, location: u8, pack: u64) -> bool {
+        hold(&self.table).is_held(location, pack)
+    }
+
+    /// Does something to a pack that nobody holds; nobody begins to meanwhile.
+    pub(crate) fn unless_held<T>(&self, location: u8, pack: u64, work: impl FnOnce() -> T) -> Option<T> {
+        let table = hold(&self.table);
+        (!table.is_held(location, pack)).then(work)
+    }
+
     /// Every pinned block.
     pub(crate) fn all(&self) -> Vec<BlockId> {
         hold(&self.table).pinned.keys().copied().collect()
+    }
+}
+
+impl PinTable {
+    fn is_held(&self, location: u8, pack: u64) -> bool {
+        let holds = |packs: &Vec<u64>| {
+            packs.is_empty() || packs.get(usize::from(location)).is_some_and(|last| pack <= *last)
+        };
+        self.holds.values().any(holds)
     }
 }

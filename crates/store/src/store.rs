@@ -149,7 +149,7 @@ pub(crate) struct Inner {
     pub(crate) reading: Arc<Reading>,
     pub(crate) status: Arc<Status>,
     pub(crate) floor: u64,
-    parameters: Vec<Parameters>,
+    pub(crate) parameters: Vec<Parameters>,
     opening: Opening,
     compactor: Arc<Mutex<Compactor>>,
     /// Packs that compaction leaves alone.
@@ -526,7 +526,7 @@ fn refuse_orphaned_packs(backend: &dyn Backend, expected: &Parameters) -> Result
     Err(OpenError::MissingParameters { place, restore })
 }
 
-fn random_id() -> Result<[u8; 16], OpenError> {
+pub(crate) fn random_id() -> Result<[u8; 16], OpenError> {
     let mut id = [0; 16];
     let filled = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
     match filled {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod backends;
+mod backup;
 mod basics;
 mod compaction;
 mod damage;
