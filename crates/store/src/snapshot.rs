@@ -141,6 +141,8 @@ impl Snapshot {
             }
             let file = match self.reading.pack(location, tip.pack) {
                 Ok(file) => file,
+                // Compaction was about to end with it when the index was frozen.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(_) => return Ok(false),
             };
             let walk = Walk::new(file, self.mark.store_id, Depth::Descriptions, tip.start);

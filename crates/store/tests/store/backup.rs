@@ -187,7 +187,8 @@ fn a_second_backup_costs_what_changed() {
         for n in 0..30u64 {
             commit(&store, vec![delete((n * 3 + 4).to_be_bytes())]).unwrap();
         }
-        back_up(&store, &mut archive, false).unwrap();
+        let kept = back_up(&store, &mut archive, false).unwrap();
+        assert_eq!(kept.blocks, 0, "the entry is new and its block is not");
         run(store.settle()).unwrap();
         let compacted = store.compact(0.0).unwrap();
         assert!(compacted.packs >= 2 && compacted.carried > 1 << 20, "{compacted:?}");
@@ -209,6 +210,36 @@ fn a_second_backup_costs_what_changed() {
         assert_eq!(archive.thin(1).unwrap(), 5);
         assert_eq!(restored(&archive, 6, &folder.path().join("thinned")), expected);
     }
+}
+
+#[test]
+fn what_dies_and_is_compacted_while_a_snapshot_is_read_is_in_it_and_goes_afterwards() {
+    let folder = fast_dir();
+    let store = filled(&folder.path().join("data"));
+    let expected = contents(&store);
+    let mut archive = archive(&folder.path().join("backup"), false);
+    let mut writer = archive.begin(false).unwrap();
+    let ask = writer.ask();
+    let snapshot = store.snapshot().unwrap();
+    for n in 0..90u64 {
+        commit(&store, vec![delete(n.to_be_bytes())]).unwrap();
+    }
+    run(store.settle()).unwrap();
+    // A pack of nothing but the latest deletes may go; those that the snapshot reads are held.
+    assert!(store.compact(0.1).unwrap().freed < 100_000, "its packs are held");
+    let (mut decoder, mut written) = (Decoder::default(), None);
+    let mut sink = |bytes: Vec<u8>| {
+        decoder.feed(&bytes);
+        while let Some(item) = decoder.take().unwrap() {
+            written = writer.take(&item, 1, |_| {}).unwrap().or(written.take());
+        }
+        true
+    };
+    snapshot.send(&ask, None, &mut sink).unwrap();
+    let written = written.unwrap();
+    assert!(written.damage.is_empty(), "{:?}", written.damage);
+    assert_eq!(restored(&archive, 1, &folder.path().join("restored")), expected);
+    assert!(store.compact(0.1).unwrap().packs >= 2, "nobody holds them any more");
 }
 
 #[test]
