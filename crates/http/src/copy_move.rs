@@ -72,7 +72,7 @@ pub(crate) async fn carry(
         Carrying::Move => Some(objects.authorize::<Delete>(&credentials, address).await?),
     };
     let write = objects.authorize::<Write>(&credentials, &target).await?;
-    let expected = Expected { source, target: overwrite };
+    let expected = Expected { source, target: overwrite, replaces: false };
     let moved = match delete {
         None => objects.copy(read, write, expected).await?,
         Some(delete) => objects.relocate(read, delete, write, expected).await?,

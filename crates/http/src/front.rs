@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
+use crate::dav::{self, Locks};
 use crate::headers::{self, METHODS};
 use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
@@ -28,6 +29,7 @@ pub(crate) struct Front {
     counters: Counters,
     exec: Option<Exec>,
     programs: Programs,
+    locks: Arc<Locks>,
 }
 
 impl Front {
@@ -39,6 +41,19 @@ impl Front {
     /// Programs prepared a short time ago.
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs
+    }
+
+    /// The locks of WebDAV.
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    pub(crate) fn shared_locks(&self) -> &Arc<Locks> {
+        &self.locks
+    }
+
+    pub(crate) fn webdav(&self) -> bool {
+        self.counters.limits().webdav
     }
 
     pub(crate) fn objects(&self) -> &Objects {
@@ -96,7 +111,14 @@ impl Server {
     ) -> Result<Self, BadLimit> {
         let counters = Counters::new(limits)?;
         let programs = program::remembered();
-        let front = Arc::new(Front { objects, version, counters: counters.clone(), exec, programs });
+        let front = Arc::new(Front {
+            objects,
+            version,
+            counters: counters.clone(),
+            exec,
+            programs,
+            locks: Arc::default(),
+        });
         if let Some(exec) = &front.exec {
             exec.keep_artefacts_in(Arc::new(Kept(front.objects.clone())));
             exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
@@ -136,7 +158,8 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
     }
 }
 
-async fn answer(front: &Front, parts: Parts, body: Arriving) -> Response<Body> {
+async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Body> {
+    dav::disarm(&mut parts);
     let begun = Instant::now();
     let answered = match Old::of(&front.objects, &parts) {
         Ok(Some(old)) => Box::pin(jsfs4::answer(front, &old, &parts, body)).await,

@@ -237,7 +237,7 @@ async fn versions(objects: &Objects, grant: &jsfs_objects::Grant<Read>) -> Resul
 }
 
 /// A directory: its `index.html` where it has one that the caller may read, else what it holds.
-async fn directory(
+pub(crate) async fn directory(
     objects: &Objects,
     asked: &Asked<'_>,
     address: &Address,

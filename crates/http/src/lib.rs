@@ -6,6 +6,7 @@
 pub mod body;
 pub mod coding;
 pub mod conditional;
+pub mod dav;
 pub mod headers;
 pub mod limits;
 pub mod listing;

@@ -42,6 +42,8 @@ pub struct Limits {
     pub progress_time: Duration,
     /// See `progress_time`.
     pub progress_bytes_min: u64,
+    /// Whether WebDAV is spoken below `/.jsfs/dav/`.
+    pub webdav: bool,
     /// Time that running requests have at shutdown.
     pub shutdown_time_max: Duration,
 }
@@ -65,6 +67,7 @@ impl Default for Limits {
             request_time_max: Duration::from_secs(24 * 3600),
             progress_time: Duration::from_secs(30),
             progress_bytes_min: 16 * 1024,
+            webdav: true,
             shutdown_time_max: Duration::from_secs(20),
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::body::{Arriving, Body};
+use crate::dav;
 use crate::document::{Document, wrong};
 use crate::front::Front;
 use crate::logs;
@@ -43,10 +44,11 @@ enum Resource<'r> {
     Logs,
     Process(process::Resource<'r>),
     Maintenance(&'r str),
+    Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 12] = [
+pub const RESOURCES: [(&str, &str); 13] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -59,6 +61,7 @@ pub const RESOURCES: [(&str, &str); 12] = [
     ("/.jsfs/proc/{id}/output", "GET, HEAD, OPTIONS"),
     ("/.jsfs/proc/{id}/checkpoint", "POST, OPTIONS"),
     ("/.jsfs/maintenance/{name}", "POST, OPTIONS"),
+    ("/.jsfs/dav/{path}", dav::METHODS),
 ];
 
 impl<'r> Resource<'r> {
@@ -73,6 +76,7 @@ impl<'r> Resource<'r> {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
             }
+            other if other == "/dav" || other.starts_with("/dav/") => Some(Self::Dav(&other[4..])),
             other if other.starts_with("/proc/") => process::Resource::of(other).map(Self::Process),
             other => {
                 let (kind, name) = other.strip_prefix('/')?.split_once('/')?;
@@ -100,6 +104,7 @@ impl<'r> Resource<'r> {
             Self::Process(process::Resource::Output(_)) => RESOURCES[9].1,
             Self::Process(process::Resource::Checkpoint(_)) => RESOURCES[10].1,
             Self::Maintenance(_) => RESOURCES[11].1,
+            Self::Dav(_) => RESOURCES[12].1,
         }
     }
 }
@@ -111,7 +116,8 @@ pub(crate) async fn answer(
     path: &str,
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
-    let Some(resource) = Resource::of(path) else {
+    let known = Resource::of(path).filter(|resource| front.webdav() || !matches!(resource, Resource::Dav(_)));
+    let Some(resource) = known else {
         let detail = "the node's interface has no such resource; docs/http.md lists them";
         return Err(Problem::new(Kind::NotFound, detail));
     };
@@ -121,6 +127,7 @@ pub(crate) async fn answer(
         (Resource::Upload(id), "HEAD" | "PATCH" | "DELETE" | "POST") => {
             Box::pin(tus::answer(front, asked, id, resource.methods(), body)).await
         }
+        (Resource::Dav(path), _) => Ok(Box::pin(dav::answer(front, asked, path, body)).await),
         (_, "OPTIONS") => Ok(options(resource.methods())),
         (Resource::Process(which), _) => {
             Box::pin(process::answer(front, asked, which, resource.methods(), body)).await

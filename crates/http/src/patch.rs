@@ -92,7 +92,7 @@ fn object_change(asked: &Asked<'_>, document: &mut Document) -> Result<PropertyC
     let sent = asked.parameters.get(Parameter::ContentType).map(str::to_owned);
     let content_type = same("content_type", document.text("content_type")?, sent)?;
     let content_type = content_type.map(|text| media::validate(&text).map(str::to_owned)).transpose()?;
-    Ok(PropertyChange { content_type, private, executable })
+    Ok(PropertyChange { content_type, private, executable, ..PropertyChange::default() })
 }
 
 fn replacement(asked: &Asked<'_>, document: &mut Document) -> Result<Option<String>, Problem> {

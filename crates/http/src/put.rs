@@ -46,7 +46,7 @@ pub(crate) async fn put(
     store(front, asked, address, body).await
 }
 
-async fn store(
+pub(crate) async fn store(
     front: &Front,
     asked: &Asked<'_>,
     address: &Address,
@@ -101,6 +101,7 @@ fn options(asked: &Asked<'_>, address: &Address, body: &Arriving) -> Result<Writ
         size_hint: body.announced(),
         created_ms: asked.parameters.time_ms(Parameter::Created)?,
         modified_ms: asked.parameters.time_ms(Parameter::Modified)?,
+        ..WriteOptions::default()
     })
 }
 

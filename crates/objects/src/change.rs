@@ -15,10 +15,10 @@ use crate::{
     read::{self, Opened},
     record::{Delegation, Kind, PlaceRoot},
     tables::{self, Stored},
-    write::{Precondition, WriteOptions, check_content_type},
+    write::{Precondition, WriteOptions, check_content_type, edit_properties},
 };
 use jsfs_store::Op;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Properties to change; what is absent stays.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct PropertyChange {
     pub private: Option<bool>,
     /// Whether it is a program.
     pub executable: Option<bool>,
+    /// Properties of the object's own to set, or, with nothing as value, to remove.
+    pub properties: BTreeMap<String, Option<String>>,
 }
 
 /// A new record for the bytes of the newest version.
@@ -77,6 +79,7 @@ impl Objects {
             let author = Author::of(&held.access, &held.chain)?;
             opened.content.content_type = change.content_type.clone().unwrap_or(opened.content.content_type);
             opened.content.executable = change.executable.unwrap_or(opened.content.executable);
+            edit_properties(&mut opened.content.properties, &change.properties)?;
             let mut commit = Change::new();
             let revision = Revision {
                 before,
@@ -161,6 +164,7 @@ impl Objects {
             content_type: change.content_type,
             private: change.private,
             executable: change.executable,
+            properties: change.properties,
             precondition: Some(unchanged),
             ..WriteOptions::default()
         };

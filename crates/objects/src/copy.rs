@@ -18,7 +18,7 @@ use crate::{
     tree,
     write::{self, Precondition, Written},
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// What a COPY or MOVE did.
 #[derive(Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct Expected {
     pub source: Option<Precondition>,
     /// Of what is at the destination.
     pub target: Option<Precondition>,
+    /// What arrives takes the place of all that is at the destination, also of a directory where an object arrives and the other way round.
+    /// Without it a tree is laid over what is there.
+    pub replaces: bool,
 }
 
 /// One object on its way: where it lies, what it is, where it goes.
@@ -89,6 +92,10 @@ impl Objects {
     ) -> Result<Moved, WriteError> {
         let (source, target) = (from.address().clone(), to.address().clone());
         check_ends(&source, &target)?;
+        if expected.replaces && source.starts_with(&as_directory(&target)?) {
+            let what = format!("{source} lies below {target}, which it would replace");
+            return Err(WriteError::Invalid { what });
+        }
         for _ in 0..ATTEMPTS {
             let legs = self.legs(&from, &to, delete.is_some())?;
             check_source(&source, &legs, expected.source.as_ref())?;
@@ -104,6 +111,9 @@ impl Objects {
                     self.leave(&mut change, leg, delete)?;
                 }
                 tree::check_size(&change)?;
+            }
+            if expected.replaces {
+                created &= !self.make_way(&mut change, &to, &legs)?;
             }
             let metadata = arrived.filter(|_| !target.is_directory());
             change.answers(Done { metadata: metadata.clone(), created, new_key: None });
@@ -212,6 +222,30 @@ impl Objects {
         Ok((before.is_none(), metadata))
     }
 
+    /// Removes what is at the destination and nothing arrives at, in the same commit. Whether there was any.
+    fn make_way(&self, change: &mut Change, to: &Grant<Write>, legs: &[Leg]) -> Result<bool, WriteError> {
+        let target = to.address();
+        let arriving: HashSet<&Address> = legs.iter().map(|leg| &leg.target.address).collect();
+        let mut left = tree::live_objects(self, &as_directory(target)?)?;
+        if target.is_directory() && !target.is_namespace() {
+            let object = target.as_str().trim_end_matches('/');
+            left.extend(Address::parse_exact(object).ok());
+        }
+        let mut any = false;
+        for address in left.into_iter().filter(|address| !arriving.contains(address)) {
+            let held = match self.authorize_proven::<Delete>(&to.held.proven, &address) {
+                Ok(grant) => grant.held,
+                Err(Refusal::Storage(error)) => return Err(error.into()),
+                Err(_) => return Err(tree::blocked(&to.held, address)),
+            };
+            let Ok(before) = present(&address, &held.chain) else { continue };
+            self.bury(change, &held, before, false)?;
+            tree::check_size(change)?;
+            any = true;
+        }
+        Ok(any)
+    }
+
     fn leave(&self, change: &mut Change, leg: &Leg, delete: &Grant<Delete>) -> Result<(), WriteError> {
         let address = &leg.source.address;
         let held = self.authorize_proven::<Delete>(&delete.held.proven, address)?.held;
@@ -279,6 +313,15 @@ fn check_source(source: &Address, legs: &[Leg], holds: Option<&Precondition>) ->
         true => Ok(()),
         false => Err(WriteError::Precondition { address: source.clone() }),
     }
+}
+
+/// The address of a directory with this name.
+fn as_directory(address: &Address) -> Result<Address, WriteError> {
+    if address.is_directory() {
+        return Ok(address.clone());
+    }
+    Address::parse_exact(&format!("{address}/"))
+        .map_err(|error| WriteError::Invalid { what: format!("{address}/: {error}") })
 }
 
 /// Objects go to objects, directories to directories, and nothing goes into itself.

@@ -1,7 +1,7 @@
 //! What callers see of an object version: its opened properties, its version list entry, its blocks.
 
 use crate::{address::Address, key::Owner};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// A strong validator of an object's bytes, 16 bytes; displays as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ pub struct Metadata {
     pub modified_ms: u64,
     /// Who owns it.
     pub owner: Owner,
+    /// What clients attached: name → value, both text that means nothing here.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// One line of a version list.

@@ -136,6 +136,8 @@ impl Marker {
                 created_ms: kept.created_ms,
                 modified_ms: kept.modified_ms,
                 owner: crate::key::Owner::from_bytes(kept.owner),
+                // No answer to a write tells them.
+                properties: std::collections::BTreeMap::new(),
             }),
         };
         Ok(Done { metadata, created: self.created, new_key: self.new_key })

@@ -102,6 +102,7 @@ pub(crate) fn metadata(
         created_ms: content.created_ms,
         modified_ms: content.modified_ms,
         owner,
+        properties: content.properties.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ mod delegation;
 mod envelope;
 mod policy;
 
-pub use content::{CONTENT_TYPE_BYTES_MAX, Content};
+pub use content::{CONTENT_TYPE_BYTES_MAX, Content, PROPERTIES_BYTES_MAX, PROPERTIES_MAX};
 pub use delegation::Delegation;
 pub use envelope::{AHEAD_MS_MAX, ENVELOPE_BYTES_MAX, Envelope, EnvelopeError, SignKey, Signed, Verified};
 pub use policy::{Create, HOST_BYTES_MAX, HOSTS_MAX, Policy, REVOCATIONS_MAX, Revocation};

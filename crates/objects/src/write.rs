@@ -12,7 +12,7 @@ use crate::{
     key::AccessKey,
     metadata::{BlockInfo, ETag, Metadata},
     read::{self, Opened},
-    record::{Content, Kind},
+    record::{Content, Kind, PROPERTIES_BYTES_MAX, PROPERTIES_MAX},
     stow::{Blocks, Pause, Sealing, Stowed, Stowing},
     tables::{self, Stored},
     tree,
@@ -20,7 +20,7 @@ use crate::{
 };
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A condition on the newest version, tried when the write begins and again when it commits. A directory that is there has no version: its
 /// condition is tried with none.
@@ -50,6 +50,8 @@ pub struct WriteOptions {
     pub replacement_key: Option<String>,
     /// What must hold of the newest version.
     pub precondition: Option<Precondition>,
+    /// Properties of the object's own to set, or, with nothing as value, to remove.
+    pub properties: BTreeMap<String, Option<String>>,
     /// How many bytes will come, if that is known: refused early where they cannot fit.
     pub size_hint: Option<u64>,
     /// When the object was made, where it was kept elsewhere before; an owner's to say.
@@ -276,6 +278,7 @@ impl Finish {
         check_precondition(options.precondition.as_ref(), address, before.as_ref())?;
         let now_ms = objects.clock().now_ms();
         let mut content = self.content(before.as_ref(), stowed, now_ms);
+        edit_properties(&mut content.properties, &options.properties)?;
         let mut blocks = Blocks { told: Vec::new(), ..stowed.blocks.clone() };
         if let (true, Some(_), Some(stored)) = (options.append, &before, &chain.object) {
             let mut joined = held.convict(Opened::of(address, stored, opener.as_ref()))?;
@@ -385,6 +388,7 @@ impl Finish {
             executable: options.executable.or(before.map(|metadata| metadata.executable)).unwrap_or(false),
             sha256: Some(stowed.sha256),
             manifest: stowed.manifest.clone(),
+            properties: before.map(|metadata| metadata.properties.clone()).unwrap_or_default(),
         }
     }
 
@@ -501,6 +505,27 @@ pub(crate) fn refuse_stale_token(objects: &Objects, held: &Held, private: bool) 
         0 => Ok(()),
         _ => Err(Refusal::Unauthenticated { note: Some(STALE.to_owned()) }.into()),
     }
+}
+
+/// Sets and removes properties of an object's own, within the bound of what one may have.
+pub(crate) fn edit_properties(
+    properties: &mut BTreeMap<String, String>,
+    edits: &BTreeMap<String, Option<String>>,
+) -> Result<(), WriteError> {
+    for (name, value) in edits {
+        match value {
+            Some(value) => properties.insert(name.clone(), value.clone()),
+            None => properties.remove(name),
+        };
+    }
+    let bytes: usize = properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if properties.len() <= PROPERTIES_MAX && bytes <= PROPERTIES_BYTES_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "an object has at most {PROPERTIES_MAX} properties of its own with {PROPERTIES_BYTES_MAX} bytes; keep more in an object"
+    );
+    Err(WriteError::TooLarge { what })
 }
 
 /// A content type must be one that can be sent back as a header.

@@ -97,6 +97,7 @@ settings! {
     "limits.progress_timeout" Kind::Duration(1, DAY), "30s", Live, "time in which a client that is waited for must move limits.progress_bytes";
     "limits.progress_bytes" Kind::Bytes(1, GIB), "16KiB", Live, "see limits.progress_timeout";
     "limits.shutdown_timeout" Kind::Duration(0, 600), "20s", Live, "time that running requests have when the node stops";
+    "webdav" Kind::Switch, "true", Live, "whether file managers can mount a namespace at /.jsfs/dav/";
     "programs.runs" Kind::Count(1, 1_000), "64", Restart, "programs that run at the same time; more wait their turn";
     "programs.sockets" Kind::Count(0, 10_000), "256", Restart, "WebSockets to programs at the same time";
     "programs.cpu_ms" Kind::Count(1, 3_600_000), "1000", Restart, "CPU time of one run, in milliseconds; beyond it ends with 503";

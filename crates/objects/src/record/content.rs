@@ -3,10 +3,17 @@
 use crate::address::{ADDRESS_BYTES_MAX, Address};
 use crate::cbor::{Cbor, FormatError, Reader, Writer, required};
 use crate::manifest::{Manifest, PAGE_BYTES_MAX};
+use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 /// The longest content type, in bytes.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 1_024;
+
+/// Most bytes that names and values of an object's own properties may take together.
+pub const PROPERTIES_BYTES_MAX: usize = 16 * 1_024;
+
+/// Most properties of its own that an object may have.
+pub const PROPERTIES_MAX: usize = 256;
 
 /// Address, type, hash, times and manifest of one object version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub struct Content {
     pub sha256: Option<[u8; 32]>,
     /// Where the bytes are.
     pub manifest: Manifest,
+    /// What clients attached: name → value, both text that means nothing here.
+    pub properties: BTreeMap<String, String>,
 }
 
 impl Content {
@@ -45,10 +54,16 @@ impl Content {
 
 impl Cbor for Content {
     const NAME: &'static str = "an object's content";
-    const BYTES_MAX: usize = PAGE_BYTES_MAX + ADDRESS_BYTES_MAX + CONTENT_TYPE_BYTES_MAX + 256;
+    const BYTES_MAX: usize = PAGE_BYTES_MAX
+        + ADDRESS_BYTES_MAX
+        + CONTENT_TYPE_BYTES_MAX
+        + PROPERTIES_BYTES_MAX
+        + PROPERTIES_MAX * 16
+        + 256;
 
     fn write(&self, out: &mut Writer) {
-        out.map(8 + usize::from(self.sha256.is_some()));
+        let properties = !self.properties.is_empty();
+        out.map(8 + usize::from(self.sha256.is_some()) + usize::from(properties));
         out.uint(1).text(self.address.as_str());
         out.uint(2).uint(self.size);
         out.uint(3).text(&self.content_type);
@@ -60,12 +75,19 @@ impl Cbor for Content {
             out.uint(8).bytes(sha256);
         }
         out.uint(9).nested(&self.manifest);
+        if properties {
+            out.uint(10).array(self.properties.len());
+            for (name, value) in &self.properties {
+                out.array(2).text(name).text(value);
+            }
+        }
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
         let (mut address, mut size, mut content_type, mut etag) = (None, None, None, None);
         let (mut created, mut modified, mut executable, mut sha256, mut manifest) =
             (None, None, None, None, None);
+        let mut properties = BTreeMap::new();
         input.map(Self::NAME, |input, key| {
             match key {
                 1 => address = Some(input.text("an address", ADDRESS_BYTES_MAX)?.to_owned()),
@@ -77,6 +99,7 @@ impl Cbor for Content {
                 7 => executable = Some(input.bool("an executable mark")?),
                 8 => sha256 = Some(input.fixed("a SHA-256 hash")?),
                 9 => manifest = Some(Manifest::read(input)?),
+                10 => properties = read_properties(input)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -92,6 +115,7 @@ impl Cbor for Content {
             executable: required(executable, "an executable mark")?,
             sha256,
             manifest: required(manifest, "a manifest")?,
+            properties,
         };
         if content.size != content.manifest.length() {
             return Err(FormatError::Contradiction { what: "an object's size is not that of its manifest" });
@@ -103,4 +127,21 @@ impl Cbor for Content {
         }
         Ok(content)
     }
+}
+
+/// Twice the same name, or names out of order, do not come out again as they went in: the decoder refuses them.
+fn read_properties(input: &mut Reader<'_>) -> Result<BTreeMap<String, String>, FormatError> {
+    const WHAT: &str = "an object's properties";
+    let mut bytes = 0;
+    let pairs = input.list(WHAT, PROPERTIES_MAX, |input| {
+        input.tuple(WHAT, 2)?;
+        let name = input.text(WHAT, PROPERTIES_BYTES_MAX)?.to_owned();
+        let value = input.text(WHAT, PROPERTIES_BYTES_MAX)?.to_owned();
+        bytes += name.len() + value.len();
+        Ok((name, value))
+    })?;
+    if bytes > PROPERTIES_BYTES_MAX {
+        return Err(FormatError::TooLarge { what: WHAT, limit: PROPERTIES_BYTES_MAX });
+    }
+    Ok(pairs.into_iter().collect())
 }

@@ -64,6 +64,7 @@ pub(crate) fn content(at: &Address, private: bool) -> Content {
         executable: false,
         sha256: Some([8; 32]),
         manifest: small_manifest(private),
+        properties: Default::default(),
     }
 }
 

@@ -50,6 +50,7 @@ fn content(at: &Address, manifest: Manifest) -> Content {
         executable: true,
         sha256: Some(key(21)),
         manifest,
+        properties: Default::default(),
     }
 }
 
