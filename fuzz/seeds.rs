@@ -51,6 +51,7 @@ fn content(address: &Address, manifest: Manifest) -> Content {
         executable: false,
         sha256: Some([9; 32]),
         manifest,
+        properties: Default::default(),
     }
 }
 

@@ -374,6 +374,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_reads_as_it_was_whatever_bytes_are_changed() {
+        let seed = r#"<a xmlns="one" xmlns:p="two&amp;" xml:lang="de"><p:b p:c="1" d="&lt;">x &#65; <e xmlns=""/></p:b><![CDATA[<&]]><!--c--></a>"#;
+        let mut read = 0;
+        for at in 0..seed.len() {
+            for byte in *b"<>&;\"'/=!ax:{}\t \xff" {
+                let mut bytes = seed.as_bytes().to_vec();
+                bytes[at] = byte;
+                let Ok(tree) = parse(&bytes) else { continue };
+                let written = tree.to_text(None, 10_000).expect("short");
+                let again = parse(format!("<n:x xmlns:n='n' xmlns='other'>{written}</n:x>").as_bytes());
+                let again = again.expect("well-formed");
+                let again: Vec<_> = again.elements().collect();
+                assert_eq!(again, [&tree], "{written}");
+                read += 1;
+            }
+        }
+        assert!(read > 500, "{read}");
+    }
+
+    #[test]
     fn bombs_and_what_is_not_xml_are_refused() {
         let bomb = b"<!DOCTYPE a [<!ENTITY b 'bbbb'><!ENTITY c '&b;&b;'>]><a>&c;</a>";
         assert_eq!(parse(bomb), Err(XmlError::DocType));
