@@ -47,8 +47,8 @@ enum Resource<'r> {
     Dav(&'r str),
 }
 
-/// The resources with their methods, for the description of the interface.
-pub const RESOURCES: [(&str, &str); 13] = [
+/// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
+pub const RESOURCES: [(&str, &str); 12] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -61,7 +61,6 @@ pub const RESOURCES: [(&str, &str); 13] = [
     ("/.jsfs/proc/{id}/output", "GET, HEAD, OPTIONS"),
     ("/.jsfs/proc/{id}/checkpoint", "POST, OPTIONS"),
     ("/.jsfs/maintenance/{name}", "POST, OPTIONS"),
-    ("/.jsfs/dav/{path}", dav::METHODS),
 ];
 
 impl<'r> Resource<'r> {
@@ -104,7 +103,7 @@ impl<'r> Resource<'r> {
             Self::Process(process::Resource::Output(_)) => RESOURCES[9].1,
             Self::Process(process::Resource::Checkpoint(_)) => RESOURCES[10].1,
             Self::Maintenance(_) => RESOURCES[11].1,
-            Self::Dav(_) => RESOURCES[12].1,
+            Self::Dav(_) => dav::METHODS,
         }
     }
 }
