@@ -168,7 +168,7 @@ impl Node {
 /// Begins an element, without the bracket that ends its tag. Its name with prefix.
 fn open(out: &mut String, name: &Name) -> String {
     let (prefixed, declared) = match &*name.namespace {
-        "" => (name.local.clone(), String::new()),
+        "" => (name.local.clone(), " xmlns=\"\"".to_owned()),
         other => (format!("n:{}", name.local), format!(" xmlns:n=\"{}\"", escape(other))),
     };
     let _ = write!(out, "<{prefixed}{declared}");
