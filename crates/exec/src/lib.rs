@@ -59,6 +59,8 @@ pub struct Settings {
     pub processes_max: u32,
     /// Processes of one program that have not ended.
     pub processes_each_max: u32,
+    /// Ends of the worker within an hour after which a process that did something meanwhile counts as their cause; 0 counts none.
+    pub process_crashes: u32,
     /// What a process may use in all.
     pub process: Bounds,
     /// Bytes of a process's output that are kept.

@@ -210,6 +210,8 @@ impl Exec {
             resumes: 0,
             restarts: 0,
             crashes: 0,
+            crash_times: Vec::new(),
+            begun: false,
             stopping: false,
             error: None,
             response: None,

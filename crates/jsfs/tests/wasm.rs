@@ -2,9 +2,9 @@
 //! not what they should be.
 //!
 //! The small ones are written here as text. Those that need a compiler are skipped where its target is not installed.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test program throughout")]
+#![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
-use jsfs_testkit::cargo::{cargo, is_offline};
+use jsfs_testkit::cargo::built;
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use std::io::{Read, Write};
@@ -157,26 +157,6 @@ fn what_cannot_run_is_not_stored() {
     for path in ["/broken.wasm", "/unknown.wasm", "/locals.wasm"] {
         assert_eq!(world.client.send(&Request::new("GET", path)).unwrap().status, 404);
     }
-}
-
-/// Builds a Rust package for a WebAssembly target. None where that cannot be done here, which is said.
-fn built(package: &Path, target: &str, file: &str) -> Option<Vec<u8>> {
-    let mut cargo = match cargo(target) {
-        Ok(cargo) => cargo,
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            return None;
-        }
-    };
-    let build = cargo.args(["build", "--release", "--locked", "--target", target]);
-    let output = build.current_dir(package).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if is_offline(&output) {
-        eprintln!("skipped: crates cannot be fetched: {said}");
-        return None;
-    }
-    assert!(output.status.success(), "{said}");
-    Some(std::fs::read(package.join("target").join(target).join("release").join(file)).unwrap())
 }
 
 fn repository() -> PathBuf {

@@ -23,6 +23,8 @@ pub struct Effect {
     pub call: u32,
     /// Which request of that call, where it was redirected.
     pub hop: u8,
+    /// What is asked for, of a process whose calls are not known by their number.
+    pub request: Option<[u8; 16]>,
 }
 
 /// What a change that took place is answered with.
@@ -71,6 +73,7 @@ impl Objects {
 
 fn key(effect: Effect) -> Vec<u8> {
     let mut key = process::call_prefix(effect.process, effect.call);
+    key.extend_from_slice(effect.request.as_ref().map_or(&[], |request| &request[..]));
     key.push(effect.hop);
     key
 }

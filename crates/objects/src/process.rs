@@ -56,6 +56,8 @@ pub struct ProcessChange {
     pub inputs_to: Option<u64>,
     /// Calls whose markers nobody needs any longer.
     pub settled: Vec<u32>,
+    /// Takes all markers away.
+    pub unmarks: bool,
     /// Takes markers and inputs away: nothing comes after this.
     pub ends: bool,
 }
@@ -94,7 +96,8 @@ impl Objects {
     /// # Errors
     /// When the store refuses.
     pub async fn keep_process(&self, id: ProcessId, change: ProcessChange) -> Result<(), WriteError> {
-        let ProcessChange { record, pieces, output, output_from, input, inputs_to, settled, ends } = change;
+        let ProcessChange { record, pieces, output, output_from, input, inputs_to, settled, unmarks, ends } =
+            change;
         let key = id.0.to_vec();
         let before = self.store().get(tables::PROCESS, &key).map_err(StorageError::from)?;
         let (before, references) = match before {
@@ -135,8 +138,10 @@ impl Objects {
         for call in settled {
             self.drop_rows(tables::PROCESS_MARK, prefix_range(call_prefix(id, call)), &mut commit)?;
         }
-        if ends {
+        if unmarks || ends {
             self.drop_rows(tables::PROCESS_MARK, prefix_range(id.0.to_vec()), &mut commit)?;
+        }
+        if ends {
             self.drop_rows(tables::PROCESS_INPUT, prefix_range(id.0.to_vec()), &mut commit)?;
         }
         self.store().commit(commit).await?;

@@ -30,3 +30,28 @@ pub fn is_offline(output: &Output) -> bool {
     let complaints = ["failed to download", "failed to get", "download of", "Could not", "failed to fetch"];
     !output.status.success() && complaints.iter().any(|one| said.contains(one))
 }
+
+/// Builds a Rust package for a WebAssembly target. None where that cannot be done here, which is said.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+#[allow(clippy::print_stderr, reason = "who runs the tests must know that one was left out")]
+pub fn built(package: &Path, target: &str, file: &str) -> Option<Vec<u8>> {
+    let mut cargo = match cargo(target) {
+        Ok(cargo) => cargo,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            return None;
+        }
+    };
+    let build = cargo.args(["build", "--release", "--locked", "--target", target]);
+    let output = build.current_dir(package).output().expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if is_offline(&output) {
+        eprintln!("skipped: crates cannot be fetched: {said}");
+        return None;
+    }
+    assert!(output.status.success(), "{said}");
+    Some(std::fs::read(package.join("target").join(target).join("release").join(file)).expect("it was built"))
+}

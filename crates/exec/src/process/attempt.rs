@@ -128,6 +128,7 @@ impl<'a> Attempt<'a> {
         let (run, bounds) = (self.channel.run, self.bounds());
         if self.prepared.is_some() {
             self.is_suspect = true;
+            self.note_begin().await;
             self.work.take_up(saved);
             self.run(false).await;
         } else {
@@ -138,6 +139,19 @@ impl<'a> Attempt<'a> {
             self.tell(told).await;
         }
         self.entry.show_state(State::Running);
+    }
+
+    /// Notes that what has no images was begun: the next time it begins again.
+    async fn note_begin(&mut self) {
+        if self.work.can_be_kept || self.record.begun {
+            return;
+        }
+        self.record.begun = true;
+        let (mut nothing, taken) = (Vec::new(), self.record.inputs_taken);
+        let kept = self.entry.commit(self.keep, self.record, taken, &mut nothing, Change::default());
+        if let Err(error) = kept.await {
+            tracing::warn!(process = %self.entry.id, %error, "it could not be noted that a process was begun");
+        }
     }
 
     /// Begins the program at its beginning.
@@ -414,6 +428,10 @@ impl<'a> Attempt<'a> {
     }
 
     async fn ask_to_stop(&mut self) -> Option<End> {
+        // What was acknowledged before comes before it.
+        if let Some(end) = self.send_inputs().await {
+            return Some(end);
+        }
         self.stop_at = Some(Instant::now() + STOP_TIME);
         let (mut nothing, taken) = (Vec::new(), self.record.inputs_taken);
         let kept = self.entry.commit(self.keep, self.record, taken, &mut nothing, Change::default());

@@ -40,6 +40,8 @@ pub struct Once {
     pub call: u32,
     /// Which request of that call, where it was redirected.
     pub hop: u8,
+    /// What is asked for, and the how-manieth time, where calls have no number that outlives the worker.
+    pub request: Option<[u8; 16]>,
 }
 
 /// Something could not be kept, or read again: why.
@@ -64,6 +66,8 @@ pub struct Change {
     pub inputs_to: Option<u64>,
     /// Calls that are not waited for any longer: nobody asks again what they came to.
     pub settled: Vec<u32>,
+    /// Nobody asks again what any call came to: numbers begin anew.
+    pub unmarks: bool,
     /// Nothing comes after this.
     pub ends: bool,
 }

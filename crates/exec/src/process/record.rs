@@ -104,6 +104,12 @@ pub(crate) struct Record {
     pub(crate) restarts: u32,
     /// Ends of the worker since the last checkpoint.
     pub(crate) crashes: u32,
+    /// When the worker ended while it did something, lately; ms since 1970.
+    #[serde(default)]
+    pub(crate) crash_times: Vec<u64>,
+    /// Whether it was begun, of what begins again from its beginning.
+    #[serde(default)]
+    pub(crate) begun: bool,
     pub(crate) stopping: bool,
     pub(crate) error: Option<String>,
     pub(crate) response: Option<Response>,

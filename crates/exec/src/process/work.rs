@@ -24,6 +24,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 /// Output that waits for a checkpoint before the program is asked to wait.
 pub(crate) const OUTPUT_ROOM: usize = 256 << 10;
+/// Changes that are remembered of a process which begins again from its beginning.
+const CHANGES_MAX: u32 = 4_096;
+/// The number of all calls that are known by what they ask for.
+const UNNUMBERED: u32 = u32::MAX;
 /// Bytes of one body that a process sends piece by piece.
 const UPLOAD_MAX: usize = 16 << 20;
 /// Bodies that are open at once, and bytes of those held whole: beyond, the oldest are given up.
@@ -85,6 +89,9 @@ pub(crate) struct Work {
     aborts: HashMap<u32, AbortHandle>,
     /// Effects that may have left a marker.
     marked: BTreeMap<u32, bool>,
+    /// How often each change was asked for, of a process that begins again from its beginning: the same change for the same time takes place once.
+    changes: HashMap<[u8; 32], u32>,
+    changes_made: u32,
     /// What was written since the last checkpoint.
     pub(crate) output: Vec<u8>,
 }
@@ -129,6 +136,8 @@ impl Work {
             effects: JoinSet::new(),
             aborts: HashMap::new(),
             marked: BTreeMap::new(),
+            changes: HashMap::new(),
+            changes_made: 0,
             output: Vec::new(),
         }
     }
@@ -302,13 +311,35 @@ impl Work {
         Told { id, result }
     }
 
-    fn call(&self, once: Option<u32>) -> Call {
+    /// What a change is known by that this request asks for.
+    fn once(&mut self, id: u32, params: &str, bytes: Option<&Bytes>) -> Option<Once> {
+        let once = Once { process: self.process, call: id, hop: 0, request: None };
+        if self.can_be_kept {
+            return Some(once);
+        }
+        if self.changes_made >= CHANGES_MAX {
+            return None;
+        }
+        self.changes_made += 1;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(params.len() as u64).to_le_bytes());
+        hasher.update(params.as_bytes());
+        hasher.update(bytes.map_or(&[], |bytes| &bytes[..]));
+        let before = self.changes.entry(*hasher.finalize().as_bytes()).or_default();
+        hasher.update(&before.to_le_bytes());
+        *before += 1;
+        let mut request = [0; 16];
+        hasher.finalize_xof().fill(&mut request);
+        Some(Once { call: UNNUMBERED, request: Some(request), ..once })
+    }
+
+    fn call(&self, once: Option<Once>) -> Call {
         Call {
             interior: Arc::clone(&self.interior),
             authority: self.authority.clone(),
             home: self.home.clone(),
             outside: Arc::clone(&self.outside),
-            once: once.map(|call| Once { process: self.process, call, hop: 0 }),
+            once,
         }
     }
 
@@ -320,8 +351,8 @@ impl Work {
         let is_safe = serde_json::from_str::<Head>(&params).is_ok_and(|head| is_safe(&head.method));
         let sent = self.uploads.get(&id).map(|upload| Bytes::copy_from_slice(&upload.bytes));
         let bytes = sent.or_else(|| asked.bytes.clone());
-        let is_effect = self.can_be_kept && !is_safe;
-        let call = self.call(is_effect.then_some(id));
+        let once = if is_safe { None } else { self.once(id, &params, bytes.as_ref()) };
+        let call = self.call(once);
         let work = async move {
             // A body that came piece by piece is here whole now.
             let streamed =
@@ -334,8 +365,10 @@ impl Work {
             };
             Ended::Fetched(settled, open)
         };
-        if is_effect {
-            self.marked.insert(id, true);
+        if once.is_some() {
+            if self.can_be_kept {
+                self.marked.insert(id, true);
+            }
             self.effects.spawn(work);
         } else {
             let abort = self.running.spawn(work);

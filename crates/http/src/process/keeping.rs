@@ -45,6 +45,7 @@ impl Keep for Keeping {
             input: change.input,
             inputs_to: change.inputs_to,
             settled: change.settled,
+            unmarks: change.unmarks,
             ends: change.ends,
         };
         Box::pin(async move { self.0.keep_process(Id(id.0), change).await.map_err(failed) })

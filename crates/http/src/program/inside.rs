@@ -67,7 +67,8 @@ impl Interior for Inside {
             let Some(front) = self.0.upgrade() else {
                 return jsfs_exec::Nowhere.answer(request, authority).await;
             };
-            let effect = Effect { process: ProcessId(once.process.0), call: once.call, hop: once.hop };
+            let Once { process, call, hop, request: of } = once;
+            let effect = Effect { process: ProcessId(process.0), call, hop, request: of };
             match front.objects().done(effect) {
                 Ok(None) => front.objects().once(effect, self.answer(request, authority)).await,
                 Ok(Some(done)) => {

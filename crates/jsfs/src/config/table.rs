@@ -109,6 +109,7 @@ settings! {
     "programs.log" Kind::Bytes(0, 16 * MIB), "64KiB", Restart, "bytes that one run may log; what is more is left out";
     "programs.processes" Kind::Count(0, 1_000), "32", Restart, "processes that run at the same time; more wait their turn, and with 0 there are none";
     "programs.processes_each" Kind::Count(1, 1_000), "8", Restart, "processes of one program that have not ended";
+    "programs.process_crashes" Kind::Count(0, 1_000), "10", Restart, "ends of the worker within an hour after which a process that ran meanwhile fails; 0 counts none";
     "programs.process_cpu_ms" Kind::Count(1, 31_536_000_000), "600000", Restart, "CPU time of a process in all, in milliseconds; beyond it it fails";
     "programs.process_output" Kind::Bytes(KIB, GIB), "16MiB", Restart, "bytes of a process's output that are kept; of more the beginning goes";
     "programs.checkpoint" Kind::Duration(1, DAY), "10s", Restart, "time after which a process in which something happens is put away, beside every time that it changes something";

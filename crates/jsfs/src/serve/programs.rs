@@ -53,6 +53,7 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         prepare,
         processes_max: programs.processes,
         processes_each_max: programs.processes_each,
+        process_crashes: programs.process_crashes,
         process,
         process_output: programs.process_output,
         checkpoint_every: programs.checkpoint,

@@ -77,7 +77,7 @@ fn sum(bytes: &[u8]) -> u64 {
 fn a_process_that_is_killed_at_random_changes_everything_once() {
     let seed = Random::seed_of_this_run();
     let mut random = Random::seeded(seed);
-    let mut stage = Stage::new(&[]);
+    let mut stage = Stage::new(&["programs.process_crashes=0"]);
     stage.stored("/app/work.js?executable=true&grant=GET,LIST,PUT,DELETE:data/", PROGRAM);
     let big = random.bytes(300_000);
     assert_eq!(stage.ask(&stage.own("PUT", "/app/data/counter").body(b"0")).status, 201);

@@ -44,6 +44,11 @@ impl Stage {
         assert!(matches!(answer.status, 200 | 201), "{target}: {} {}", answer.status, answer.text());
     }
 
+    pub(crate) fn put(&self, target: &str, bytes: &[u8]) {
+        let answer = self.ask(&self.own("PUT", target).body(bytes));
+        assert!(matches!(answer.status, 200 | 201), "{target}: {} {}", answer.status, answer.text());
+    }
+
     pub(crate) fn token(&self, address: &str, methods: &[&str]) -> String {
         let body = json!({ "address": address, "methods": methods }).to_string();
         let answer = self.ask(&self.own("POST", "/.jsfs/tokens").body(body.as_bytes()));

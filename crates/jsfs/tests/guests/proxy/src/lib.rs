@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use wasip2::http::{
     outgoing_handler::handle,
     types::{
-        Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
+        Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
         ResponseOutparam, Scheme,
     },
 };
@@ -25,17 +25,18 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
         let body = match action {
             "hello" => b"hello".to_vec(),
             "echo" => read(request.consume().expect("a body")),
-            "fetch" => match fetch(&host, what) {
+            "fetch" => match fetch(&host, what, None) {
                 Ok((status, body)) => [format!("{status} ").as_bytes(), &body].concat(),
                 Err(why) => why.into_bytes(),
             },
-            "outside" => match fetch(what, "/") {
+            "outside" => match fetch(what, "/", None) {
                 Ok(_) => b"reached".to_vec(),
                 Err(_) => b"refused".to_vec(),
             },
             "often" => {
-                (0..100).take_while(|_| fetch(&host, "/data.txt").is_ok()).count().to_string().into_bytes()
+                (0..100).take_while(|_| fetch(&host, "/data.txt", None).is_ok()).count().to_string().into_bytes()
             }
+            "work" => work(&host, what),
             "panic" => panic!("as asked"),
             "loop" => loop {
                 std::hint::black_box(action);
@@ -66,8 +67,31 @@ fn read(body: IncomingBody) -> Vec<u8> {
     bytes
 }
 
-fn fetch(host: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
+/// Appends so many lines to a log, each the same as others, and waits until it is told to go on.
+fn work(host: &str, lines: &str) -> Vec<u8> {
+    let lines: u32 = lines.parse().expect("a number");
+    for line in 0..lines {
+        let line = format!("line {}\n", line / 2);
+        let (status, _) = fetch(host, "/log?append=true", Some(line.as_bytes())).expect("an answer");
+        assert!(status == 200 || status == 201, "{status}");
+    }
+    while fetch(host, "/go", None).is_ok_and(|(status, _)| status != 200) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    format!("{lines} lines").into_bytes()
+}
+
+fn fetch(host: &str, path: &str, body: Option<&[u8]>) -> Result<(u16, Vec<u8>), String> {
     let request = OutgoingRequest::new(Fields::new());
+    if let Some(bytes) = body {
+        request.set_method(&Method::Post).expect("a method");
+        let sent = request.body().expect("a body");
+        let mut stream = sent.write().expect("a stream");
+        stream.write_all(bytes).expect("there is room");
+        stream.flush().expect("there is room");
+        drop(stream);
+        OutgoingBody::finish(sent, None).expect("an end");
+    }
     request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
     request.set_authority(Some(host)).expect("a host");
     request.set_path_with_query(Some(path)).expect("a path");
