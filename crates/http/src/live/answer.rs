@@ -43,6 +43,14 @@ pub(crate) async fn render(response: Response<Body>, rendering: Rendering, addre
             document["status"] = head.status.as_u16().into();
             document
         }),
+        Rendering::Started => {
+            let location =
+                head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            document(body).await.map(|mut document| {
+                document["location"] = location.into();
+                document
+            })
+        }
         Rendering::Head => Ok(Value::Object(object(head.status, &head.headers, &body, address))),
         Rendering::Object { inline } => {
             let result = object(head.status, &head.headers, &body, address);

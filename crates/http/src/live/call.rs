@@ -24,7 +24,7 @@ const PATH_ESCAPES: &AsciiSet =
 const PATH_BYTES_MAX: usize = 16 * 1024;
 
 /// Every method, for the description of the interface.
-pub const METHODS: [&str; 16] = [
+pub const METHODS: [&str; 17] = [
     "authenticate",
     "watch",
     "unwatch",
@@ -40,6 +40,7 @@ pub const METHODS: [&str; 16] = [
     "copy",
     "move",
     "restore",
+    "start",
     "ping",
 ];
 
@@ -133,6 +134,8 @@ pub enum Rendering {
     Json,
     /// The same, with the status.
     Written,
+    /// The same JSON, with where it is to be found.
+    Started,
     /// Nothing but that it was done.
     Done,
 }
@@ -233,6 +236,7 @@ fn action(method: &str, params: Document, base: &Base) -> Result<Option<Action>,
         "copy" => params.carry("COPY")?,
         "move" => params.carry("MOVE")?,
         "restore" => params.restore()?,
+        "start" => params.start()?,
         _ => return Ok(None),
     };
     Ok(Some(action))
@@ -334,8 +338,16 @@ impl Params<'_> {
         )
     }
 
-    /// The body of a write: exactly one of three.
+    /// The body of a write.
     fn payload(&mut self) -> Result<Payload, Problem> {
+        match self.body()? {
+            Payload::Nothing => Err(Problem::malformed("a body is exactly one of text, base64 and stream")),
+            body => Ok(body),
+        }
+    }
+
+    /// A body, if there is one: exactly one of three.
+    fn body(&mut self) -> Result<Payload, Problem> {
         let text = self.fields.text("text")?;
         let base64 = self.fields.text("base64")?;
         let stream = self.fields.take("stream");
@@ -351,8 +363,29 @@ impl Params<'_> {
                 let odd = number.filter(|number| !number.is_multiple_of(2));
                 odd.map(Payload::Stream).ok_or_else(|| wrong("stream", "an odd number of at most 32 bits"))
             }
+            (None, None, None) => Ok(Payload::Nothing),
             _ => Err(Problem::malformed("a body is exactly one of text, base64 and stream")),
         }
+    }
+
+    /// A program, to go on by itself.
+    fn start(mut self) -> Result<Action, Problem> {
+        let method = Method::from_bytes(b"EXECUTE").map_err(|error| Problem::internal(&error))?;
+        let mut draft = self.draft(method, Rendering::Started)?;
+        draft.headers.insert("prefer", HeaderValue::from_static("respond-async"));
+        if let Some(args) = self.fields.take("args") {
+            let args: Vec<String> =
+                serde_json::from_value(args).map_err(|_| wrong("args", "a list of texts"))?;
+            for (at, arg) in args.iter().enumerate() {
+                draft.path.push_str(if at == 0 { "?arg=" } else { "&arg=" });
+                draft.path.extend(utf8_percent_encode(arg, NON_ALPHANUMERIC));
+            }
+        }
+        draft.payload = self.body()?;
+        if let Some(content_type) = self.fields.text("content_type")? {
+            draft.set(CONTENT_TYPE, "content_type", &content_type)?;
+        }
+        self.finish(draft, "path, args, text, base64, stream, content_type, access_key and access_token")
     }
 
     fn patch(mut self) -> Result<Action, Problem> {
@@ -482,104 +515,4 @@ impl Draft {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Action, Base, Payload, Rendering, parse};
-    use hyper::header::HeaderValue;
-    use serde_json::{Value, json};
-
-    fn base() -> Base {
-        Base { host: HeaderValue::from_static("example.com:7302"), path: "/docs/index.html".to_owned() }
-    }
-
-    /// Method, target and headers of the request that a call stands for.
-    fn request(method: &str, params: &Value) -> (String, Vec<(String, String)>, Payload, Rendering) {
-        let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let call = parse(&text, &base()).map_err(|fault| fault.problem.detail).expect("a call");
-        let Action::Request(asking) = call.action else { panic!("no request") };
-        let head = format!("{} {}", asking.parts.method, asking.parts.uri);
-        let headers = asking.parts.headers.iter().filter(|(name, _)| *name != "host");
-        let headers = headers
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-        (head, headers.collect(), asking.payload, asking.rendering)
-    }
-
-    fn code(text: &str) -> i32 {
-        parse(text, &base()).err().expect("a fault").code
-    }
-
-    #[test]
-    fn every_method_of_the_list_is_there() {
-        for method in super::METHODS {
-            let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"x": 1}}).to_string();
-            assert_eq!(code(&text), -32_602, "{method}: it is known and takes no x");
-        }
-    }
-
-    #[test]
-    fn a_path_is_plain_text_and_relative_to_the_connection() {
-        let target = |path: &str| request("head", &json!({ "path": path })).0;
-        assert_eq!(target("a.txt"), "HEAD /docs/a.txt");
-        assert_eq!(target("../a b%.txt"), "HEAD /docs/../a%20b%25.txt");
-        assert_eq!(target("/ä?#"), "HEAD /%C3%A4%3F%23");
-        assert_eq!(target("/.com.example/x"), "HEAD /.com.example/x");
-        assert_eq!(target(""), "HEAD /docs/index.html");
-    }
-
-    #[test]
-    fn a_call_stands_for_one_request() {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let params = json!({"path": "a", "text": "hi", "private": false, "if_none_match": "*"});
-        let (head, headers, payload, rendering) = request("put", &params);
-        assert_eq!(head, "PUT /docs/a");
-        assert_eq!(headers, [header("x-private", "false"), header("if-none-match", "*")]);
-        assert_eq!((payload, rendering), (Payload::Bytes("hi".into()), Rendering::Written));
-        let params = json!({"path": "a", "range": "0-9", "if_match": "abc", "version": 3});
-        let (_, headers, ..) = request("get", &params);
-        let expected =
-            [header("x-version", "3"), header("range", "bytes=0-9"), header("if-match", "\"abc\"")];
-        assert_eq!(headers, expected);
-        let (head, headers, ..) = request("move", &json!({"path": "a", "destination": "b c"}));
-        assert_eq!(
-            (head.as_str(), &headers[..]),
-            ("MOVE /docs/a", &[header("destination", "/docs/b%20c")][..])
-        );
-        let (_, headers, payload, _) = request("append", &json!({"path": "a", "stream": 7}));
-        assert_eq!((headers, payload), (vec![header("x-append", "true")], Payload::Stream(7)));
-    }
-
-    #[test]
-    fn what_is_no_call_gets_the_code_that_json_rpc_has_for_it() {
-        assert_eq!(code("{"), -32_700);
-        assert_eq!(code("[]"), -32_600);
-        assert_eq!(code("7"), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"get"}"#), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1}"#), -32_600);
-        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"reboot"}"#), -32_601);
-        for (method, params) in [
-            ("ping", json!([])),
-            ("ping", json!({"a": 1})),
-            ("get", json!({})),
-            ("get", json!({"path": 1})),
-            ("get", json!({"path": "a", "range": "0-1,5-6"})),
-            ("get", json!({"path": "a", "version": "3"})),
-            ("get", json!({"path": "a", "pth": 1})),
-            ("list", json!({"path": "a"})),
-            ("put", json!({"path": "a"})),
-            ("put", json!({"path": "a", "text": "a", "base64": "YQ=="})),
-            ("put", json!({"path": "a", "stream": 2})),
-            ("put", json!({"path": "a", "stream": 4_294_967_297_u64})),
-            ("put", json!({"path": "a", "base64": "***"})),
-            ("put", json!({"path": "a", "text": "a", "content_type": "a\u{1}"})),
-            ("patch", json!({"path": "a", "properties": 1})),
-            ("restore", json!({"path": "a"})),
-            ("authenticate", json!({})),
-            ("unwatch", json!({})),
-        ] {
-            let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-            assert_eq!(code(&text), -32_602, "{text}");
-        }
-    }
-}
+mod tests;

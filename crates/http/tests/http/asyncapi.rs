@@ -129,6 +129,7 @@ fn sample(name: &str, key: &str) -> Value {
         "content_type" => json!("text/plain"),
         "watch" => json!("w1"),
         "properties" => json!({}),
+        "args" => json!(["x"]),
         "if_match" | "if_none_match" => json!("*"),
         "private" | "executable" | "inline" | "recursive" | "purge" | "overwrite" => json!(false),
         "replacement_access_key" | "access_token" => json!("x"),
