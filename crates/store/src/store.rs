@@ -359,7 +359,11 @@ impl Store {
     /// [`Verification::is_repairing`] puts right what can be. Blocks.
     pub fn verify(&self, how: Verification, observer: &dyn Observer) -> Result<Verified, VerifyError> {
         let Inner { reading, parameters, damaged, .. } = &*self.inner;
-        let done = Verifier::new(reading, parameters, how, observer).run()?;
+        let ended = Verifier::new(reading, parameters, how, observer).run();
+        if let Err(VerifyError::Index(why)) = &ended {
+            reading.index.doubt(why);
+        }
+        let done = ended?;
         if done.repaired > 0 {
             hold(damaged).clear();
         }

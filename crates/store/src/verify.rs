@@ -7,6 +7,8 @@
 //! Memory is bounded: what was found in packs is remembered as numbers, and compared with the index's rows as soon as there are many.
 
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     backend::PackFile,
@@ -107,6 +109,13 @@ enum Suspect {
     Block { id: BlockId, place: Place },
 }
 
+/// What the index has of an operation.
+enum Known {
+    Yes,
+    Lacking,
+    Otherwise,
+}
+
 pub(crate) struct Verifier<'a> {
     reading: &'a Reading,
     parameters: &'a [Parameters],
@@ -163,6 +172,7 @@ impl<'a> Verifier<'a> {
         }
         self.compare_group()?;
         if is_whole {
+            self.find_unknown_packs()?;
             self.follow_references()?;
         }
         self.name_entries()?;
@@ -390,19 +400,38 @@ impl<'a> Verifier<'a> {
             let key = prefixed(operation.table.0, &operation.key);
             let order = (operation.sequence, operation.index);
             self.found.insert(operation_mark(place, &key, order));
-            if !self.is_known(&key, order, operation)? {
-                suspects.push(Suspect::Operation { offset: frame.start, end: frame.end, key, order });
+            match self.is_known(&key, order, operation)? {
+                Known::Yes => {}
+                Known::Lacking => {
+                    suspects.push(Suspect::Operation { offset: frame.start, end: frame.end, key, order });
+                }
+                Known::Otherwise => {
+                    // Rows of one operation never change what they hold: there is nothing to look at again.
+                    let what = format!("the index has {} with another content", name(&key));
+                    self.differ(place, frame.start, what);
+                }
             }
         }
         Ok(())
     }
 
-    /// Whether the index has this operation, or a later one of its key.
-    fn is_known(&self, key: &[u8], order: (u64, u32), operation: &Operation) -> Result<bool, IndexError> {
+    /// Whether the index has this operation as it is here, or a later one of its key.
+    fn is_known(&self, key: &[u8], order: (u64, u32), operation: &Operation) -> Result<Known, IndexError> {
         let row = self.current(key)?;
-        // A delete may have been forgotten with everything that it hid.
-        let is_spent = row.is_none() && matches!(operation.change, Change::Delete);
-        Ok(is_spent || row.is_some_and(|row| row.order() >= order))
+        Ok(match (row, &operation.change) {
+            // A delete may have been forgotten with everything that it hid.
+            (None, Change::Delete) => Known::Yes,
+            (None, Change::Put { .. }) => Known::Lacking,
+            (Some(row), _) if row.order() < order => Known::Lacking,
+            (Some(row), _) if row.order() > order => Known::Yes,
+            (Some(KeyRow { put: Some(put), .. }), Change::Put { references, value })
+                if put.references == *references && put.value == *value =>
+            {
+                Known::Yes
+            }
+            (Some(KeyRow { put: None, .. }), Change::Delete) => Known::Yes,
+            (Some(_), _) => Known::Otherwise,
+        })
     }
 
     fn current(&self, key: &[u8]) -> Result<Option<KeyRow>, IndexError> {

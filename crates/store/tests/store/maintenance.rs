@@ -136,7 +136,7 @@ fn damage_at_100_places_is_named_never_served_and_mended_where_it_is_known_elsew
 }
 
 #[test]
-fn an_index_row_that_differs_from_the_packs_is_found_and_a_check_can_be_stopped_and_gone_on_with() {
+fn a_check_can_be_stopped_and_gone_on_with_pack_by_pack() {
     let disks = [Faulty::new(64 << 20)];
     let store = Store::open(options(&disks)).unwrap();
     fill(&store);
