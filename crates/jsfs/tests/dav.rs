@@ -78,8 +78,8 @@ const NAMES: [&str; 9] =
 
 fn plant(top: &Path) {
     std::fs::create_dir_all(top.join("an/empty directory")).unwrap();
-    for round in 0..NAMES.len() {
-        let folder = top.join(format!("round {round}")).join(NAMES[round]);
+    for (round, name) in NAMES.iter().enumerate() {
+        let folder = top.join(format!("round {round}")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         // All names in a few directories are enough.
         for (index, name) in NAMES.iter().enumerate().filter(|(index, _)| round < 3 || *index == round) {

@@ -21,6 +21,7 @@ const NAMES_FOREIGN: &[&str] = &[
     "user-agent",
     "user_agent",
     "user agent",
+    "file managers",
     "hyper_util",
     "hyper-util",
     "http_body_util",
