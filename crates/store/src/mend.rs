@@ -41,6 +41,14 @@ struct Wanted {
     durable: Vec<u64>,
 }
 
+impl Wanted {
+    /// What a frame of `length` bytes must be that lies between the one `before` and that of `next`.
+    fn between(before: (u64, [u8; 32]), length: u64, next: &FrameHeader) -> Self {
+        let durable = durable_between(before.0, next.durable);
+        Self { sequence: next.before, chain: next.chain, length, before, durable }
+    }
+}
+
 pub(crate) struct Mender<'a> {
     reading: &'a Reading,
     parameters: &'a [Parameters],
@@ -153,27 +161,12 @@ impl<'a> Mender<'a> {
             None => None,
         };
         if let Some(next) = next {
-            let FrameHeader { before: sequence, chain, durable, .. } = next.header;
-            let length = next.start - offset;
-            return Ok(Some(Wanted {
-                sequence,
-                chain,
-                length,
-                before,
-                durable: durable_between(before.0, durable),
-            }));
+            return Ok(Some(Wanted::between(before, next.start - offset, &next.header)));
         }
         let length = gap.end.saturating_sub(offset);
         let follower = PackPlace { pack: self.place.pack + 1, ..self.place };
         if let Some(next) = self.open(follower).ok().and_then(|file| self.first_frame(file)) {
-            let FrameHeader { before: sequence, chain, durable, .. } = next.header;
-            return Ok(Some(Wanted {
-                sequence,
-                chain,
-                length,
-                before,
-                durable: durable_between(before.0, durable),
-            }));
+            return Ok(Some(Wanted::between(before, length, &next.header)));
         }
         let mark = self.reading.index.mark()?;
         let tip = mark.and_then(|mark| mark.tips.get(usize::from(self.place.location)).copied());
