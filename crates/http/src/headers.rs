@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::media;
@@ -32,6 +32,14 @@ const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, C
 
 /// What a page of ours that holds no script may do: nothing but be looked at.
 const POLICY_OF_PAGES: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Tells proxies of the nginx kind to hand on what comes at once.
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Tells of an answer that comes line by line, as things happen.
+pub fn hand_on_at_once(headers: &mut HeaderMap) {
+    headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
 
 /// Adds what every answer carries.
 pub fn finish(headers: &mut HeaderMap) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::Response;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use jsfs_objects::{Collecting, Grant, Line, Maintenance, MaintenanceError, Objects, Root};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::document::{Document, wrong};
 use crate::front::Front;
+use crate::headers;
 use crate::problem::{Kind, Problem};
 use crate::request::Asked;
-
-/// Tells proxies of the nginx kind to hand on what comes at once.
-static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// After this time the last progress is told again, so that proxies and clients know the work alive.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -47,7 +45,7 @@ pub(crate) async fn answer(
     let mut response = Response::new(Body::lasting(Box::pin(pieces)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers::hand_on_at_once(headers);
     Ok(response)
 }
 

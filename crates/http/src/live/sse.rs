@@ -16,12 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::event::Event;
 use crate::body::{Body, BrokenOff};
 use crate::front::Front;
+use crate::headers;
 use crate::parameters::Parameter;
 use crate::problem::Problem;
 use crate::request::Asked;
-
-/// Tells proxies of the nginx kind to hand on what comes at once.
-static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -62,7 +60,7 @@ pub(crate) async fn follow(
     let mut response = Response::new(Body::lasting(Box::pin(pieces)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(&X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers::hand_on_at_once(headers);
     Ok(response)
 }
 
