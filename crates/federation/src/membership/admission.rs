@@ -45,6 +45,16 @@ impl Admission {
         Ok(())
     }
 
+    /// Every invitation with the digest of its secret, for keeping them.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8; 32], &Invitation)> {
+        self.0.iter()
+    }
+
+    /// The invitations that were kept.
+    pub fn restore(kept: impl IntoIterator<Item = ([u8; 32], Invitation)>) -> Self {
+        Self(kept.into_iter().take(INVITATIONS_MAX).collect())
+    }
+
     /// Lets a peer in whom the transport has proved. `epoch` is greater than that of every certificate and revocation of that peer.
     pub fn admit(
         &mut self,

@@ -46,7 +46,22 @@ impl Revocation {
         Self::from_bytes(bytes)
     }
 
-    /// The epoch of the admin who signed it, none if the authority did. `target` are the revoked member's terms: an admin revokes no
+    /// Whose certificates it takes back.
+    pub fn peer(&self) -> PeerId {
+        self.body.peer
+    }
+
+    /// Up to which epoch.
+    pub fn epoch(&self) -> u64 {
+        self.body.epoch
+    }
+
+    /// Who signed it.
+    pub fn issuer(&self) -> PublicKey {
+        self.body.issuer
+    }
+
+    /// The epoch of the admin who signed it, none if the authority or the peer itself did. `target` are the revoked member's terms: an admin revokes no
     /// admins and nothing ahead of time, so it needs them; they are those of the same peer.
     fn verify(
         &self,
@@ -63,6 +78,11 @@ impl Revocation {
         }
         if issuer == federation {
             return Ok(None);
+        }
+        // Whoever leaves says so itself, of certificates that there are.
+        let own = |target: &Terms| target.peer == peer && epoch <= target.epoch;
+        if issuer == peer {
+            return if target.is_some_and(own) { Ok(None) } else { Err(MembershipError::Signature) };
         }
         let admin = admin.ok_or(MembershipError::Signature)?;
         // Whether the admin was revoked is asked whenever the set is, and what it signed outlives its certificate.
@@ -92,7 +112,7 @@ pub struct Revocations(BTreeMap<(PeerId, PublicKey, Option<u64>), Known>);
 #[derive(Clone, Debug)]
 struct Known {
     revocation: Revocation,
-    /// The epoch of the admin who signed; none for the authority.
+    /// The epoch of the admin who signed; none for the authority and for who left by itself.
     admin: Option<u64>,
 }
 
@@ -132,6 +152,11 @@ impl Revocations {
         }
         self.0.insert((peer, issuer, admin), Known { revocation, admin });
         Ok(true)
+    }
+
+    /// The greatest epoch up to which anything of a peer was ever revoked; 0 if nothing was.
+    pub fn epoch(&self, peer: &PeerId) -> u64 {
+        self.of(peer, 0).map(|known| known.revocation.body.epoch).max().unwrap_or(0)
     }
 
     /// All of them, to be handed on.
