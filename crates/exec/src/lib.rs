@@ -98,6 +98,12 @@ impl Prepared {
     pub fn has(&self, handler: Handler) -> bool {
         self.handlers.iter().any(|name| name == handler.name())
     }
+
+    /// Whether it is a command, which maps and reduces where its arguments say so.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        self.handlers.iter().any(|name| name == Handler::COMMAND)
+    }
 }
 
 /// What is to be prepared.

@@ -227,10 +227,8 @@ impl Working {
         let known = match self.found(&key, None).await {
             Some(known) => known,
             None => {
-                let looked = Arc::default();
-                let run =
-                    self.run(Handler::Reduce, &Given::values(&group_values(&group)), None, &looked).await;
-                let known = run.map_err(|error| JobError::Run {
+                let values = group_values(&group);
+                let known = self.reduced(values).await.map_err(|error| JobError::Run {
                     of: format!("reduce of {} values", group.len()),
                     error,
                 })?;
@@ -242,6 +240,16 @@ impl Working {
         };
         self.bytes.fetch_sub(before, Ordering::Relaxed);
         self.counted(known)
+    }
+
+    /// Runs `reduce`: a command reads the values, and everything else is given them.
+    async fn reduced(&self, values: Vec<Value>) -> Result<Known, RunError> {
+        let looked = Arc::default();
+        if !self.job.prepared.is_command() {
+            return self.run(Handler::Reduce, &Given::values(&values), None, &looked).await;
+        }
+        let open = move || framed(&values);
+        self.run(Handler::Reduce, &Given::default(), Some(&open), &looked).await
     }
 
     fn counted(&self, known: Known) -> Result<Known, JobError> {
@@ -298,6 +306,15 @@ impl Working {
             }
         }
     }
+}
+
+/// Values as a command reads them: of each a line that says how many bytes it has, and these.
+fn framed(values: &[Value]) -> BodyStream {
+    let frames = values.iter().flat_map(|value| {
+        let bytes = value.bytes().clone();
+        [Ok(Bytes::from(format!("{}\n", bytes.len()))), Ok(bytes)]
+    });
+    Box::pin(stream::iter(frames.collect::<Vec<_>>()))
 }
 
 fn group_values(group: &[Known]) -> Vec<Value> {

@@ -53,6 +53,9 @@ impl Handler {
         }
     }
 
+    /// The name among the handlers of a program that does whatever its arguments say.
+    pub const COMMAND: &str = "command";
+
     /// Whether the same input must give the same result: no clock, no randomness, no requests.
     pub fn is_deterministic(self) -> bool {
         matches!(self, Self::Map | Self::Reduce)

@@ -372,7 +372,10 @@ impl Worker {
         if kind == Kind::Wasm {
             return match self.wasm.prepare(source) {
                 Ok(artefact) => {
-                    let handlers = vec![Handler::Fetch.name().to_owned()];
+                    let mut handlers = vec![Handler::Fetch.name().to_owned()];
+                    if wasm::is_command(&artefact) {
+                        handlers.push(Handler::COMMAND.to_owned());
+                    }
                     self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(WASM, artefact));
                 }
                 Err(fault) => self.out.send(&ToNode::Refused { run, fault }, &[]),
@@ -416,7 +419,7 @@ impl Worker {
         let program = hold(&self.programs).get(id);
         match program {
             Some(program) if matches!(*program, Program::Wasm { .. }) => {
-                self.run_wasm(run, program, bounds, params)
+                self.run_wasm(run, program, bounds, handler, params)
             }
             Some(program) => {
                 let begin = Begin::Handler { handler, params, bytes };
@@ -426,14 +429,21 @@ impl Worker {
         }
     }
 
-    fn run_wasm(self: &Arc<Self>, run: RunId, program: Arc<Program>, bounds: Bounds, params: String) {
+    fn run_wasm(
+        self: &Arc<Self>,
+        run: RunId,
+        program: Arc<Program>,
+        bounds: Bounds,
+        handler: Handler,
+        params: String,
+    ) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let cancelled = self.admit(run, Messages::Executor(inbox));
         let worker = Arc::clone(self);
         self.spawn(run, move || {
             if let Program::Wasm { program, .. } = &*program {
                 let out = Arc::clone(&worker.out);
-                let setting = wasm::Setting { run, out, bounds, params, inbox: messages, cancelled };
+                let setting = wasm::Setting { run, out, bounds, handler, params, inbox: messages, cancelled };
                 wasm::drive(&worker.wasm, program, setting);
             }
             hold(&worker.runs).remove(&run);

@@ -10,6 +10,7 @@ mod cgi;
 mod check;
 mod outgoing;
 mod run;
+mod still;
 mod streams;
 
 pub(crate) use run::{Setting, drive};
@@ -91,6 +92,8 @@ struct Told {
     env: BTreeMap<String, String>,
     caller: Caller,
     request: Option<RequestHead>,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +195,11 @@ fn encode(is_component: bool, compiled: &[u8]) -> Result<Vec<u8>> {
     artefact.extend_from_slice(&(compiled.len() as u64).to_le_bytes());
     artefact.extend_from_slice(&packed);
     Ok(artefact)
+}
+
+/// Whether an artefact is of a core module, which does what its arguments say.
+pub(crate) fn is_command(artefact: &[u8]) -> bool {
+    artefact.first() == Some(&0)
 }
 
 fn decode(artefact: &[u8]) -> Result<(bool, Vec<u8>)> {

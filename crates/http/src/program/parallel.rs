@@ -47,9 +47,9 @@ pub(super) async fn run(
     }
     let address = grant.address();
     for handler in [Handler::Map, Handler::Reduce] {
-        if !found.prepared.has(handler) {
+        if !found.prepared.has(handler) && !found.prepared.is_command() {
             let detail = format!(
-                "{address} exports no {}; map(part, ctx) and reduce(parts, ctx) are needed",
+                "{address} exports no {}; map(part, ctx) and reduce(parts, ctx) are needed, or a WASI preview 1 command",
                 handler.name()
             );
             return Err(Problem::new(Kind::Unprocessable, detail));
@@ -59,6 +59,7 @@ pub(super) async fn run(
     let is_logged = matches!(grant.holder(), Holder::Owner);
     let parts = parts(front.objects(), asked, records(asked)?).await?;
     let results = is_cached(asked)?.then(|| Arc::new(Kept(front.objects().clone())) as Arc<dyn Artefacts>);
+    let is_command = found.prepared.is_command();
     let job = Job {
         address: address.as_str().to_owned(),
         params: Params {
@@ -80,7 +81,7 @@ pub(super) async fn run(
     };
     let done = exec.work(job).await.map_err(|error| failed(error, is_logged))?;
     tracing::debug!(program = %address, parts = done.parts, cached = done.cached, "map and reduce");
-    respond(asked, address, answer(done))
+    respond(asked, address, answer(done, is_command))
 }
 
 /// `parallel=N` or `auto`.
@@ -233,13 +234,15 @@ fn failed(error: JobError, is_logged: bool) -> Problem {
     }
 }
 
-fn answer(done: Done) -> Answer {
+fn answer(done: Done, is_command: bool) -> Answer {
     let (kind, body) = match done.value {
         // A text is sent as it is, and everything else as JSON.
         Value::Json(json) => match serde_json::from_slice::<String>(&json) {
             Ok(text) => ("text/plain;charset=UTF-8", Bytes::from(text)),
             Err(_) => ("application/json", json),
         },
+        // A command says what it writes no other way than by what that is.
+        Value::Binary(bytes) if is_command && is_text(&bytes) => ("text/plain;charset=UTF-8", bytes),
         Value::Binary(bytes) => ("application/octet-stream", bytes),
     };
     let mut headers = HeaderMap::new();
@@ -247,4 +250,8 @@ fn answer(done: Done) -> Answer {
     headers.insert("x-parts", HeaderValue::from(done.parts));
     headers.insert("x-parts-cached", HeaderValue::from(done.cached));
     Answer { status: StatusCode::OK, headers, body: AnswerBody::Full(body) }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
 }

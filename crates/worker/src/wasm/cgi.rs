@@ -30,12 +30,15 @@ pub(super) fn variables(told: &Told) -> BTreeMap<String, String> {
     if let Some(request) = &told.request {
         of_request(request, &mut set);
     }
-    for (name, value) in &told.env {
-        if !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') {
-            variables.insert(name.clone(), value.clone());
-        }
-    }
+    variables.extend(own(told).map(|(name, value)| (name.clone(), value.clone())));
     variables
+}
+
+/// The variables that the program's owner set, as far as they can be some.
+pub(super) fn own(told: &Told) -> impl Iterator<Item = (&String, &String)> {
+    told.env.iter().filter(|(name, value)| {
+        !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+    })
 }
 
 /// What the program is called: the last segment of its address. Many programs take what comes after their name without asking whether there is a name.

@@ -9,6 +9,7 @@ use super::{
     calls::{Conversation, piece},
     cgi,
     outgoing::{Outgoing, nothing},
+    still,
     streams::{Lines, Stdin, Stdout},
 };
 use crate::{Inbound, Out, cpu_time, hold, limiter::Limiter};
@@ -17,7 +18,7 @@ use futures_util::{StreamExt, future::try_join, stream};
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use jsfs_exec::wire::{Bound, Bounds, Level, Outcome, RunId, ToNode};
+use jsfs_exec::wire::{Bound, Bounds, Handler, Level, Outcome, RunId, ToNode};
 use serde::Deserialize;
 use std::{
     pin::pin,
@@ -61,6 +62,7 @@ pub(crate) struct Setting {
     pub(crate) run: RunId,
     pub(crate) out: Arc<Out>,
     pub(crate) bounds: Bounds,
+    pub(crate) handler: Handler,
     pub(crate) params: String,
     pub(crate) inbox: mpsc::Receiver<Inbound>,
     pub(crate) cancelled: Arc<AtomicBool>,
@@ -84,11 +86,11 @@ pub(crate) fn drive(wasm: &Wasm, program: &Program, setting: Setting) {
 
 /// Has the program run, and hands it what the node says meanwhile.
 async fn converse(wasm: &Wasm, program: &Program, setting: Setting, limits: &Limits) -> Outcome {
-    let Setting { run, out, bounds, params, mut inbox, cancelled } = setting;
+    let Setting { run, out, bounds, handler, params, mut inbox, cancelled } = setting;
     let conversation = Conversation::new(run, out, bounds);
     let ended = {
         let instance = Instance { wasm, conversation: &conversation, bounds, limits, cancelled };
-        let mut work = Box::pin(instance.run(program, &params));
+        let mut work = Box::pin(instance.run(program, handler, &params));
         let mut deadline = pin!(tokio::time::sleep(Duration::from_millis(bounds.wall_ms)));
         loop {
             tokio::select! {
@@ -154,9 +156,13 @@ struct Instance<'a> {
 }
 
 impl Instance<'_> {
-    async fn run(self, program: &Program, params: &str) -> Result<()> {
+    async fn run(self, program: &Program, handler: Handler, params: &str) -> Result<()> {
         let told: Told = serde_json::from_str(params).context("the run's parameters are malformed")?;
         match program {
+            Program::Module(pre) if handler.is_deterministic() => self.part(&told, handler, pre).await,
+            _ if handler.is_deterministic() => {
+                Err(Stop::Failed("only a core module maps and reduces".to_owned()).into())
+            }
             Program::Module(pre) => self.command(&told, Start::Module(pre)).await,
             Program::Command(pre) => self.command(&told, Start::Component(pre)).await,
             Program::Proxy(pre) => self.proxy(&told, pre).await,
@@ -216,6 +222,43 @@ impl Instance<'_> {
         };
         let answer = async { answer_of(self.conversation, &stdout).await.map_err(wasmtime::Error::from) };
         try_join(program, answer).await.map(drop)
+    }
+
+    /// A command that makes a value of a part of an input, or one of several: which, its argument says. It has nothing that may differ the next time.
+    async fn part(self, told: &Told, handler: Handler, pre: &InstancePre<Ctx>) -> Result<()> {
+        let (stdout, errors) = (Stdout::default(), Lines::new(self.conversation, Level::Warn));
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdin(Stdin::new(self.conversation, true)).stdout(stdout.clone()).stderr(errors.clone());
+        wasi.arg(cgi::name(told)).arg(handler.name());
+        for (name, value) in &told.parameters {
+            wasi.arg(format!("{name}={value}").replace('\0', ""));
+        }
+        for (name, value) in cgi::own(told) {
+            wasi.env(name, value);
+        }
+        still::make(&mut wasi);
+        let mut store = self.store(&mut wasi);
+        let program = async {
+            let ended = Start::Module(pre).run(&mut store).await;
+            errors.finish();
+            match ended? {
+                0 => stdout.close(),
+                code => return Err(Stop::Failed(format!("it ended with exit code {code}")).into()),
+            }
+            Ok(())
+        };
+        let value = async {
+            let (mut pieces, mut value) = (pin!(stdout.pieces()), BytesMut::new());
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.map_err(Stop::Failed)?;
+                self.conversation.take_output(piece.len())?;
+                value.extend_from_slice(&piece);
+            }
+            Ok::<_, wasmtime::Error>(value)
+        };
+        let ((), value) = try_join(program, value).await?;
+        self.conversation.say(|run| ToNode::Answer { run, json: None, has_bytes: true }, &value);
+        Ok(())
     }
 
     /// A component that handles requests.
