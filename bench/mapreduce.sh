@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures map and reduce: bench/run mapreduce [MIB]. Counts the words of a generated text with examples/wordcount: a first run, one without a change,
-# one after a line was put into the middle; beside them wc and Node.js. The counts are compared first. NODE_BINARY names another build.
+# Measures map and reduce: bench/run mapreduce [MIB] [js]. Counts the words of a generated text with examples/wordcount: a first run, one without a
+# change, one after a line was put into the middle; beside them wc and Node.js. The counts are compared first. First the WebAssembly program, then, where `js` is
+# said, the module: it takes fifteen times as long. Needs the target wasm32-wasip1. NODE_BINARY names another build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mib=${1:-1024}
@@ -29,12 +30,12 @@ row() { # name, seconds, CPU ms, parts worked on
   printf '%-28s %9s %11s %8s\n' "$@"
 }
 
-run() { # name
+run() { # name, program
   local before after begun ended parts cached
   before=$(ticks $jsfs)
   begun=$(date +%s%N)
   curl -sf -D "$work/head" -o "$work/counts.json" -H "x-access-key: $(cat "$work/data/root.key")" \
-    "http://127.0.0.1:7495/wordcount.js?parallel=auto&input=/text"
+    "http://127.0.0.1:7495/$2?parallel=auto&input=/text"
   ended=$(date +%s%N)
   after=$(ticks $jsfs)
   parts=$(awk 'tolower($1) == "x-parts:" { print $2 + 0 }' "$work/head")
@@ -51,21 +52,30 @@ beside() { # name, command
   row "$name" "$(awk '{ print $1 }' <<<"$spent")" "$(awk '{ printf "%d", ($2 + $3) * 1000 }' <<<"$spent")" -
 }
 
+rustc --edition 2024 --target wasm32-wasip1 -O -C panic=abort -o "$work/words.wasm" examples/wordcount/words.rs
+put "$work/words.wasm" "words.wasm?executable=true&content_type=application/wasm"
 put examples/wordcount/wordcount.js "wordcount.js?executable=true&content_type=text/javascript"
-put "$work/text" text
+
+three() { # name, program
+  put "$work/text" text
+  run "$1, first" "$2"
+  first=$cpu
+  counted=$(node bench/mapreduce/sum.mjs "$work/counts.json")
+  [ "$counted" = "$expected" ] || { echo "the counts differ: $counted, Node.js $expected" >&2; exit 1; }
+  run "$1, unchanged" "$2"
+  put "$work/edited" text
+  run "$1, after an edit" "$2"
+  awk "BEGIN { printf \"after the edit: %.2f %% of the CPU time of the first run\n\", 100 * $cpu / $first }"
+}
+
 {
   echo "word count of $mib MiB on $(nproc) processors"
   row run seconds "CPU ms" parts
   beside "wc -w" wc -w "$work/text"
   beside "Node.js" node bench/mapreduce/node.mjs "$work/text"
-  run "JSFS, first"
-  first=$cpu
-  counted=$(node bench/mapreduce/sum.mjs "$work/counts.json")
-  [ "$counted" = "$(cat "$work/out")" ] || { echo "the counts differ: $counted, Node.js $(cat "$work/out")" >&2; exit 1; }
-  run "JSFS, unchanged"
-  put "$work/edited" text
-  run "JSFS, after an edit"
-  awk "BEGIN { printf \"after the edit: %.2f %% of the CPU time of the first run\n\", 100 * $cpu / $first }"
+  expected=$(cat "$work/out")
+  three WebAssembly words.wasm
+  [ "${2:-}" != js ] || three JavaScript wordcount.js
 } | tee "$work/table"
 mkdir -p bench/results
 cp "$work/table" bench/results/mapreduce.txt

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 /// Words and how often each is there.
 type Counts = HashMap<Box<[u8]>, u64, BuildHasherDefault<Fnv>>;

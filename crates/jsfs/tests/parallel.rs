@@ -1,9 +1,11 @@
 //! Map and reduce on a real node: what is counted, what is made anew after a change, who may, and what is refused.
 #![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
+use jsfs_testkit::cargo::compiled;
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// A node, and its owner's key.
 struct Stage {
@@ -40,6 +42,10 @@ impl Stage {
         let separator = if target.contains('?') { '&' } else { '?' };
         let target = format!("{target}{separator}executable=true&content_type=text/javascript");
         self.put(&target, source.as_bytes());
+    }
+
+    fn wasm(&self, target: &str, module: &[u8]) {
+        self.put(&format!("{target}?executable=true&content_type=application/wasm"), module);
     }
 
     fn run(&self, target: &str) -> Answer {
@@ -305,4 +311,99 @@ fn what_was_made_outlives_a_restart_and_the_command_line_shows_it() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains(&format!("x-parts-cached: {parts}")), "{errors}");
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), counted);
+}
+
+/// A command that writes what is at 100 in memory, so many bytes, and does this before.
+fn command(memory: &str, length: u32, before: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "args_get" (func $arguments (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 2)
+          (data (i32.const 100) "{memory}")
+          (func (export "_start")
+            {before}
+            (i32.store (i32.const 0) (i32.const 100))
+            (i32.store (i32.const 4) (i32.const {length}))
+            (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_command_counts_what_a_module_counts() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/wordcount");
+    let Some(words) = compiled(&example.join("words.rs"), "wasm32-wasip1") else { return };
+    let stage = Stage::new(&["programs.runs=16"]);
+    stage.program("/words.js", &std::fs::read_to_string(example.join("wordcount.js")).unwrap());
+    stage.wasm("/words.wasm", &words);
+    let mut text = String::new();
+    for number in 0..40_000_u64 {
+        let word = format!("{:x}", scattered(number) >> 44).replace(|digit: char| digit.is_ascii_digit(), "");
+        text.push_str(&format!("The {word} Fl\u{fc}sse, {} and\n", &word[..word.len() / 2]));
+    }
+    stage.put("/text", text.as_bytes());
+    let target = "/words.wasm?parallel=auto&input=/text";
+    let (counted, parts, worked) = stage.job(target);
+    assert!(parts > 1 && worked == parts, "{worked} of {parts}");
+    assert_eq!((&counted["the"], &counted["fl\u{fc}sse"]), (&json!(40_000), &json!(40_000)));
+    assert_eq!(counted, stage.job("/words.js?parallel=auto&input=/text").0);
+    assert_eq!(stage.run(target).header("content-type"), Some("text/plain;charset=UTF-8"));
+    assert_eq!(stage.job(target), (counted, parts, 0));
+    stage.put("/text", format!("{}middle {}", &text[..text.len() / 2], &text[text.len() / 2..]).as_bytes());
+    let (counted, _, worked) = stage.job(target);
+    assert!(counted["middle"].as_u64() >= Some(1) && (1..=3).contains(&worked), "{worked} of {parts}");
+    // Without an input it is a program like others.
+    assert_eq!(stage.run("/words.wasm").status, 500);
+}
+
+#[test]
+fn a_command_has_nothing_that_differs_the_next_time() {
+    let stage = Stage::new(&[]);
+    stage.put("/a", b"x");
+    let looks = "(drop (call $clock (i32.const 0) (i64.const 1) (i32.const 104)))
+        (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 112)))
+        (drop (call $random (i32.const 120) (i32.const 12)))";
+    stage.wasm("/looks.wasm", &command("", 32, looks));
+    let target = "/looks.wasm?parallel=1&input=/a&cache=no";
+    let first = stage.run(target);
+    let log = || stage.run("/.jsfs/logs?address=/localhost/looks.wasm").text();
+    assert_eq!(first.status, 200, "{}: {}", first.text(), log());
+    assert_eq!(first.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(first.body.len(), 32);
+    assert_eq!(first.body[..20], [0; 20], "both clocks stand still");
+    assert_eq!(first.body, stage.run(target).body);
+    // Run for a request it has a clock.
+    assert_ne!(stage.run("/looks.wasm").body, first.body);
+}
+
+#[test]
+fn a_command_is_told_what_to_do_and_may_fail() {
+    let stage = Stage::new(&["programs.part_cpu_ms=300", "programs.output=1MiB"]);
+    stage.put("/a", b"x");
+    // Its arguments lie one after another from 200 on.
+    let told = "(drop (call $arguments (i32.const 20) (i32.const 200)))
+        (memory.copy (i32.const 100) (i32.const 200) (i32.const 26))";
+    stage.wasm("/told.wasm", &command("", 26, told));
+    assert_eq!(stage.run("/told.wasm?parallel=1&input=/a&factor=2").body, b"told.wasm\0reduce\0factor=2\0");
+    let failing = [
+        ("(call $exit (i32.const 3))", 500, "part 1 of 1"),
+        ("unreachable", 500, "part 1 of 1"),
+        ("(loop $again (br $again))", 503, "programs.part_cpu_ms"),
+    ];
+    for (before, status, says) in failing {
+        stage.wasm("/fails.wasm", &command("", 0, before));
+        let answer = stage.run("/fails.wasm?parallel=1&input=/a");
+        assert_eq!(answer.status, status, "{before}: {}", answer.text());
+        assert!(answer.text().contains(says), "{before}: {}", answer.text());
+    }
+    // A component handles requests, and does not map.
+    let component = wat::parse_str("(component)").unwrap();
+    let put =
+        stage.own("PUT", "/component.wasm?executable=true&content_type=application/wasm").body(&component);
+    assert_eq!(stage.ask(&put).status, 422, "it exports nothing that could be run");
 }

@@ -1,4 +1,4 @@
-//! Has cargo build what runs in a node: packages for targets of WebAssembly.
+//! Has cargo and rustc build what runs in a node: packages and single files for targets of WebAssembly.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,11 +9,7 @@ use std::process::{Command, Output};
 /// # Errors
 /// When the target is not installed.
 pub fn cargo(target: &str) -> Result<Command, String> {
-    let installed = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
-    let installed = installed.map_err(|error| format!("rustc cannot be run: {error}"))?;
-    if !Path::new(String::from_utf8_lossy(&installed.stdout).trim()).exists() {
-        return Err(format!("the target {target} is not installed (rustup target add {target})"));
-    }
+    installed(target)?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -22,6 +18,15 @@ pub fn cargo(target: &str) -> Result<Command, String> {
         }
     }
     Ok(cargo)
+}
+
+fn installed(target: &str) -> Result<(), String> {
+    let library = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    let library = library.map_err(|error| format!("rustc cannot be run: {error}"))?;
+    if Path::new(String::from_utf8_lossy(&library.stdout).trim()).exists() {
+        return Ok(());
+    }
+    Err(format!("the target {target} is not installed (rustup target add {target})"))
 }
 
 /// Whether cargo failed because it reached no registry.
@@ -54,4 +59,24 @@ pub fn built(package: &Path, target: &str, file: &str) -> Option<Vec<u8>> {
     }
     assert!(output.status.success(), "{said}");
     Some(std::fs::read(package.join("target").join(target).join("release").join(file)).expect("it was built"))
+}
+
+/// Compiles one file that needs nothing but the standard library. None where that cannot be done here, which is said.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+#[allow(clippy::print_stderr, reason = "who runs the tests must know that one was left out")]
+pub fn compiled(source: &Path, target: &str) -> Option<Vec<u8>> {
+    if let Err(reason) = installed(target) {
+        eprintln!("skipped: {reason}");
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let made = folder.path().join("program.wasm");
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-O", "-C", "panic=abort", "--target", target, "-o"]);
+    let output = rustc.arg(&made).arg(source).output().expect("rustc runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(std::fs::read(made).expect("it was compiled"))
 }

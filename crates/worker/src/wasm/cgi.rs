@@ -36,9 +36,9 @@ pub(super) fn variables(told: &Told) -> BTreeMap<String, String> {
 
 /// The variables that the program's owner set, as far as they can be some.
 pub(super) fn own(told: &Told) -> impl Iterator<Item = (&String, &String)> {
-    told.env.iter().filter(|(name, value)| {
-        !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
-    })
+    told.env
+        .iter()
+        .filter(|(name, value)| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'))
 }
 
 /// What the program is called: the last segment of its address. Many programs take what comes after their name without asking whether there is a name.
