@@ -9,7 +9,9 @@
 //! | who belongs to the federation, and who said so | `membership` |
 //! | how messages are cut out of a stream, and what errors are called | `wire` |
 //! | which members keep a block | `blockstore` |
+//! | how records are stored, found, listed and kept the same on several members | `metastore` |
 
 pub mod blockstore;
 pub mod membership;
+pub mod metastore;
 pub mod wire;

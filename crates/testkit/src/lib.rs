@@ -1,9 +1,10 @@
-//! Development only: a real node to start, kill and talk to, and the randomness that such tests use.
+//! Development only: a real node to start, kill and talk to, the randomness that such tests use, and virtual time and network for simulations.
 //!
-//! Everything here uses real parts: the real binary, real files, real sockets. Nothing of this crate is linked into what
+//! A node is a real one: the real binary, real files, real sockets. Nothing of this crate is linked into what
 //! users run.
 
 pub mod cargo;
 pub mod http;
 pub mod node;
 pub mod random;
+pub mod simulation;

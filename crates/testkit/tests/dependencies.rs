@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("jsfs", &["jsfs-testkit"]),
     ("jsfs-client", &["jsfs-testkit"]),
+    ("jsfs-federation", &["jsfs-testkit"]),
     ("jsfs-http", &["jsfs-testkit", "jsfs-store"]),
     ("jsfs-objects", &["jsfs-testkit"]),
     ("jsfs-store", &["jsfs-testkit"]),

@@ -1,0 +1,579 @@
+//! Writing: at the replicas of the locator, of the group, and of the group that an object left.
+//!
+//! Without a condition all are asked at once. With one, the writer first holds as many replicas of the locator as an acknowledged write needs,
+//! each of which looks at the condition; two writers cannot hold as many at the same time, and who comes later finds what the first has
+//! stored. Then it stores under the hold, and last where directories are listed. Where too few replicas can be reached for anything to be
+//! sure, what those say that can be reached counts, and the write is kept.
+
+use super::super::message::Request;
+use super::super::{Change, HoldId, Home, Response, Version};
+use super::read::SlotRead;
+use super::{Client, Failure, Outcome, Step, Tag, Written};
+use crate::membership::PeerId;
+use crate::wire::ErrorCode;
+use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
+use jsfs_objects::read_key::Locator;
+use jsfs_objects::record::{ENVELOPE_BYTES_MAX, RecordHash};
+use std::collections::BTreeMap;
+
+/// Writes that are kept until they have enough replicas.
+const OUTBOX_MAX: usize = 16_384;
+
+/// The longest wait between two attempts to complete a kept write.
+const RETRY_MS_MAX: u64 = 60_000;
+
+/// The most that a writer waits until it tries again to hold what another holds.
+const BACKOFF_MS_MAX: u64 = 120;
+
+/// Tags: holds are numbered from here on by attempt, stores by target below it.
+const HOLD: Tag = 1 << 32;
+
+/// How one replica stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not asked yet, or to be asked again from this time on.
+    Idle {
+        from_ms: u64,
+    },
+    Asked,
+    Stored,
+    Refused(ErrorCode),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    home: Home,
+    peer: PeerId,
+    standing: Standing,
+    /// Whether it holds the slot for this write.
+    holds: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Asking replicas to hold the slot.
+    Holding,
+    /// Waiting until the hold is tried again.
+    Backing { until_ms: u64 },
+    /// Storing where the hold is.
+    Held,
+    /// Storing everywhere.
+    Storing,
+}
+
+/// One write.
+#[derive(Debug)]
+pub(super) struct Write {
+    version: Version,
+    before: Option<Version>,
+    condition: Option<Option<RecordHash>>,
+    targets: Vec<Target>,
+    phase: Phase,
+    attempt: Tag,
+    hold: HoldId,
+    holding: Vec<(PeerId, Held)>,
+    until_ms: u64,
+    /// Whether enough replicas have stored it under its hold: no other write under the same condition can.
+    won: bool,
+    done: bool,
+    /// Whether it was kept before: nobody waits for it.
+    pub(super) kept: Option<u64>,
+    /// What the outbox has to do about it.
+    note: Option<Note>,
+    conflict: Option<Box<SlotRead>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Asked,
+    Yes,
+    Busy,
+    Conflict,
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Note {
+    Keep,
+    Forget,
+    Later,
+}
+
+impl Write {
+    pub(super) fn new(
+        version: Version,
+        before: Option<Version>,
+        condition: Option<Option<RecordHash>>,
+    ) -> Self {
+        Self {
+            version,
+            before,
+            condition,
+            targets: Vec::new(),
+            phase: Phase::Storing,
+            attempt: 0,
+            hold: [0; 16],
+            holding: Vec::new(),
+            until_ms: 0,
+            won: false,
+            done: false,
+            kept: None,
+            note: None,
+            conflict: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, step: &mut Step<'_>) {
+        self.until_ms = step.now_ms + step.timing.operation_ms;
+        let record = self.version.record();
+        let mut homes = vec![Home::from(record.locator), Home::from(record.group)];
+        let left = self.before.as_ref().map(|before| Home::from(before.record().group));
+        homes.extend(left);
+        homes.sort_unstable();
+        homes.dedup();
+        for home in homes {
+            let targets = step.replicas(&home).into_iter().map(|peer| Target {
+                home,
+                peer,
+                standing: Standing::Idle { from_ms: 0 },
+                holds: false,
+            });
+            self.targets.extend(targets);
+        }
+        if self.condition.is_some() {
+            self.try_to_hold(step);
+        } else {
+            self.advance(step);
+        }
+    }
+
+    fn locator(&self) -> Locator {
+        self.version.locator()
+    }
+
+    fn try_to_hold(&mut self, step: &mut Step<'_>) {
+        self.phase = Phase::Holding;
+        self.attempt += 1;
+        self.hold = step.random.bytes();
+        let locator = self.locator();
+        let (reachable, lost): (Vec<_>, Vec<_>) =
+            step.replicas(&locator.into()).into_iter().partition(|peer| step.is_reachable(peer));
+        self.holding = lost.into_iter().map(|peer| (peer, Held::Lost)).collect();
+        for peer in reachable {
+            self.holding.push((peer, Held::Asked));
+            let request = Request::Hold {
+                locator,
+                owner: self.version.owner(),
+                expected: self.condition.flatten(),
+                id: self.hold,
+                ms: step.timing.hold_ms,
+            };
+            step.send(peer, HOLD + self.attempt, request);
+        }
+        self.advance(step);
+    }
+
+    pub(super) fn resolved(
+        &mut self,
+        step: &mut Step<'_>,
+        peer: PeerId,
+        tag: Tag,
+        result: Result<Response, Failure>,
+    ) {
+        if let Some(read) = &mut self.conflict {
+            read.resolved(step, peer, tag, result);
+            self.done = read.is_done();
+            return;
+        }
+        if tag >= HOLD {
+            self.hold_answered(step, peer, tag, &result);
+        } else {
+            self.store_answered(step, tag, result);
+        }
+        self.advance(step);
+    }
+
+    fn hold_answered(
+        &mut self,
+        step: &mut Step<'_>,
+        peer: PeerId,
+        tag: Tag,
+        result: &Result<Response, Failure>,
+    ) {
+        let held = match result {
+            Ok(Response::Held) => Held::Yes,
+            Ok(Response::Conflict(_)) => Held::Conflict,
+            Ok(answer) if answer.refusal() == Some(ErrorCode::Busy) => Held::Busy,
+            _ => Held::Lost,
+        };
+        // What comes of an earlier attempt runs out by itself.
+        if tag != HOLD + self.attempt {
+            return;
+        }
+        if let Some(entry) = self.holding.iter_mut().find(|(asked, _)| *asked == peer) {
+            entry.1 = held;
+        }
+        if held == Held::Yes && self.phase != Phase::Holding {
+            step.send(peer, Tag::MAX, Request::Release { locator: self.locator(), id: self.hold });
+        }
+    }
+
+    fn store_answered(&mut self, step: &mut Step<'_>, tag: Tag, result: Result<Response, Failure>) {
+        let again = Standing::Idle { from_ms: step.now_ms + step.timing.hedge_ms };
+        let Some(target) = self.targets.get_mut(tag) else { return };
+        target.standing = match result {
+            Ok(Response::Stored(_)) => Standing::Stored,
+            Ok(answer) => match answer.refusal() {
+                Some(ErrorCode::Busy | ErrorCode::Role | ErrorCode::Full) | None => again,
+                Some(ErrorCode::Conflict) => {
+                    target.holds = false;
+                    again
+                }
+                Some(code) => Standing::Refused(code),
+            },
+            Err(Failure::Lost) => again,
+        };
+    }
+
+    fn advance(&mut self, step: &mut Step<'_>) {
+        if self.done && self.phase != Phase::Storing {
+            return;
+        }
+        match self.phase {
+            Phase::Holding => self.advance_holding(step),
+            Phase::Backing { until_ms } if step.now_ms >= until_ms && !self.done => self.try_to_hold(step),
+            Phase::Backing { .. } => {}
+            Phase::Held => self.advance_held(step),
+            Phase::Storing => self.advance_storing(step),
+        }
+    }
+
+    fn advance_holding(&mut self, step: &mut Step<'_>) {
+        let count = |wanted: Held| self.holding.iter().filter(|(_, held)| *held == wanted).count();
+        let needed = step.quorum().write;
+        let late = step.now_ms >= self.until_ms;
+        if count(Held::Yes) >= needed {
+            return self.store_held(step);
+        }
+        // As long as those that have not answered can still make it enough, they are waited for.
+        if count(Held::Yes) + count(Held::Asked) >= needed && !late {
+            return;
+        }
+        // Those that would show in which part of a network this is.
+        if count(Held::Asked) > 0 && count(Held::Conflict) + count(Held::Busy) == 0 && !late {
+            return;
+        }
+        if count(Held::Conflict) > 0 {
+            self.release(step);
+            return self.tell_conflict(step);
+        }
+        if count(Held::Busy) > 0 {
+            self.release(step);
+            if late {
+                return self.end(step, Written::Refused(ErrorCode::Busy));
+            }
+            let wait = u64::from_be_bytes(step.random.bytes()) % BACKOFF_MS_MAX;
+            self.phase = Phase::Backing { until_ms: step.now_ms + 1 + wait };
+            return;
+        }
+        self.store_held(step);
+    }
+
+    fn release(&mut self, step: &mut Step<'_>) {
+        let holders: Vec<PeerId> =
+            self.holding.iter().filter(|(_, held)| *held == Held::Yes).map(|(peer, _)| *peer).collect();
+        for peer in holders {
+            step.send(peer, Tag::MAX, Request::Release { locator: self.locator(), id: self.hold });
+        }
+    }
+
+    fn tell_conflict(&mut self, step: &mut Step<'_>) {
+        let mut read = Box::new(SlotRead::for_conflict(self.locator()));
+        read.begin(step);
+        self.done = read.is_done();
+        self.conflict = Some(read);
+    }
+
+    fn store_held(&mut self, step: &mut Step<'_>) {
+        self.phase = Phase::Held;
+        let home = Home::from(self.locator());
+        for (peer, held) in &self.holding {
+            if let Some(target) =
+                self.targets.iter_mut().find(|target| target.home == home && target.peer == *peer)
+            {
+                target.holds = *held == Held::Yes;
+            }
+        }
+        self.advance_held(step);
+    }
+
+    /// Stores where the hold is, until as many as are needed have it; then everywhere.
+    fn advance_held(&mut self, step: &mut Step<'_>) {
+        let home = Home::from(self.locator());
+        self.send_due(step, |target| target.home == home && target.holds);
+        let needed = step.quorum().write;
+        let has_come = self.stored(&home) >= needed;
+        let can_come = self
+            .targets
+            .iter()
+            .filter(|target| target.home == home && (target.holds || target.standing == Standing::Stored))
+            .count()
+            >= needed;
+        if has_come || !can_come || step.now_ms >= self.until_ms {
+            if self.stored(&home) == 0 && !can_come && self.was_held(needed) {
+                // The hold ran out before anything was stored under it.
+                return self.end(step, Written::Refused(ErrorCode::Busy));
+            }
+            self.won = has_come;
+            self.phase = Phase::Storing;
+            self.advance_storing(step);
+        }
+    }
+
+    fn was_held(&self, needed: usize) -> bool {
+        self.holding.iter().filter(|(_, held)| *held == Held::Yes).count() >= needed
+    }
+
+    fn advance_storing(&mut self, step: &mut Step<'_>) {
+        self.send_due(step, |_| true);
+        let needed = step.quorum().write;
+        let mut homes: Vec<Home> = self.targets.iter().map(|target| target.home).collect();
+        homes.dedup();
+        let fewest = homes.iter().map(|home| self.stored(home)).min().unwrap_or(0);
+        if self.done {
+            return;
+        }
+        let is_sure = self.condition.is_none() || self.won;
+        if fewest >= needed && is_sure {
+            step.recent.see(&self.version);
+            self.note = Some(Note::Forget);
+            return self.end(step, Written::Settled);
+        }
+        if let Some(code) = self.refusal(step, &homes) {
+            self.note = Some(Note::Forget);
+            return self.end(step, Written::Refused(code));
+        }
+        let is_waiting = |target: &Target| {
+            matches!(target.standing, Standing::Asked | Standing::Idle { .. })
+                && step.is_reachable(&target.peer)
+        };
+        if fewest >= needed || step.now_ms >= self.until_ms || !self.targets.iter().any(is_waiting) {
+            step.recent.see(&self.version);
+            self.note = Some(if self.kept.is_some() { Note::Later } else { Note::Keep });
+            self.end(step, Written::Kept { replicas: fewest, of: needed });
+        }
+    }
+
+    fn stored(&self, home: &Home) -> usize {
+        let at_home = self.targets.iter().filter(|target| target.home == *home);
+        at_home.filter(|target| target.standing == Standing::Stored).count()
+    }
+
+    /// Refused by so many that the others cannot make it enough: what they refused it for is final.
+    fn refusal(&self, step: &Step<'_>, homes: &[Home]) -> Option<ErrorCode> {
+        let quorum = step.quorum();
+        homes.iter().find_map(|home| {
+            let refused = self.targets.iter().filter(|target| target.home == *home).filter_map(|target| {
+                match target.standing {
+                    Standing::Refused(code) => Some(code),
+                    _ => None,
+                }
+            });
+            let refused: Vec<_> = refused.collect();
+            refused.first().copied().filter(|_| refused.len() > quorum.replicas - quorum.write)
+        })
+    }
+
+    fn send_due(&mut self, step: &mut Step<'_>, which: impl Fn(&Target) -> bool) {
+        let home_of_hold = Home::from(self.locator());
+        let home_of_group = Home::from(self.version.record().group);
+        let hold = self.hold;
+        let envelopes: Vec<Vec<u8>> =
+            self.before.iter().chain([&self.version]).map(|version| version.bytes().to_vec()).collect();
+        for (tag, target) in self.targets.iter_mut().enumerate() {
+            let is_due = matches!(target.standing, Standing::Idle { from_ms } if from_ms <= step.now_ms);
+            if !is_due || !which(target) || step.now_ms >= self.until_ms {
+                continue;
+            }
+            if !step.is_reachable(&target.peer) {
+                target.standing = Standing::Idle { from_ms: step.now_ms + step.timing.hedge_ms };
+                continue;
+            }
+            target.standing = Standing::Asked;
+            let held = target.holds && target.home == home_of_hold && self.phase == Phase::Held;
+            // What went before shows why the record is told of where it has left, and how a namespace came to its owner.
+            let has_left = target.home != home_of_hold && target.home != home_of_group;
+            let skip = usize::from(self.before.is_some() && !has_left && !self.version.is_namespace());
+            let request = Request::Store {
+                home: target.home,
+                envelopes: envelopes[skip..].to_vec(),
+                hold: held.then_some(hold),
+            };
+            step.send(target.peer, tag, request);
+        }
+    }
+
+    fn end(&mut self, step: &mut Step<'_>, written: Written) {
+        self.done = true;
+        match (self.kept, written) {
+            (None, written) if self.note == Some(Note::Keep) => {
+                // The outbox's note comes first.
+                self.holding.clear();
+                step.keep(vec![Change::Note(self.note_name(), Some(self.to_note()))]);
+                step.done(Outcome::Written(written));
+            }
+            (None, written) => step.done(Outcome::Written(written)),
+            (Some(_), Written::Settled) => {
+                step.done(Outcome::Completed { locator: self.locator(), hash: self.version.hash() });
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    fn note_name(&self) -> Vec<u8> {
+        [Client::OUTBOX, self.locator().as_bytes(), &self.version.hash()].concat()
+    }
+
+    fn to_note(&self) -> Vec<u8> {
+        let envelope = self.version.bytes().to_vec();
+        KeptWrite { envelope, before: self.before.as_ref().map(|before| before.bytes().to_vec()) }.to_bytes()
+    }
+
+    pub(super) fn tick(&mut self, step: &mut Step<'_>) {
+        if let Some(read) = &mut self.conflict {
+            read.tick(step);
+            self.done = read.is_done();
+            return;
+        }
+        self.advance(step);
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<u64> {
+        if let Some(read) = &self.conflict {
+            return read.wakes_at();
+        }
+        if self.done {
+            return None;
+        }
+        let idle = self.targets.iter().filter_map(|target| match target.standing {
+            Standing::Idle { from_ms } if from_ms > 0 => Some(from_ms),
+            _ => None,
+        });
+        let backing = match self.phase {
+            Phase::Backing { until_ms } => Some(until_ms),
+            _ => None,
+        };
+        idle.chain(backing).chain([self.until_ms]).min()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+/// A write as its note has it.
+struct KeptWrite {
+    envelope: Vec<u8>,
+    before: Option<Vec<u8>>,
+}
+
+impl Cbor for KeptWrite {
+    const NAME: &'static str = "a kept write";
+    const BYTES_MAX: usize = 2 * ENVELOPE_BYTES_MAX + 16;
+
+    fn write(&self, out: &mut Writer) {
+        out.array(2).bytes(&self.envelope);
+        match &self.before {
+            Some(before) => out.bytes(before),
+            None => out.null(),
+        };
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        input.tuple(Self::NAME, 2)?;
+        let envelope = input.bytes(Self::NAME, ENVELOPE_BYTES_MAX)?.to_vec();
+        let before =
+            if input.null() { None } else { Some(input.bytes(Self::NAME, ENVELOPE_BYTES_MAX)?.to_vec()) };
+        Ok(Self { envelope, before })
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    version: Version,
+    before: Option<Version>,
+    from_ms: u64,
+    tries: u32,
+    running: bool,
+}
+
+/// Writes that wait for more replicas, oldest first by locator.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: BTreeMap<(Locator, RecordHash), Waiting>,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < OUTBOX_MAX
+    }
+
+    pub(super) fn resume(&mut self, note: &[u8], now_ms: u64) -> Option<Version> {
+        let KeptWrite { envelope, before } = KeptWrite::from_bytes(note).ok()?;
+        let version = Version::kept(envelope).ok()?;
+        let before = before.and_then(|bytes| Version::kept(bytes).ok());
+        self.insert(version.clone(), before, now_ms);
+        Some(version)
+    }
+
+    fn insert(&mut self, version: Version, before: Option<Version>, from_ms: u64) {
+        let key = (version.locator(), version.hash());
+        self.waiting.insert(key, Waiting { version, before, from_ms, tries: 0, running: false });
+    }
+
+    /// Does what a write says about itself.
+    pub(super) fn take_note(&mut self, write: &mut Write, step: &mut Step<'_>) {
+        let key = (write.locator(), write.version.hash());
+        match write.note.take() {
+            None => {}
+            Some(Note::Keep) => {
+                let from_ms = step.now_ms + step.timing.retry_ms;
+                self.insert(write.version.clone(), write.before.clone(), from_ms);
+            }
+            Some(Note::Later) => {
+                if let Some(waiting) = self.waiting.get_mut(&key) {
+                    waiting.running = false;
+                }
+            }
+            Some(Note::Forget) => {
+                if self.waiting.remove(&key).is_some() {
+                    step.keep(vec![Change::Note(write.note_name(), None)]);
+                }
+            }
+        }
+    }
+
+    /// The writes whose time has come.
+    pub(super) fn due(&mut self, now_ms: u64, retry_ms: u64) -> Vec<Write> {
+        let due = self.waiting.values_mut().filter(|waiting| waiting.from_ms <= now_ms && !waiting.running);
+        due.take(64)
+            .map(|waiting| {
+                waiting.tries = waiting.tries.saturating_add(1);
+                waiting.running = true;
+                let wait = (retry_ms << waiting.tries.min(16)).min(RETRY_MS_MAX);
+                waiting.from_ms = now_ms + wait;
+                let mut write = Write::new(waiting.version.clone(), waiting.before.clone(), None);
+                write.kept = Some(now_ms);
+                write
+            })
+            .collect()
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<u64> {
+        self.waiting.values().filter(|waiting| !waiting.running).map(|waiting| waiting.from_ms).min()
+    }
+}

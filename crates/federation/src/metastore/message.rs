@@ -1,0 +1,471 @@
+//! Messages of `/jsfs/metastore/1` (docs/protocols/metastore.md): each an array that begins with the number of its kind, of at most
+//! [`MESSAGE_BYTES_MAX`]. A decoder refuses whatever the encoder does not make.
+
+use super::{Home, Mark};
+use crate::wire::ErrorCode;
+use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
+use jsfs_objects::key::Owner;
+use jsfs_objects::read_key::Locator;
+use jsfs_objects::record::{ENVELOPE_BYTES_MAX, Kind, RecordHash};
+
+/// The largest message, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
+
+/// Envelopes in an answer take no more than this, one is always answered.
+pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Envelopes in one `store`: what goes before, and the one that it is about.
+pub(super) const STORE_MAX: usize = 16;
+
+/// Locators in one `fetch` or `head`.
+pub const LOCATORS_MAX: usize = 64;
+
+/// Followed versions that a `fetch` can ask for.
+pub const CHAIN_MAX: u64 = 32;
+
+/// Entries in one page.
+pub const LIST_MAX: u64 = 1_000;
+
+/// Marks that come with a slot.
+pub(super) const MARKS_TOLD: usize = 64;
+
+/// Envelopes that come with a slot in one answer.
+pub(super) const TOLD_MAX: usize = 512;
+
+const _: () = assert!(
+    ANSWER_BYTES_MAX + ENVELOPE_BYTES_MAX + (64 << 10) <= MESSAGE_BYTES_MAX
+        && LOCATORS_MAX * (MARKS_TOLD * 9 + 16) <= 64 << 10,
+    "an answer fits into a message"
+);
+
+/// What names a hold: random, so that nobody else can use it.
+pub type HoldId = [u8; 16];
+
+/// What a member asks of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Keep these at a home, in this order: each is filed there by its locator or group, or follows one that is. Under a hold, the last is stored only while the hold lasts.
+    Store {
+        /// Where.
+        home: Home,
+        /// Envelopes, earlier ones first.
+        envelopes: Vec<Vec<u8>>,
+        /// The hold that this is stored under.
+        hold: Option<HoldId>,
+    },
+    /// The versions under these locators.
+    Fetch {
+        /// Which.
+        locators: Vec<Locator>,
+        /// How many followed versions of each.
+        chain: u64,
+    },
+    /// The entries at a home, in order of locators.
+    List {
+        /// Where.
+        home: Home,
+        /// After this locator.
+        after: Option<Locator>,
+        /// At most so many.
+        limit: u64,
+    },
+    /// What the heads under these locators are, without the records.
+    Head {
+        /// Which.
+        locators: Vec<Locator>,
+    },
+    /// Let nobody else hold this slot, if what is served there of this owner is what was expected.
+    Hold {
+        /// Which slot.
+        locator: Locator,
+        /// Whose versions.
+        owner: Owner,
+        /// The record that is served; none if there is none.
+        expected: Option<RecordHash>,
+        /// What the hold will be called.
+        id: HoldId,
+        /// For how long, ms.
+        ms: u64,
+    },
+    /// The hold is not needed any more.
+    Release {
+        /// Which slot.
+        locator: Locator,
+        /// Which hold.
+        id: HoldId,
+    },
+}
+
+/// A head, without its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The record's hash.
+    pub hash: RecordHash,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its version.
+    pub version: u64,
+    /// Its hybrid time.
+    pub time: u64,
+    /// What it is about.
+    pub kind: Kind,
+}
+
+/// What a member keeps of a slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Envelopes: heads first.
+    pub envelopes: Vec<Vec<u8>>,
+    /// The newest marks.
+    pub marks: Vec<Mark>,
+}
+
+/// What a member keeps of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// What it is filed under.
+    pub locator: Locator,
+    /// Heads, each with its envelope unless that is large.
+    pub heads: Vec<(Summary, Option<Vec<u8>>)>,
+    /// The newest marks.
+    pub marks: Vec<Mark>,
+}
+
+/// What a member answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// No, with the number of an error code.
+    Refused(u64),
+    /// They are kept; of each whether something follows it already.
+    Stored(Vec<bool>),
+    /// What is kept under the first of the locators asked for, as many as fit.
+    Versions {
+        /// Whether this member has heard from the others since the members changed.
+        settled: bool,
+        /// In the order asked for.
+        found: Vec<Found>,
+    },
+    /// A page.
+    Page {
+        /// As above.
+        settled: bool,
+        /// Entries, in order.
+        entries: Vec<Listing>,
+        /// Whether there are more after the last.
+        more: bool,
+    },
+    /// Heads.
+    Heads {
+        /// As above.
+        settled: bool,
+        /// In the order asked for.
+        found: Vec<Vec<Summary>>,
+    },
+    /// The slot is held.
+    Held,
+    /// What is served is something else: these are the heads.
+    Conflict(Vec<Summary>),
+    /// The hold is gone.
+    Released,
+}
+
+impl Response {
+    /// A refusal.
+    #[must_use]
+    pub fn refused(code: ErrorCode) -> Self {
+        Response::Refused(code.number())
+    }
+
+    /// Why this refuses, if it does; a number that is not known counts as [`ErrorCode::Unknown`].
+    #[must_use]
+    pub fn refusal(&self) -> Option<ErrorCode> {
+        match self {
+            Response::Refused(number) => Some(ErrorCode::from_number(*number).unwrap_or(ErrorCode::Unknown)),
+            _ => None,
+        }
+    }
+}
+
+/// Takes the head of an array, the number that it begins with, and how many items follow.
+pub(super) fn kind(input: &mut Reader<'_>, what: &'static str) -> Result<(u64, usize), FormatError> {
+    let items = input.array(what, 8)?;
+    let following = items.checked_sub(1).ok_or(FormatError::Malformed { what })?;
+    Ok((input.uint(what)?, following))
+}
+
+fn hash32(input: &mut Reader<'_>, what: &'static str) -> Result<Option<[u8; 32]>, FormatError> {
+    if input.null() { Ok(None) } else { input.fixed(what).map(Some) }
+}
+
+fn write_hash(out: &mut Writer, hash: Option<&[u8; 32]>) {
+    match hash {
+        Some(hash) => out.bytes(hash),
+        None => out.null(),
+    };
+}
+
+fn write_locators(out: &mut Writer, locators: &[Locator]) {
+    out.array(locators.len());
+    for locator in locators {
+        out.bytes(locator.as_bytes());
+    }
+}
+
+fn read_locators(input: &mut Reader<'_>) -> Result<Vec<Locator>, FormatError> {
+    let what = "the locators asked for";
+    let locators = input.list(what, LOCATORS_MAX, |input| input.fixed(what).map(Locator::from_bytes))?;
+    if locators.is_empty() { Err(FormatError::Malformed { what }) } else { Ok(locators) }
+}
+
+impl Cbor for Request {
+    const NAME: &'static str = "a request to the metastore";
+    const BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Request::Store { home, envelopes, hold } => {
+                out.array(4).uint(1).bytes(home.as_bytes()).array(envelopes.len());
+                for envelope in envelopes {
+                    out.bytes(envelope);
+                }
+                match hold {
+                    Some(id) => out.bytes(id),
+                    None => out.null(),
+                };
+            }
+            Request::Fetch { locators, chain } => {
+                out.array(3).uint(2);
+                write_locators(out, locators);
+                out.uint(*chain);
+            }
+            Request::List { home, after, limit } => {
+                out.array(4).uint(3).bytes(home.as_bytes());
+                write_hash(out, after.as_ref().map(Locator::as_bytes));
+                out.uint(*limit);
+            }
+            Request::Head { locators } => {
+                out.array(2).uint(4);
+                write_locators(out, locators);
+            }
+            Request::Hold { locator, owner, expected, id, ms } => {
+                out.array(6).uint(5).bytes(locator.as_bytes()).bytes(owner.as_bytes());
+                write_hash(out, expected.as_ref());
+                out.bytes(id).uint(*ms);
+            }
+            Request::Release { locator, id } => {
+                out.array(3).uint(6).bytes(locator.as_bytes()).bytes(id);
+            }
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let what = Self::NAME;
+        match kind(input, what)? {
+            (1, 3) => {
+                let home = Home::from_bytes(input.fixed("a home")?);
+                let envelopes = input.list("envelopes", STORE_MAX, read_envelope)?;
+                let hold = if input.null() { None } else { Some(input.fixed("a hold")?) };
+                if envelopes.is_empty() {
+                    return Err(FormatError::Malformed { what });
+                }
+                Ok(Request::Store { home, envelopes, hold })
+            }
+            (2, 2) => {
+                let locators = read_locators(input)?;
+                Ok(Request::Fetch { locators, chain: bounded(input, CHAIN_MAX)? })
+            }
+            (3, 3) => {
+                let home = Home::from_bytes(input.fixed("a home")?);
+                let after = hash32(input, "a locator")?.map(Locator::from_bytes);
+                Ok(Request::List { home, after, limit: bounded(input, LIST_MAX)? })
+            }
+            (4, 1) => Ok(Request::Head { locators: read_locators(input)? }),
+            (5, 5) => Ok(Request::Hold {
+                locator: Locator::from_bytes(input.fixed("a locator")?),
+                owner: Owner::from_bytes(input.fixed("an owner")?),
+                expected: hash32(input, "the hash of a record")?,
+                id: input.fixed("a hold")?,
+                ms: input.uint("the time of a hold")?,
+            }),
+            (6, 2) => Ok(Request::Release {
+                locator: Locator::from_bytes(input.fixed("a locator")?),
+                id: input.fixed("a hold")?,
+            }),
+            _ => Err(FormatError::Malformed { what }),
+        }
+    }
+}
+
+fn bounded(input: &mut Reader<'_>, limit: u64) -> Result<u64, FormatError> {
+    let what = "how many are asked for";
+    let number = input.uint(what)?;
+    if number <= limit { Ok(number) } else { Err(FormatError::Malformed { what }) }
+}
+
+fn read_envelope(input: &mut Reader<'_>) -> Result<Vec<u8>, FormatError> {
+    input.bytes("an envelope", ENVELOPE_BYTES_MAX).map(<[u8]>::to_vec)
+}
+
+fn write_marks(out: &mut Writer, marks: &[Mark]) {
+    out.array(marks.len());
+    for mark in marks {
+        out.bytes(mark);
+    }
+}
+
+fn read_marks(input: &mut Reader<'_>) -> Result<Vec<Mark>, FormatError> {
+    input.list("marks", MARKS_TOLD, |input| input.fixed("a mark"))
+}
+
+impl Cbor for Summary {
+    const NAME: &'static str = "a summary of a record";
+    const BYTES_MAX: usize = 128;
+
+    fn write(&self, out: &mut Writer) {
+        let kind = match self.kind {
+            Kind::Object => 1,
+            Kind::Directory => 2,
+            Kind::Tombstone => 3,
+        };
+        out.array(6).bytes(&self.hash).bytes(self.owner.as_bytes());
+        out.uint(self.epoch).uint(self.version).uint(self.time).uint(kind);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        input.tuple(Self::NAME, 6)?;
+        Ok(Self {
+            hash: input.fixed(Self::NAME)?,
+            owner: Owner::from_bytes(input.fixed(Self::NAME)?),
+            epoch: input.uint(Self::NAME)?,
+            version: input.uint(Self::NAME)?,
+            time: input.uint(Self::NAME)?,
+            kind: match input.uint(Self::NAME)? {
+                1 => Kind::Object,
+                2 => Kind::Directory,
+                3 => Kind::Tombstone,
+                _ => return Err(FormatError::Malformed { what: Self::NAME }),
+            },
+        })
+    }
+}
+
+fn write_found(out: &mut Writer, found: &Found) {
+    out.array(2).array(found.envelopes.len());
+    for envelope in &found.envelopes {
+        out.bytes(envelope);
+    }
+    write_marks(out, &found.marks);
+}
+
+fn read_found(input: &mut Reader<'_>) -> Result<Found, FormatError> {
+    input.tuple("a slot", 2)?;
+    Ok(Found { envelopes: input.list("envelopes", TOLD_MAX, read_envelope)?, marks: read_marks(input)? })
+}
+
+fn write_listing(out: &mut Writer, entry: &Listing) {
+    out.array(3).bytes(entry.locator.as_bytes()).array(entry.heads.len());
+    for (summary, envelope) in &entry.heads {
+        out.array(2).nested(summary);
+        match envelope {
+            Some(envelope) => out.bytes(envelope),
+            None => out.null(),
+        };
+    }
+    write_marks(out, &entry.marks);
+}
+
+fn read_listing(input: &mut Reader<'_>) -> Result<Listing, FormatError> {
+    input.tuple("an entry", 3)?;
+    let locator = Locator::from_bytes(input.fixed("a locator")?);
+    let heads = input.list("heads", TOLD_MAX, |input| {
+        input.tuple("a head", 2)?;
+        let summary = Summary::read(input)?;
+        Ok((summary, if input.null() { None } else { Some(read_envelope(input)?) }))
+    })?;
+    Ok(Listing { locator, heads, marks: read_marks(input)? })
+}
+
+fn write_summaries(out: &mut Writer, summaries: &[Summary]) {
+    out.array(summaries.len());
+    for summary in summaries {
+        out.nested(summary);
+    }
+}
+
+fn read_summaries(input: &mut Reader<'_>) -> Result<Vec<Summary>, FormatError> {
+    input.list("heads", TOLD_MAX, Summary::read)
+}
+
+impl Cbor for Response {
+    const NAME: &'static str = "an answer of the metastore";
+    const BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Response::Refused(number) => {
+                out.array(2).uint(0).uint(*number);
+            }
+            Response::Stored(behind) => {
+                out.array(2).uint(1).array(behind.len());
+                for behind in behind {
+                    out.bool(*behind);
+                }
+            }
+            Response::Versions { settled, found } => {
+                out.array(3).uint(2).bool(*settled).array(found.len());
+                found.iter().for_each(|found| write_found(out, found));
+            }
+            Response::Page { settled, entries, more } => {
+                out.array(4).uint(3).bool(*settled).array(entries.len());
+                entries.iter().for_each(|entry| write_listing(out, entry));
+                out.bool(*more);
+            }
+            Response::Heads { settled, found } => {
+                out.array(3).uint(4).bool(*settled).array(found.len());
+                found.iter().for_each(|found| write_summaries(out, found));
+            }
+            Response::Held => {
+                out.array(1).uint(5);
+            }
+            Response::Conflict(heads) => {
+                out.array(2).uint(6);
+                write_summaries(out, heads);
+            }
+            Response::Released => {
+                out.array(1).uint(7);
+            }
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let what = Self::NAME;
+        Ok(match kind(input, what)? {
+            (0, 1) => Response::Refused(input.uint("an error code")?),
+            (1, 1) => Response::Stored(input.list(what, STORE_MAX, |input| input.bool(what))?),
+            (2, 2) => Response::Versions {
+                settled: input.bool(what)?,
+                found: input.list(what, LOCATORS_MAX, read_found)?,
+            },
+            (3, 3) => Response::Page {
+                settled: input.bool(what)?,
+                entries: input.list(what, page_max(), read_listing)?,
+                more: input.bool(what)?,
+            },
+            (4, 2) => Response::Heads {
+                settled: input.bool(what)?,
+                found: input.list(what, LOCATORS_MAX, read_summaries)?,
+            },
+            (5, 0) => Response::Held,
+            (6, 1) => Response::Conflict(read_summaries(input)?),
+            (7, 0) => Response::Released,
+            _ => return Err(FormatError::Malformed { what }),
+        })
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a constant of 1,000")]
+const fn page_max() -> usize {
+    LIST_MAX as usize
+}

@@ -1,0 +1,375 @@
+//! A member that keeps records: answers the requests of others over its shelf.
+//!
+//! What it answers follows from its shelf, the list of members, the time and the request. Nothing it takes in can undo what it has: merging is
+//! union, and what is dropped leaves a mark. Holds are in memory alone: they are short, and a member that was started again lets a write
+//! under an old hold fail, which the writer takes for an answer that did not come. Everything kept per sender or per slot is bounded.
+
+use super::message::{ANSWER_BYTES_MAX, MARKS_TOLD};
+use super::shelf::after_home;
+use super::{
+    Added, Change, Found, HoldId, Home, Listing, Members, Quorum, Request, Response, Row, Shelf, ShelfError,
+    Slot, Summary, Version,
+};
+use crate::membership::PeerId;
+use crate::wire::ErrorCode;
+use jsfs_objects::key::Owner;
+use jsfs_objects::read_key::Locator;
+use jsfs_objects::record::RecordHash;
+use std::collections::{BTreeMap, HashMap};
+
+/// Members beyond the replicas from whom records are taken as well, because lists of members differ for a moment when one comes or goes.
+const SPARE: usize = 3;
+
+/// Envelopes larger than this are not in pages; the reader fetches them.
+const ENTRY_BYTES_MAX: usize = 16 << 10;
+
+/// Marks of an entry in a page.
+const ENTRY_MARKS: usize = 8;
+
+/// What a member keeps at most, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Followed versions are kept until so long after they were accepted.
+    pub past_ms: u64,
+    /// All rows together, in bytes of envelopes.
+    pub bytes: u64,
+    /// Those that one member accepted from its clients.
+    pub bytes_per_member: u64,
+    /// Slots held at a time.
+    pub holds: usize,
+    /// The longest hold.
+    pub hold_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            past_ms: 30 * 86_400_000,
+            bytes: 64 << 30,
+            bytes_per_member: 16 << 30,
+            holds: 65_536,
+            hold_ms: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    id: HoldId,
+    peer: PeerId,
+    until_ms: u64,
+}
+
+/// The name of the note that counts the bytes that a member accepted; that of all is the prefix alone.
+const USAGE: &[u8] = b"usage/";
+
+/// One member's part of the metastore.
+#[derive(Debug)]
+pub struct Server<S> {
+    me: PeerId,
+    quorum: Quorum,
+    limits: Limits,
+    shelf: S,
+    holds: HashMap<Locator, Hold>,
+    settled: bool,
+}
+
+impl<S: Shelf> Server<S> {
+    /// The member `me`, over a shelf.
+    pub fn new(me: PeerId, shelf: S, quorum: Quorum, limits: Limits) -> Self {
+        Self { me, quorum, limits, shelf, holds: HashMap::new(), settled: true }
+    }
+
+    /// The shelf, for whoever makes it durable.
+    pub fn shelf(&self) -> &S {
+        &self.shelf
+    }
+
+    /// The same, to be changed by what belongs to this member alone.
+    pub fn shelf_mut(&mut self) -> &mut S {
+        &mut self.shelf
+    }
+
+    /// Takes the shelf back.
+    pub fn into_shelf(self) -> S {
+        self.shelf
+    }
+
+    /// Says whether what is kept here can be complete: not from a change of members until the others were heard.
+    pub fn set_settled(&mut self, settled: bool) {
+        self.settled = settled;
+    }
+
+    /// Answers a request of another member, or of this node itself. The answer may go out when the shelf's changes are durable.
+    pub fn handle(
+        &mut self,
+        from: &PeerId,
+        request: &Request,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<Response, ShelfError> {
+        if !members.is_member(from) {
+            return Ok(Response::refused(ErrorCode::NotMember));
+        }
+        match request {
+            Request::Store { home, envelopes, hold } => self.store(*home, envelopes, *hold, members, now_ms),
+            Request::Fetch { locators, chain } => self.fetch(locators, *chain, members),
+            Request::List { home, after, limit } => self.list(*home, after.as_ref(), *limit),
+            Request::Head { locators } => self.head(locators),
+            Request::Hold { locator, owner, expected, id, ms } => {
+                let hold = Hold {
+                    id: *id,
+                    peer: *from,
+                    until_ms: now_ms.saturating_add(*ms.min(&self.limits.hold_ms)),
+                };
+                self.hold(*locator, owner, expected.as_ref(), hold, members, now_ms)
+            }
+            Request::Release { locator, id } => {
+                if self.holds.get(locator).is_some_and(|hold| hold.id == *id) {
+                    self.holds.remove(locator);
+                }
+                Ok(Response::Released)
+            }
+        }
+    }
+
+    fn keeps(&self, home: &Home, members: &Members) -> bool {
+        let replicas = self.quorum.among(members.keepers()).replicas;
+        members.rank(home, &self.me).is_some_and(|rank| rank < replicas + SPARE)
+    }
+
+    fn store(
+        &mut self,
+        home: Home,
+        envelopes: &[Vec<u8>],
+        hold: Option<HoldId>,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<Response, ShelfError> {
+        if !self.keeps(&home, members) {
+            return Ok(Response::refused(ErrorCode::Role));
+        }
+        let judged: Result<Vec<_>, _> =
+            envelopes.iter().map(|bytes| Version::judge(bytes, members, now_ms)).collect();
+        let versions = match judged {
+            Ok(versions) => versions,
+            Err(code) => return Ok(Response::refused(code)),
+        };
+        let Some(last) = versions.last() else { return Ok(Response::refused(ErrorCode::Malformed)) };
+        let locator = last.locator();
+        if versions.iter().any(|version| version.locator() != locator) {
+            return Ok(Response::refused(ErrorCode::Malformed));
+        }
+        // What was stored under the hold already may come again, because the answer was lost.
+        let row = Row { home, locator, hash: last.hash() };
+        if hold.is_some() && !self.is_held_by(&locator, hold, now_ms) && self.shelf.get(&row)?.is_none() {
+            return Ok(Response::refused(ErrorCode::Conflict));
+        }
+        let answer = self.take_in(home, locator, versions, members, now_ms)?;
+        if self.is_held_by(&locator, hold, now_ms) {
+            self.holds.remove(&locator);
+        }
+        Ok(answer)
+    }
+
+    fn is_held_by(&self, locator: &Locator, id: Option<HoldId>, now_ms: u64) -> bool {
+        self.holds.get(locator).is_some_and(|hold| Some(hold.id) == id && hold.until_ms > now_ms)
+    }
+
+    /// Merges judged versions of one locator into a slot.
+    pub(super) fn take_in(
+        &mut self,
+        home: Home,
+        locator: Locator,
+        versions: Vec<Version>,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<Response, ShelfError> {
+        let before = Slot::load(&self.shelf, home, locator)?;
+        let mut slot = before.clone();
+        let mut behind = Vec::new();
+        for version in versions {
+            if !is_filed_at(&version, &home, &slot) {
+                return Ok(Response::refused(ErrorCode::Misfiled));
+            }
+            if !version.may_join(slot.versions(), members) {
+                return Ok(Response::refused(ErrorCode::Signature));
+            }
+            let added = slot.add(version.clone());
+            if added == Added::Full {
+                return Ok(Response::refused(ErrorCode::Full));
+            }
+            behind.push(slot.is_past(&version));
+        }
+        slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
+        let mut changes = slot.changes_since(&before);
+        match self.count(&before, &slot)? {
+            Some(notes) => changes.extend(notes),
+            None => return Ok(Response::refused(ErrorCode::Full)),
+        }
+        if !changes.is_empty() {
+            self.shelf.apply(changes)?;
+        }
+        Ok(Response::Stored(behind))
+    }
+
+    /// What the counters become; none where that is more than anybody may have.
+    fn count(&self, before: &Slot, after: &Slot) -> Result<Option<Vec<Change>>, ShelfError> {
+        let mut grown: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        let mut note = |version: &Version, sign: i64| {
+            let bytes = i64::try_from(version.bytes().len()).unwrap_or(i64::MAX);
+            for name in [USAGE.to_vec(), [USAGE, version.node().as_bytes()].concat()] {
+                *grown.entry(name).or_default() += sign * bytes;
+            }
+        };
+        let (old, new) = (before.versions(), after.versions());
+        new.iter().filter(|version| !old.contains(version)).for_each(|version| note(version, 1));
+        old.iter().filter(|version| !new.contains(version)).for_each(|version| note(version, -1));
+        let mut changes = Vec::new();
+        for (name, grown) in grown.into_iter().filter(|(_, grown)| *grown != 0) {
+            let used = self.usage(&name)?.saturating_add_signed(grown);
+            let limit = if name == USAGE { self.limits.bytes } else { self.limits.bytes_per_member };
+            if grown > 0 && used > limit {
+                return Ok(None);
+            }
+            changes.push(Change::Note(name, (used > 0).then(|| used.to_be_bytes().to_vec())));
+        }
+        Ok(Some(changes))
+    }
+
+    fn usage(&self, name: &[u8]) -> Result<u64, ShelfError> {
+        let note = self.shelf.note(name)?;
+        Ok(note.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    fn fetch(&self, locators: &[Locator], chain: u64, members: &Members) -> Result<Response, ShelfError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let chain = usize::try_from(chain).unwrap_or(usize::MAX);
+        for locator in locators {
+            let slot = Slot::load(&self.shelf, (*locator).into(), *locator)?;
+            let mut envelopes = Vec::new();
+            for version in slot.told(chain, members) {
+                bytes += version.bytes().len();
+                // One is always told; of a slot, at least the version that is served.
+                if bytes > ANSWER_BYTES_MAX && !(found.is_empty() && envelopes.is_empty()) {
+                    break;
+                }
+                envelopes.push(version.bytes().to_vec());
+            }
+            if bytes > ANSWER_BYTES_MAX && !found.is_empty() {
+                break;
+            }
+            found.push(Found { envelopes, marks: slot.marks(MARKS_TOLD).to_vec() });
+        }
+        Ok(Response::Versions { settled: self.settled, found })
+    }
+
+    fn list(&self, home: Home, after: Option<&Locator>, limit: u64) -> Result<Response, ShelfError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut from = match after {
+            None => Some(Row::marks(home, Locator::from_bytes([0; 32])).to_bytes()),
+            Some(after) => super::shelf::after_slot(&home, after),
+        };
+        let end = after_home(&home);
+        while let Some(start) = from {
+            let Some(row) = self.shelf.rows(&start, end.as_ref(), 1)?.first().copied() else { break };
+            if entries.len() >= limit || bytes > ANSWER_BYTES_MAX {
+                return Ok(Response::Page { settled: self.settled, entries, more: true });
+            }
+            from = super::shelf::after_slot(&home, &row.locator);
+            // The versions of the record that is filed here by its own locator are no entry.
+            if home == Home::from(row.locator) {
+                continue;
+            }
+            let slot = Slot::load(&self.shelf, home, row.locator)?;
+            let entry = listing(&slot, row.locator);
+            bytes +=
+                entry.heads.iter().map(|(_, bytes)| 192 + bytes.as_ref().map_or(0, Vec::len)).sum::<usize>();
+            bytes += 128;
+            if !entry.heads.is_empty() {
+                entries.push(entry);
+            }
+        }
+        Ok(Response::Page { settled: self.settled, entries, more: false })
+    }
+
+    fn head(&self, locators: &[Locator]) -> Result<Response, ShelfError> {
+        let heads = |locator: &Locator| {
+            let slot = Slot::load(&self.shelf, (*locator).into(), *locator)?;
+            Ok(slot.heads().into_iter().map(Summary::of).collect())
+        };
+        let found = locators.iter().map(heads).collect::<Result<_, ShelfError>>()?;
+        Ok(Response::Heads { settled: self.settled, found })
+    }
+
+    fn hold(
+        &mut self,
+        locator: Locator,
+        owner: &Owner,
+        expected: Option<&RecordHash>,
+        hold: Hold,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<Response, ShelfError> {
+        if !self.keeps(&locator.into(), members) {
+            return Ok(Response::refused(ErrorCode::Role));
+        }
+        let slot = Slot::load(&self.shelf, locator.into(), locator)?;
+        if slot.served(Some(owner)).map(Version::hash).as_ref() != expected {
+            return Ok(Response::Conflict(slot.heads().into_iter().map(Summary::of).collect()));
+        }
+        if let Some(held) = self.holds.get(&locator)
+            && held.id != hold.id
+            && held.until_ms > now_ms
+        {
+            return Ok(Response::refused(ErrorCode::Busy));
+        }
+        let of_peer =
+            |holds: &HashMap<Locator, Hold>| holds.values().filter(|held| held.peer == hold.peer).count();
+        if self.holds.len() >= self.limits.holds {
+            self.holds.retain(|_, held| held.until_ms > now_ms);
+            if self.holds.len() >= self.limits.holds || of_peer(&self.holds) > self.limits.holds / 4 {
+                return Ok(Response::refused(ErrorCode::Busy));
+            }
+        }
+        self.holds.insert(locator, hold);
+        Ok(Response::Held)
+    }
+}
+
+/// A record lies at its locator, in its group, and in a group that an earlier version of its owner's was in, so that it is known there to have left.
+fn is_filed_at(version: &Version, home: &Home, slot: &Slot) -> bool {
+    let record = version.record();
+    *home == Home::from(record.locator)
+        || *home == Home::from(record.group)
+        || slot.versions().iter().any(|other| {
+            *home == Home::from(other.record().group)
+                && (version.owner() == other.owner() || version.follows(other))
+        })
+}
+
+fn listing(slot: &Slot, locator: Locator) -> Listing {
+    let heads = slot.heads().into_iter().map(|head| {
+        let bytes = head.bytes();
+        (Summary::of(head), (bytes.len() <= ENTRY_BYTES_MAX).then(|| bytes.to_vec()))
+    });
+    Listing { locator, heads: heads.collect(), marks: slot.marks(ENTRY_MARKS).to_vec() }
+}
+
+impl Summary {
+    /// What a head is.
+    pub fn of(version: &Version) -> Self {
+        let record = version.record();
+        Self {
+            hash: version.hash(),
+            owner: record.owner,
+            epoch: record.epoch,
+            version: record.version,
+            time: record.time.0,
+            kind: record.kind,
+        }
+    }
+}

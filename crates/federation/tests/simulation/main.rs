@@ -1,0 +1,21 @@
+//! The metastore's real state machines in a federation of virtual nodes, with lost and late messages, cuts, crashes and wrong clocks.
+//!
+//! A run follows from its seed, which every failure prints; `JSFS_SEED` repeats one. `JSFS_SIM_SEEDS=100000` runs that many instead of the few of
+//! every test run (with `--release`).
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod chaos;
+mod hostile;
+mod races;
+mod records;
+mod world;
+
+/// The seeds to run: `JSFS_SEED` alone, or as many as `JSFS_SIM_SEEDS` says, or so many.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("JSFS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("JSFS_SIM_SEEDS").unwrap_or(usual),
+    }
+}
