@@ -33,7 +33,7 @@ pub use message::{
 };
 pub use placement::{HOME_REPLICAS_MAX, Member, Members};
 pub use server::{Limits, Server};
-pub use shelf::{Change, MemoryShelf, Row, Shelf, ShelfError};
+pub use shelf::{Change, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
 pub use version::Version;
 
@@ -95,7 +95,7 @@ impl Quorum {
     /// in the smaller one as well.
     #[must_use]
     pub fn among(self, members: usize) -> Self {
-        let replicas = self.replicas.min(members).min(HOME_REPLICAS_MAX).max(1);
+        let replicas = self.replicas.min(members).clamp(1, HOME_REPLICAS_MAX);
         let write = self.write.max(replicas / 2 + 1).min(replicas);
         if replicas == self.replicas {
             return Self { replicas, write, read: self.read.max(replicas + 1 - write).min(replicas) };

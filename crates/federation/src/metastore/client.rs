@@ -9,6 +9,7 @@
 //! goes on with it, after a restart as well ([`Client::resume`]), until enough replicas have it.
 
 mod merge;
+mod outbox;
 mod read;
 mod recent;
 mod write;
@@ -19,11 +20,12 @@ use crate::wire::ErrorCode;
 use jsfs_objects::clock::Random;
 use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::RecordHash;
+use outbox::Outbox;
 use read::{ListRead, SlotRead};
 use recent::Recent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use write::{Outbox, Write};
+use write::Write;
 
 /// Operations at a time; further ones are refused as busy.
 const OPERATIONS_MAX: usize = 4_096;

@@ -77,6 +77,9 @@ pub enum Change {
     Note(Vec<u8>, Option<Vec<u8>>),
 }
 
+/// A note: its name and what it says.
+pub type Note = (Vec<u8>, Vec<u8>);
+
 /// Where rows and notes are kept. Reads are of single rows and of runs of names with a limit.
 pub trait Shelf {
     /// A row.
@@ -91,8 +94,7 @@ pub trait Shelf {
     /// A note.
     fn note(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
     /// The notes whose names begin so, after one of them, at most so many.
-    fn notes(&self, prefix: &[u8], after: &[u8], limit: usize)
-    -> Result<Vec<(Vec<u8>, Vec<u8>)>, ShelfError>;
+    fn notes(&self, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<Note>, ShelfError>;
     /// Makes changes, all or none.
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), ShelfError>;
 }
@@ -139,12 +141,7 @@ impl Shelf for MemoryShelf {
         Ok(self.notes.get(name).cloned())
     }
 
-    fn notes(
-        &self,
-        prefix: &[u8],
-        after: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ShelfError> {
+    fn notes(&self, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<Note>, ShelfError> {
         let from =
             if after.is_empty() { Bound::Included(prefix.to_vec()) } else { Bound::Excluded(after.to_vec()) };
         let found = self.notes.range((from, Bound::Unbounded));

@@ -1,7 +1,8 @@
 //! The metastore's real state machines in a federation of virtual nodes, with lost and late messages, cuts, crashes and wrong clocks.
 //!
 //! A run follows from its seed, which every failure prints; `JSFS_SEED` repeats one. `JSFS_SIM_SEEDS=100000` runs that many instead of the few of
-//! every test run (with `--release`).
+//! every test run (with `--release`). `JSFS_SIM_TABLE=1` makes the table of federations of 10, 100 and 1,000 members, which is otherwise made of
+//! 10 and 40.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -9,6 +10,7 @@ mod chaos;
 mod hostile;
 mod races;
 mod records;
+mod table;
 mod world;
 
 /// The seeds to run: `JSFS_SEED` alone, or as many as `JSFS_SIM_SEEDS` says, or so many.

@@ -96,6 +96,7 @@ pub(crate) struct World {
     /// In a thousand messages, how often the receiver crashes after it has done what they ask and before it answers.
     pub(crate) crash_permille: u64,
     shared: Option<Arc<Members>>,
+    by_peer: BTreeMap<PeerId, usize>,
 }
 
 impl World {
@@ -115,6 +116,7 @@ impl World {
             gone: BTreeSet::new(),
             crash_permille: 0,
             shared: None,
+            by_peer: BTreeMap::new(),
         };
         for number in 0..nodes {
             world.add(number);
@@ -126,6 +128,7 @@ impl World {
     fn add(&mut self, number: usize) {
         let key = node_key(number);
         let peer = key.public();
+        self.by_peer.insert(peer, number);
         self.nodes.push(Node {
             key,
             peer,
@@ -237,7 +240,7 @@ impl World {
                 server.shelf_mut().apply(changes).unwrap();
             }
             Action::Send { id, to, request } => {
-                let Some(to) = self.nodes.iter().position(|node| node.peer == to) else { return };
+                let to = self.by_peer[&to];
                 let (bytes, life) = (request.to_bytes(), self.nodes[number].life);
                 self.post(number, to, Event::Request { from: number, to, id, life, bytes });
             }

@@ -7,20 +7,14 @@
 
 use super::super::message::Request;
 use super::super::{Change, HoldId, Home, Response, Version};
+use super::outbox::KeptWrite;
 use super::read::SlotRead;
 use super::{Client, Failure, Outcome, Step, Tag, Written};
 use crate::membership::PeerId;
 use crate::wire::ErrorCode;
-use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
+use jsfs_objects::cbor::Cbor;
 use jsfs_objects::read_key::Locator;
-use jsfs_objects::record::{ENVELOPE_BYTES_MAX, RecordHash};
-use std::collections::BTreeMap;
-
-/// Writes that are kept until they have enough replicas.
-const OUTBOX_MAX: usize = 16_384;
-
-/// The longest wait between two attempts to complete a kept write.
-const RETRY_MS_MAX: u64 = 60_000;
+use jsfs_objects::record::RecordHash;
 
 /// The most that a writer waits until it tries again to hold what another holds.
 const BACKOFF_MS_MAX: u64 = 120;
@@ -93,7 +87,7 @@ enum Held {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Note {
+pub(super) enum Note {
     Keep,
     Forget,
     Later,
@@ -430,7 +424,20 @@ impl Write {
         }
     }
 
-    fn note_name(&self) -> Vec<u8> {
+    /// What the outbox has to do about it; asked for once.
+    pub(super) fn take_note(&mut self) -> Option<Note> {
+        self.note.take()
+    }
+
+    pub(super) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    pub(super) fn before(&self) -> Option<&Version> {
+        self.before.as_ref()
+    }
+
+    pub(super) fn note_name(&self) -> Vec<u8> {
         [Client::OUTBOX, self.locator().as_bytes(), &self.version.hash()].concat()
     }
 
@@ -468,112 +475,5 @@ impl Write {
 
     pub(super) fn is_done(&self) -> bool {
         self.done
-    }
-}
-
-/// A write as its note has it.
-struct KeptWrite {
-    envelope: Vec<u8>,
-    before: Option<Vec<u8>>,
-}
-
-impl Cbor for KeptWrite {
-    const NAME: &'static str = "a kept write";
-    const BYTES_MAX: usize = 2 * ENVELOPE_BYTES_MAX + 16;
-
-    fn write(&self, out: &mut Writer) {
-        out.array(2).bytes(&self.envelope);
-        match &self.before {
-            Some(before) => out.bytes(before),
-            None => out.null(),
-        };
-    }
-
-    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
-        input.tuple(Self::NAME, 2)?;
-        let envelope = input.bytes(Self::NAME, ENVELOPE_BYTES_MAX)?.to_vec();
-        let before =
-            if input.null() { None } else { Some(input.bytes(Self::NAME, ENVELOPE_BYTES_MAX)?.to_vec()) };
-        Ok(Self { envelope, before })
-    }
-}
-
-#[derive(Debug)]
-struct Waiting {
-    version: Version,
-    before: Option<Version>,
-    from_ms: u64,
-    tries: u32,
-    running: bool,
-}
-
-/// Writes that wait for more replicas, oldest first by locator.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    waiting: BTreeMap<(Locator, RecordHash), Waiting>,
-}
-
-impl Outbox {
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < OUTBOX_MAX
-    }
-
-    pub(super) fn resume(&mut self, note: &[u8], now_ms: u64) -> Option<Version> {
-        let KeptWrite { envelope, before } = KeptWrite::from_bytes(note).ok()?;
-        let version = Version::kept(envelope).ok()?;
-        let before = before.and_then(|bytes| Version::kept(bytes).ok());
-        self.insert(version.clone(), before, now_ms);
-        Some(version)
-    }
-
-    fn insert(&mut self, version: Version, before: Option<Version>, from_ms: u64) {
-        let key = (version.locator(), version.hash());
-        self.waiting.insert(key, Waiting { version, before, from_ms, tries: 0, running: false });
-    }
-
-    /// Does what a write says about itself.
-    pub(super) fn take_note(&mut self, write: &mut Write, step: &mut Step<'_>) {
-        let key = (write.locator(), write.version.hash());
-        match write.note.take() {
-            None => {}
-            Some(Note::Keep) => {
-                let from_ms = step.now_ms + step.timing.retry_ms;
-                self.insert(write.version.clone(), write.before.clone(), from_ms);
-            }
-            Some(Note::Later) => {
-                if let Some(waiting) = self.waiting.get_mut(&key) {
-                    waiting.running = false;
-                }
-            }
-            Some(Note::Forget) => {
-                if self.waiting.remove(&key).is_some() {
-                    step.keep(vec![Change::Note(write.note_name(), None)]);
-                }
-            }
-        }
-    }
-
-    /// The writes whose time has come.
-    pub(super) fn due(&mut self, now_ms: u64, retry_ms: u64) -> Vec<Write> {
-        let due = self.waiting.values_mut().filter(|waiting| waiting.from_ms <= now_ms && !waiting.running);
-        due.take(64)
-            .map(|waiting| {
-                waiting.tries = waiting.tries.saturating_add(1);
-                waiting.running = true;
-                let wait = (retry_ms << waiting.tries.min(16)).min(RETRY_MS_MAX);
-                waiting.from_ms = now_ms + wait;
-                let mut write = Write::new(waiting.version.clone(), waiting.before.clone(), None);
-                write.kept = Some(now_ms);
-                write
-            })
-            .collect()
-    }
-
-    pub(super) fn wakes_at(&self) -> Option<u64> {
-        self.waiting.values().filter(|waiting| !waiting.running).map(|waiting| waiting.from_ms).min()
     }
 }
