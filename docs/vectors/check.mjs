@@ -27,6 +27,7 @@ const cbor = await import('./lib/cbor.mjs');
 const keys = await import('./lib/keys.mjs');
 const { blake3, openGcm, sealGcm, sign, unwrap, verify, wrap } = await import('./lib/primitives.mjs');
 const membership = await import('./lib/membership.mjs');
+const protocol = await import('./lib/protocol.mjs');
 const records = await import('./lib/record.mjs');
 
 // What a function gives, or why it refuses.
@@ -232,6 +233,32 @@ const checks = {
       assert.deepEqual(membership.readTicket(text), { ...expected, expires_ms: BigInt(vector.expires_ms) });
       const last = text.endsWith('2') ? '3' : '2';
       assert.throws(() => membership.readTicket(text.slice(0, -1) + last));
+    },
+  },
+
+  protocols: {
+    frames(vector) {
+      assert.equal(hex(protocol.frameHead(vector.length)), vector.head);
+    },
+    async items(vector) {
+      const bytes = unhex(vector.encoding);
+      assert.equal(hex(protocol.writeItem(vector.value, bytes)), vector.encoding);
+      assert.equal(hex(protocol.mark(bytes)), vector.mark);
+      assert.ok(await protocol.isSigned(vector.value, bytes));
+    },
+    rosters(vector) {
+      assert.equal(hex(protocol.digest(vector.items.map(unhex))), vector.digest);
+    },
+    membership(vector) {
+      assert.equal(hex(protocol.writeMembership(vector.side, vector.value)), vector.encoding);
+      if (vector.side === 'request') protocol.readRequest('membership', unhex(vector.encoding));
+    },
+    blockstore(vector) {
+      assert.equal(hex(protocol.writeBlockstore(vector.side, vector.value)), vector.encoding);
+      if (vector.side === 'request') protocol.readRequest('blockstore', unhex(vector.encoding));
+    },
+    async malformed(vector) {
+      await refuses(() => protocol.readRequest(vector.protocol, unhex(vector.encoding)));
     },
   },
 

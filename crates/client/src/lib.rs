@@ -6,6 +6,7 @@
 
 mod address;
 mod error;
+mod federation;
 mod key;
 mod listing;
 mod live;

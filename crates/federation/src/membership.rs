@@ -17,7 +17,10 @@ pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, Credential, Role, Role
 pub use item::{
     Announcement, CHARTER_REPLICAS_MAX, Charter, Dismissal, ITEM_BYTES_MAX, Item, Mark, NAME_BYTES_MAX,
 };
-pub use message::{Answer, Hello, MEMBERSHIP_PROTOCOL, MESSAGE_BYTES_MAX, Request, STRANGER_BYTES_MAX};
+pub use message::{
+    Answer, Hello, MEMBERSHIP_PROTOCOL, MESSAGE_BYTES_MAX, MESSAGE_ITEMS_BYTES, MESSAGE_ITEMS_MAX, Request,
+    STRANGER_BYTES_MAX,
+};
 pub use revocation::{REVOCATIONS_MAX, Revocation, Revocations};
 pub use roster::{DISMISSALS_MAX, Difference, MEMBERS_MAX, Roster};
 pub use ticket::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, TICKET_PREFIX, Ticket, TicketError, TicketSecret};

@@ -29,16 +29,23 @@ pub enum FrameError {
 
 /// A message as it is sent. It is not longer than its protocol's limit, which encoding saw to.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, reason = "seven bits are left")]
 pub fn frame(message: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(message.len() + LENGTH_BYTES_MAX);
-    let mut rest = message.len();
+    let mut out = length(message.len());
+    out.extend_from_slice(message);
+    out
+}
+
+/// What stands before a message of so many bytes.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, reason = "seven bits are left")]
+pub fn length(message: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(LENGTH_BYTES_MAX + 1);
+    let mut rest = message;
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
     out.push((rest & 0x7f) as u8);
-    out.extend_from_slice(message);
     out
 }
 
@@ -76,7 +83,7 @@ impl Deframer {
     }
 
     fn cut(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
-        let Some((length, head)) = length(&self.bytes)? else { return Ok(None) };
+        let Some((length, head)) = read_length(&self.bytes)? else { return Ok(None) };
         if length > self.limit {
             return Err(FrameError::TooLong { length, limit: self.limit });
         }
@@ -91,7 +98,7 @@ impl Deframer {
 }
 
 /// A length and how many bytes it took; none if it is cut short.
-fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+fn read_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(LENGTH_BYTES_MAX).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * index);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
 use crate::dav::{self, Locks};
+use crate::federation::Federation;
 use crate::headers::{self, METHODS};
 use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
@@ -28,6 +29,7 @@ pub(crate) struct Front {
     version: &'static str,
     counters: Counters,
     exec: Option<Exec>,
+    federation: Option<Arc<dyn Federation>>,
     programs: Programs,
     locks: Arc<Locks>,
 }
@@ -36,6 +38,11 @@ impl Front {
     /// Programs, where this node runs any.
     pub(crate) fn exec(&self) -> Option<&Exec> {
         self.exec.as_ref()
+    }
+
+    /// Other nodes, where this one can have any.
+    pub(crate) fn federation(&self) -> Option<&dyn Federation> {
+        self.federation.as_deref()
     }
 
     /// Programs prepared a short time ago.
@@ -87,20 +94,21 @@ impl Server {
     /// # Errors
     /// Names the bound that cannot work.
     pub fn new(objects: Objects, version: &'static str, limits: Limits) -> Result<Self, BadLimit> {
-        Self::build(objects, version, limits, None)
+        Self::build(objects, version, limits, None, None)
     }
 
-    /// The same, with programs.
+    /// The same, with programs and other nodes.
     ///
     /// # Errors
     /// Names the bound that cannot work.
-    pub fn with_programs(
+    pub fn whole(
         objects: Objects,
         version: &'static str,
         limits: Limits,
         exec: Exec,
+        federation: Arc<dyn Federation>,
     ) -> Result<Self, BadLimit> {
-        Self::build(objects, version, limits, Some(exec))
+        Self::build(objects, version, limits, Some(exec), Some(federation))
     }
 
     fn build(
@@ -108,6 +116,7 @@ impl Server {
         version: &'static str,
         limits: Limits,
         exec: Option<Exec>,
+        federation: Option<Arc<dyn Federation>>,
     ) -> Result<Self, BadLimit> {
         let counters = Counters::new(limits)?;
         let programs = program::remembered();
@@ -116,6 +125,7 @@ impl Server {
             version,
             counters: counters.clone(),
             exec,
+            federation,
             programs,
             locks: Arc::default(),
         });

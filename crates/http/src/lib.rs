@@ -25,6 +25,7 @@ mod copy_move;
 mod credentials;
 mod delete;
 mod document;
+mod federation;
 mod front;
 mod get;
 mod guard;
@@ -41,5 +42,8 @@ mod refusals;
 mod request;
 mod tus;
 
+pub use federation::{
+    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+};
 pub use limits::Limits;
 pub use server::{Handle, Load, Server};

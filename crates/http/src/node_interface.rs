@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::body::{Arriving, Body};
 use crate::dav;
 use crate::document::{Document, wrong};
+use crate::federation;
 use crate::front::Front;
 use crate::logs;
 use crate::maintenance;
@@ -44,11 +45,12 @@ enum Resource<'r> {
     Logs,
     Process(process::Resource<'r>),
     Maintenance(&'r str),
+    Federation(federation::Resource),
     Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
-pub const RESOURCES: [(&str, &str); 12] = [
+pub const RESOURCES: [(&str, &str); 17] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -61,6 +63,11 @@ pub const RESOURCES: [(&str, &str); 12] = [
     ("/.jsfs/proc/{id}/output", "GET, HEAD, OPTIONS"),
     ("/.jsfs/proc/{id}/checkpoint", "POST, OPTIONS"),
     ("/.jsfs/maintenance/{name}", "POST, OPTIONS"),
+    ("/.jsfs/federation", "GET, HEAD, POST, DELETE, OPTIONS"),
+    ("/.jsfs/peers", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/federation/invitations", "POST, OPTIONS"),
+    ("/.jsfs/federation/join", "POST, OPTIONS"),
+    ("/.jsfs/federation/revocations", "POST, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -76,6 +83,9 @@ impl<'r> Resource<'r> {
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
             }
             other if other == "/dav" || other.starts_with("/dav/") => Some(Self::Dav(&other[4..])),
+            other if federation::Resource::of(other).is_some() => {
+                federation::Resource::of(other).map(Self::Federation)
+            }
             other if other.starts_with("/proc/") => process::Resource::of(other).map(Self::Process),
             other => {
                 let (kind, name) = other.strip_prefix('/')?.split_once('/')?;
@@ -103,6 +113,11 @@ impl<'r> Resource<'r> {
             Self::Process(process::Resource::Output(_)) => RESOURCES[9].1,
             Self::Process(process::Resource::Checkpoint(_)) => RESOURCES[10].1,
             Self::Maintenance(_) => RESOURCES[11].1,
+            Self::Federation(federation::Resource::Whole) => RESOURCES[12].1,
+            Self::Federation(federation::Resource::Peers) => RESOURCES[13].1,
+            Self::Federation(federation::Resource::Invitations) => RESOURCES[14].1,
+            Self::Federation(federation::Resource::Join) => RESOURCES[15].1,
+            Self::Federation(federation::Resource::Revocations) => RESOURCES[16].1,
             Self::Dav(_) => dav::METHODS,
         }
     }
@@ -130,6 +145,9 @@ pub(crate) async fn answer(
         (_, "OPTIONS") => Ok(options(resource.methods())),
         (Resource::Process(which), _) => {
             Box::pin(process::answer(front, asked, which, resource.methods(), body)).await
+        }
+        (Resource::Federation(which), _) => {
+            Box::pin(federation::answer(front, asked, which, resource.methods(), body)).await
         }
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,

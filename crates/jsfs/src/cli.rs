@@ -1,9 +1,11 @@
 //! The command tree. What a command does stands in the module of its group.
 
+mod federation;
 mod import;
 mod keys;
 mod program;
 
+pub(crate) use federation::{Federation, Join, Role};
 pub(crate) use import::ImportJsfs4;
 pub(crate) use keys::{Key, Method, Revoke, Share};
 pub(crate) use program::{
@@ -133,6 +135,11 @@ pub(crate) enum Command {
     /// Make, list and change namespaces
     #[command(subcommand)]
     Namespace(Namespace),
+    /// Make this node one of several that answer as one
+    #[command(subcommand)]
+    Federation(Federation),
+    /// Join the federation of a ticket
+    Join(Join),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(Config),
@@ -509,6 +516,13 @@ mod tests {
             "jsfs config check --config F",
             "jsfs check --data D",
             "jsfs gc --above 0 --dry-run --json",
+            "jsfs federation create home --replicas 2 --space 10",
+            "jsfs federation invite --role store,meta --expires 1h --member-for 30d --space 5",
+            "jsfs federation status",
+            "jsfs federation members --json",
+            "jsfs federation revoke did:key:x",
+            "jsfs federation leave",
+            "jsfs join -",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

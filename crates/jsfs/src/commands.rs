@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod dev;
+mod federation;
 mod gc;
 mod get;
 mod import;
@@ -54,6 +55,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
             key::replace(session, &address, to_file.as_deref(), output.as_deref()).await
         }
         Command::Gc(arguments) => gc::run(session, &arguments).await,
+        Command::Federation(command) => federation::run(session, &command).await,
+        Command::Join(arguments) => federation::join(session, &arguments).await,
         Command::Namespace(command) => namespace::run(session, &command).await,
         Command::Serve(_)
         | Command::Worker

@@ -1,14 +1,16 @@
 //! `jsfs serve`: puts the node together, says when it is ready, and ends it in good order.
 //!
-//! Order of starting: settings, socket, store (whose lock keeps a second node away), keys, object layer, front door, `node.url`, the line that says
+//! Order of starting: settings, socket, store (whose lock keeps a second node away), keys, object layer, other nodes, front door, `node.url`, the line that says
 //! ready. Order of ending: `node.url`, front door (running requests get their time; processes are put
-//! away meanwhile), background work, store. Whatever is cut off in
+//! away meanwhile), connections to other nodes, background work, store. Whatever is cut off in
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
+mod federation;
 mod keys;
 mod logging;
 mod programs;
 mod reload;
+mod tending;
 mod welcome;
 
 use crate::cli::{Connection, Serve};
@@ -20,6 +22,7 @@ use crate::session::NODE_URL_FILE;
 use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
+use jsfs_objects::key::SigningKey;
 use jsfs_store::Store;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -48,12 +51,14 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     keep_to_oneself();
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
-    let (store, objects) = open(&settings).await.map_err(cannot_run)?;
+    let (store, objects, node_key) = open(&settings).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
     let limits = settings.limits.front();
-    let server =
-        jsfs_http::Server::with_programs(objects.clone(), env!("CARGO_PKG_VERSION"), limits, exec.clone())
-            .map_err(|error| cannot_run(error.into()))?;
+    let peers = federation::start(&settings, node_key, &objects).map_err(cannot_run)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let federated = Arc::new(federation::Federated { node: peers.clone(), objects: objects.clone() });
+    let server = jsfs_http::Server::whole(objects.clone(), version, limits, exec.clone(), federated)
+        .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
     let url_file = UrlFile::write(&settings.data, address);
     welcome::say(address, &settings, output);
@@ -66,6 +71,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let serving = server.run(vec![listener], stop.clone());
     let ended = until_told(serving, signals, &stop, &url_file, &exec, reload).await;
     exec.close().await;
+    peers.close().await;
     objects.close().await;
     drop(objects);
     tokio::task::spawn_blocking(move || store.close()).await?.map_err(|error| cannot_run(error.into()))?;
@@ -122,7 +128,7 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Opens store and object layer; makes keys and namespace `localhost` at the first start.
-async fn open(settings: &Settings) -> anyhow::Result<(Store, Objects)> {
+async fn open(settings: &Settings) -> anyhow::Result<(Store, Objects, SigningKey)> {
     let data = settings.data.clone();
     make_directory(&data)?;
     std::iter::once(&data).chain(&settings.storage_locations).for_each(|place| warn_of_others(place));
@@ -157,7 +163,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Store, Objects)> {
         (None, Some(seed)) => Objects::open(options(Some(seed))).await?,
         (None, None) => Objects::open(options(Some(keys::make_root_key(&data)?))).await?,
     };
-    Ok((store, objects))
+    Ok((store, objects, node_key))
 }
 
 fn make_directory(data: &Path) -> anyhow::Result<()> {
@@ -200,6 +206,7 @@ fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
         events_days: settings.events_days,
         uploads_hours: settings.uploads_hours,
         derived_bytes: settings.storage_derived,
+        cache_bytes: settings.cache_size,
         jsfs4: settings.compat_jsfs4,
     }
 }

@@ -201,6 +201,11 @@ impl Change {
         self.commit.ops.len()
     }
 
+    /// Commits what belongs to no object; every refusal is the caller's to word.
+    pub(crate) async fn commit_shared(self, objects: &Objects) -> Result<(), CommitError> {
+        objects.store().commit(self.commit).await.map(|_| ())
+    }
+
     /// Commits. `None`: somebody else changed what it rests on; read again and try again.
     pub(crate) async fn commit(mut self, objects: &Objects) -> Result<Option<u64>, WriteError> {
         for ((table, directory), delta) in std::mem::take(&mut self.sums) {
@@ -210,6 +215,10 @@ impl Change {
             self.commit.ops.push(Op::Add { table: jsfs_store::Table(table), key, delta, at_most });
         }
         self.commit.ops.extend(objects.marker(self.done.as_ref())?);
+        // Before it is committed: what is answered is where it belongs.
+        if let Some(namespace) = self.logged.iter().next() {
+            objects.place(namespace, &self.commit.blocks).await;
+        }
         match objects.store().commit(self.commit).await {
             Ok(committed) => {
                 if self.concerns_authority {

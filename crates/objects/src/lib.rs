@@ -15,6 +15,7 @@
 //! | what can be computed again | `derived` |
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
 //! | maintenance while the node runs | `maintenance` |
+//! | blocks of other nodes | `remote` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -52,6 +53,7 @@ mod program;
 mod read;
 pub mod read_key;
 pub mod record;
+mod remote;
 mod reseal;
 mod retention;
 pub mod seal;
@@ -85,6 +87,7 @@ pub use policy::{DirectoryInfo, PolicyChange, RETENTION_DAYS_MAX, RETENTION_VERS
 pub use process::{PIECE_MAX, ProcessChange, ProcessId};
 pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX, HOSTS_MAX};
 pub use read::{Body, Object};
+pub use remote::{BlocksFrom, LeaseError, Lessee, Remote, RemoteAnswer};
 pub use retention::Swept;
 pub use share::MintedToken;
 pub use status::Status;
@@ -127,6 +130,8 @@ pub struct Settings {
     pub uploads_hours: u64,
     /// How many bytes what can be computed again may take; the least lately used goes first.
     pub derived_bytes: u64,
+    /// How many bytes blocks that were fetched from other nodes may take; the least lately used goes first.
+    pub cache_bytes: u64,
     /// Whether clients of JSFS 4 are answered in drop boxes as they were.
     pub jsfs4: bool,
 }
@@ -140,6 +145,7 @@ impl Default for Settings {
             events_days: 30,
             uploads_hours: 24,
             derived_bytes: 1 << 30,
+            cache_bytes: 1 << 30,
             jsfs4: false,
         }
     }
@@ -178,6 +184,7 @@ struct Inner {
     maintaining: maintenance::UnderWay,
     turns: Arc<unfinished::Turns>,
     uses: derived::Uses,
+    elsewhere: remote::Elsewhere,
     left_sealed: AtomicU64,
     owned_is_complete: owned::IsComplete,
     tails: Tails,
@@ -199,6 +206,7 @@ impl Objects {
             maintaining: maintenance::UnderWay::default(),
             turns: Arc::default(),
             uses: derived::Uses::default(),
+            elsewhere: remote::Elsewhere::default(),
             left_sealed: AtomicU64::new(0),
             owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
@@ -278,6 +286,11 @@ impl Objects {
         &self.0.uses
     }
 
+    /// Other nodes.
+    pub(crate) fn elsewhere(&self) -> &remote::Elsewhere {
+        &self.0.elsewhere
+    }
+
     pub(crate) fn opened_ms(&self) -> u64 {
         self.0.opened_ms
     }
@@ -301,6 +314,14 @@ impl Objects {
         self.0.tasks.spawn(async move {
             stop.run_until_cancelled(work).await;
         });
+    }
+
+    /// Runs something that its caller waits for, or leaves to end by itself.
+    pub(crate) fn task(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        self.0.tasks.spawn(work)
     }
 
     pub(crate) fn owned_is_complete(&self) -> &owned::IsComplete {

@@ -173,12 +173,22 @@ impl Objects {
 
     /// The plaintext of a block, verified on the way.
     pub(crate) async fn plaintext(&self, id: BlockId, key: Option<BlockKey>) -> Result<Bytes, ReadError> {
-        if let Some(stored) = self.store().block_now(&id)? {
+        self.note_block_use(id);
+        if let Ok(Some(stored)) = self.store().block_now(&id) {
             return decode(&stored, key.as_ref());
         }
-        let store = self.store().clone();
-        let read = tokio::task::spawn_blocking(move || decode(&store.block(&id)?, key.as_ref()));
-        read.await.map_err(|_| StorageError::Stopping)?
+        let (store, here_key) = (self.store().clone(), key.clone());
+        let here = move || Ok(decode(&store.block(&id)?, here_key.as_ref()));
+        let here: Result<_, jsfs_store::ReadError> =
+            tokio::task::spawn_blocking(here).await.map_err(|_| StorageError::Stopping)?;
+        match here {
+            Ok(plain) => plain,
+            // Not here, or damaged: somebody else may have it.
+            Err(error) => match self.from_elsewhere(id).await {
+                Some(stored) => decode(&stored, key.as_ref()),
+                None => Err(error.into()),
+            },
+        }
     }
 }
 

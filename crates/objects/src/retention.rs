@@ -98,6 +98,7 @@ impl Objects {
         self.sweep_events(&mut swept).await?;
         swept.uploads = self.sweep_uploads().await?;
         self.write_uses().await?;
+        self.sweep_leases().await?;
         Ok(swept)
     }
 

@@ -14,8 +14,14 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, block, chunk::Chunker};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 use tokio::task::JoinHandle;
+
+/// Pieces whose blocks are on their way to other nodes at once.
+const PLACING_MAX: usize = 4;
 
 /// Bytes gathered before a piece goes to a worker thread.
 const PIECE_BYTES: usize = 1 << 20;
@@ -96,20 +102,25 @@ impl Sealing {
 /// A body being stowed.
 pub(crate) struct Stowing {
     objects: Objects,
+    namespace: String,
+    /// Blocks on their way to the other nodes that keep them, the oldest first.
+    placing: VecDeque<JoinHandle<()>>,
     gathered: BytesMut,
     idle: Option<Box<Worker>>,
     working: Option<JoinHandle<Result<Box<Worker>, WriteError>>>,
 }
 
 impl Stowing {
-    pub(crate) fn new(objects: &Objects, sealing: Sealing) -> Self {
-        Stowing::of(objects, Worker::new(objects, sealing))
+    pub(crate) fn new(objects: &Objects, namespace: &str, sealing: Sealing) -> Self {
+        Stowing::of(objects, namespace, Worker::new(objects, sealing))
     }
 
     /// A body that goes on with what a worker has.
-    pub(crate) fn of(objects: &Objects, worker: Worker) -> Self {
+    pub(crate) fn of(objects: &Objects, namespace: &str, worker: Worker) -> Self {
         Stowing {
             objects: objects.clone(),
+            namespace: namespace.to_owned(),
+            placing: VecDeque::new(),
             gathered: BytesMut::new(),
             idle: Some(Box::new(worker)),
             working: None,
@@ -149,19 +160,41 @@ impl Stowing {
     }
 
     /// Hands finished blocks to the store, which makes them durable with the commit at the latest.
-    async fn append(&self, worker: &mut Worker) -> Result<(), WriteError> {
+    async fn append(&mut self, worker: &mut Worker) -> Result<(), WriteError> {
         if !worker.blocks.fresh.is_empty() {
             let fresh = std::mem::take(&mut worker.blocks.fresh);
+            if self.objects.remote().is_some() {
+                self.place(fresh.clone()).await;
+            }
             let pins = self.objects.store().append(fresh).await.map_err(WriteError::from)?;
             worker.blocks.pins.extend(pins);
         }
         Ok(())
     }
 
+    /// Sends blocks to the other nodes that keep them while the next are made.
+    async fn place(&mut self, fresh: Vec<NewBlock>) {
+        if self.placing.len() >= PLACING_MAX
+            && let Some(oldest) = self.placing.pop_front()
+        {
+            let _ = oldest.await;
+        }
+        let (objects, namespace) = (self.objects.clone(), self.namespace.clone());
+        self.placing.push_back(self.objects.task(async move { objects.place(&namespace, &fresh).await }));
+    }
+
+    /// Waits until they are where they belong.
+    async fn placed(&mut self) {
+        while let Some(oldest) = self.placing.pop_front() {
+            let _ = oldest.await;
+        }
+    }
+
     /// Works on all that came so far and gives what is needed to go on from here later. The body may go on at once as well.
     pub(crate) async fn pause(&mut self) -> Result<Pause, WriteError> {
         let mut worker = self.worker().await?;
         self.append(&mut worker).await?;
+        self.placed().await;
         let rest = std::mem::take(&mut self.gathered).freeze();
         let work = tokio::task::spawn_blocking(move || -> Result<_, WriteError> {
             worker.take(&rest)?;
@@ -177,6 +210,7 @@ impl Stowing {
     pub(crate) async fn finish(mut self) -> Result<Stowed, WriteError> {
         let mut worker = self.worker().await?;
         self.append(&mut worker).await?;
+        self.placed().await;
         let rest = std::mem::take(&mut self.gathered).freeze();
         let inline = worker.size == 0 && rest.len() <= INLINE_BYTES;
         let finish = move || {

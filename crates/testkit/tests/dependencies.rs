@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "jsfs-federation",
             "jsfs-http",
             "jsfs-objects",
+            "jsfs-peer",
             "jsfs-store",
             "jsfs-worker",
         ],
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("jsfs-federation", &["jsfs-objects", "jsfs-store"]),
     ("jsfs-http", &["jsfs-exec", "jsfs-objects"]),
     ("jsfs-objects", &["jsfs-store"]),
+    ("jsfs-peer", &["jsfs-federation", "jsfs-objects", "jsfs-store"]),
     ("jsfs-store", &[]),
     ("jsfs-testkit", &["jsfs-objects", "jsfs-store"]),
     ("jsfs-worker", &["jsfs-exec"]),
@@ -115,4 +117,6 @@ fn a_front_door_that_names_the_store_is_found() {
     assert_eq!(forbidden(&[edge("jsfs-http", "jsfs-objects", false)]).len(), 0);
     assert_eq!(forbidden(&[edge("jsfs-http", "jsfs-federation", false)]).len(), 1);
     assert_eq!(forbidden(&[edge("jsfs-federation", "jsfs-http", false)]).len(), 1);
+    assert_eq!(forbidden(&[edge("jsfs-http", "jsfs-peer", false)]).len(), 1);
+    assert_eq!(forbidden(&[edge("jsfs-federation", "jsfs-peer", false)]).len(), 1);
 }

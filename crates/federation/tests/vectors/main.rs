@@ -1,7 +1,9 @@
-//! The vectors of membership in `docs/vectors/membership.json`: made here from the code and compared with what is committed. The second
+//! The vectors of `docs/vectors/membership.json` and `protocols.json`: made here from the code and compared with what is committed. The second
 //! implementation beside them is run by `cargo test -p jsfs-objects vectors`, which checks every file of that folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod protocols;
 
 use jsfs_federation::blockstore::{Placement, Site};
 use jsfs_federation::membership::{
@@ -155,15 +157,24 @@ fn vectors_of_membership_are_what_the_code_makes() {
     let vectors = json!({
         "credentials": credentials(), "malformed": malformed(), "placement": placement(),"revocations": revocations(), "tickets": tickets(),
     });
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors/membership.json");
-    let text = format!("{}\n", serde_json::to_string_pretty(&vectors).unwrap());
+    compare("membership.json", &vectors);
+}
+
+#[test]
+fn vectors_of_the_protocols_are_what_the_code_makes() {
+    compare("protocols.json", &protocols::vectors());
+}
+
+fn compare(name: &str, vectors: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors").join(name);
+    let text = format!("{}\n", serde_json::to_string_pretty(vectors).unwrap());
     if std::env::var_os("JSFS_WRITE_VECTORS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == text,
-        "docs/vectors/membership.json is not what the code makes: a frozen format has changed. If that is meant, run \
+        "docs/vectors/{name} is not what the code makes: a frozen format has changed. If that is meant, run \
          JSFS_WRITE_VECTORS=1 cargo test -p jsfs-federation --test vectors"
     );
 }

@@ -18,11 +18,23 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     (PROCESS, "413", NO_PROGRAMS),
     (OUTPUT, "200", NO_PROGRAMS),
     (CHECKPOINT, "200", NO_PROGRAMS),
+    (FEDERATION, "200", NO_PEERS),
+    (FEDERATION, "201", NO_PEERS),
+    (FEDERATION, "204", NO_PEERS),
+    (PEERS, "200", NO_PEERS),
+    (INVITATIONS, "201", NO_PEERS),
+    (JOIN, "200", NO_PEERS),
+    (JOIN, "502", NO_PEERS),
+    (EXPULSIONS, "204", NO_PEERS),
+    (EXPULSIONS, "404", NO_PEERS),
     (DIRECTORY, "413", "needs a tree too large for one commit; the object layer's tests provoke it"),
 ];
 
 const NO_PROGRAMS: &str =
     "needs programs, which this test's node has not; crates/jsfs/tests/processes provokes it";
+
+const NO_PEERS: &str =
+    "needs other nodes, which this test's node cannot have; crates/jsfs/tests/federation provokes it";
 
 /// One request: the documented path and method it stands for, the target, headers, body, and the status that must come.
 type Case<'c> = (&'c str, &'c str, &'c str, &'c [(&'c str, &'c str)], &'c str, u16);
@@ -40,6 +52,11 @@ const OUTPUT: &str = "/.jsfs/proc/{id}/output";
 const CHECKPOINT: &str = "/.jsfs/proc/{id}/checkpoint";
 const LOGS: &str = "/.jsfs/logs";
 const MAINTENANCE: &str = "/.jsfs/maintenance/{name}";
+const FEDERATION: &str = "/.jsfs/federation";
+const PEERS: &str = "/.jsfs/peers";
+const INVITATIONS: &str = "/.jsfs/federation/invitations";
+const JOIN: &str = "/.jsfs/federation/join";
+const EXPULSIONS: &str = "/.jsfs/federation/revocations";
 const UPLOAD: &str = "/.jsfs/uploads/{id}";
 
 /// Stands for the root key, and for tokens below `/t/`.
@@ -290,6 +307,50 @@ const CASES: &[Case<'_>] = &[
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], "LONG", 413),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
     (MAINTENANCE, "OPTIONS", "/.jsfs/maintenance/gc", &[], "", 204),
+    (FEDERATION, "GET", FEDERATION, &[], "", 401),
+    (FEDERATION, "GET", FEDERATION, &[ALMOST], "", 403),
+    (FEDERATION, "GET", FEDERATION, &[KEY], "", 501),
+    (FEDERATION, "HEAD", FEDERATION, &[], "", 401),
+    (FEDERATION, "HEAD", FEDERATION, &[ALMOST], "", 403),
+    (FEDERATION, "HEAD", FEDERATION, &[KEY], "", 501),
+    (FEDERATION, "OPTIONS", FEDERATION, &[], "", 204),
+    (PEERS, "GET", PEERS, &[], "", 401),
+    (PEERS, "GET", PEERS, &[ALMOST], "", 403),
+    (PEERS, "GET", PEERS, &[KEY], "", 501),
+    (PEERS, "HEAD", PEERS, &[], "", 401),
+    (PEERS, "HEAD", PEERS, &[ALMOST], "", 403),
+    (PEERS, "HEAD", PEERS, &[KEY], "", 501),
+    (PEERS, "OPTIONS", PEERS, &[], "", 204),
+    (FEDERATION, "DELETE", FEDERATION, &[], "", 401),
+    (FEDERATION, "DELETE", FEDERATION, &[ALMOST], "", 403),
+    (FEDERATION, "DELETE", FEDERATION, &[KEY], "", 501),
+    (FEDERATION, "POST", FEDERATION, &[], "{}", 401),
+    (FEDERATION, "POST", FEDERATION, &[ALMOST], "{}", 403),
+    (FEDERATION, "POST", FEDERATION, &[KEY], "{", 400),
+    (FEDERATION, "POST", FEDERATION, &[KEY], "LONG", 413),
+    (FEDERATION, "POST", FEDERATION, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (INVITATIONS, "POST", INVITATIONS, &[], "{}", 401),
+    (INVITATIONS, "POST", INVITATIONS, &[ALMOST], "{}", 403),
+    (INVITATIONS, "POST", INVITATIONS, &[KEY], "{", 400),
+    (INVITATIONS, "POST", INVITATIONS, &[KEY], "LONG", 413),
+    (INVITATIONS, "POST", INVITATIONS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (JOIN, "POST", JOIN, &[], "{}", 401),
+    (JOIN, "POST", JOIN, &[ALMOST], "{}", 403),
+    (JOIN, "POST", JOIN, &[KEY], "{", 400),
+    (JOIN, "POST", JOIN, &[KEY], "LONG", 413),
+    (JOIN, "POST", JOIN, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (EXPULSIONS, "POST", EXPULSIONS, &[], "{}", 401),
+    (EXPULSIONS, "POST", EXPULSIONS, &[ALMOST], "{}", 403),
+    (EXPULSIONS, "POST", EXPULSIONS, &[KEY], "{", 400),
+    (EXPULSIONS, "POST", EXPULSIONS, &[KEY], "LONG", 413),
+    (EXPULSIONS, "POST", EXPULSIONS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (FEDERATION, "POST", FEDERATION, &[KEY], r#"{"name":"home"}"#, 501),
+    (INVITATIONS, "POST", INVITATIONS, &[KEY], "{}", 501),
+    (JOIN, "POST", JOIN, &[KEY], r#"{"ticket":"x"}"#, 501),
+    (EXPULSIONS, "POST", EXPULSIONS, &[KEY], r#"{"peer":"x"}"#, 501),
+    (INVITATIONS, "OPTIONS", INVITATIONS, &[], "", 204),
+    (JOIN, "OPTIONS", JOIN, &[], "", 204),
+    (EXPULSIONS, "OPTIONS", EXPULSIONS, &[], "", 204),
 ];
 
 fn document() -> Value {

@@ -91,7 +91,7 @@ fn text_of(kind: Kind, value: &DeValue<'_>) -> Option<String> {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
         }
         DeValue::Array(items) => {
-            let separator = if matches!(kind, Kind::Hosts) { "," } else { ":" };
+            let separator = if matches!(kind, Kind::Hosts | Kind::Addresses) { "," } else { ":" };
             let text = |item: &Spanned<DeValue<'_>>| {
                 item.get_ref().as_str().filter(|text| !text.contains(separator)).map(str::to_owned)
             };

@@ -25,6 +25,10 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) programs: Programs,
     pub(crate) compat_jsfs4: bool,
+    pub(crate) federation_listen: Vec<String>,
+    pub(crate) federation_announce: Vec<String>,
+    pub(crate) federation_settle_time: Duration,
+    pub(crate) cache_size: u64,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
 }
@@ -166,6 +170,10 @@ impl Settings {
                 private_hosts: read.hosts("programs.private_hosts")?,
             },
             compat_jsfs4: read.switch("compat.jsfs4")?,
+            federation_listen: read.addresses("federation.listen")?,
+            federation_announce: read.addresses("federation.announce")?,
+            federation_settle_time: read.duration("federation.settle_time")?,
+            cache_size: read.number("cache.size")?,
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
         })
@@ -229,6 +237,13 @@ impl Reader<'_> {
         match self.value(key)? {
             Value::Hosts(hosts) => Ok(hosts.clone()),
             other => bail!("the setting {key} is {other}, no hosts"),
+        }
+    }
+
+    fn addresses(&self, key: &str) -> anyhow::Result<Vec<String>> {
+        match self.value(key)? {
+            Value::Addresses(addresses) => Ok(addresses.clone()),
+            other => bail!("the setting {key} is {other}, no addresses"),
         }
     }
 

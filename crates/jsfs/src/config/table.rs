@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Directories,
     /// A list of hosts; separated by `,` outside the file.
     Hosts,
+    /// A list of addresses of nodes; separated by `,` outside the file.
+    Addresses,
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -116,6 +118,10 @@ settings! {
     "programs.outside" Kind::Switch, "true", Restart, "whether programs reach hosts outside the node that their owners named";
     "programs.private_hosts" Kind::Hosts, "", Restart, "hosts that programs whose owners named them reach although they are this machine's, private or reserved";
     "compat.jsfs4" Kind::Switch, "false", Restart, "whether clients of JSFS 4 are answered as they were where anybody may create objects (docs/jsfs4.md): their tokens, statuses and fields";
+    "federation.listen" Kind::Addresses, "", Restart, "where other nodes reach this one, as in /ip4/0.0.0.0/tcp/7303; without it the node can join a federation and nobody can connect to it";
+    "federation.announce" Kind::Addresses, "", Restart, "where this node tells others that it is reached, where that is not where it listens, as in /dns/node.example.com/tcp/7303";
+    "federation.settle_time" Kind::Duration(0, DAY), "60s", Restart, "time after which blocks of a member that came or went are looked after: a node that only restarts moves nothing";
+    "cache.size" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that blocks of other nodes may take that were fetched to be read here; the least lately used goes first";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }
@@ -144,6 +150,7 @@ impl Setting {
             Kind::Directory => "directory".to_owned(),
             Kind::Directories => "list of directories".to_owned(),
             Kind::Hosts => "list of HOST or HOST:PORT".to_owned(),
+            Kind::Addresses => "list of /ip4/ADDRESS/tcp/PORT, /ip6/… or /dns/…".to_owned(),
             Kind::Switch => "true or false".to_owned(),
             Kind::Choice(words) => words.join(" or "),
             Kind::Bytes(least, most) => {
@@ -170,6 +177,12 @@ impl Setting {
             Kind::Hosts => {
                 let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
                 names.map(|name| Host::parse(name).ok()).collect::<Option<_>>().map(Value::Hosts)
+            }
+            Kind::Addresses => {
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                let known =
+                    |name: &str| jsfs_peer::parse_address(name).map(|address| address.to_string()).ok();
+                names.map(known).collect::<Option<_>>().map(Value::Addresses)
             }
             Kind::Switch => text.parse().ok().map(Value::Switch),
             Kind::Choice(words) => words.iter().find(|word| **word == text).map(|word| Value::Choice(word)),

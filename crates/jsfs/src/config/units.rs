@@ -16,6 +16,8 @@ pub(crate) enum Value {
     Directories(Vec<PathBuf>),
     /// Hosts.
     Hosts(Vec<Host>),
+    /// Addresses of nodes.
+    Addresses(Vec<String>),
     /// Yes or no.
     Switch(bool),
     /// One of the setting's words.
@@ -43,6 +45,7 @@ impl fmt::Display for Value {
                 let shown = hosts.iter().map(Host::to_string).collect::<Vec<_>>();
                 f.write_str(&shown.join(","))
             }
+            Value::Addresses(addresses) => f.write_str(&addresses.join(",")),
             Value::Switch(is_on) => write!(f, "{is_on}"),
             Value::Choice(word) => f.write_str(word),
             Value::Bytes(bytes) => f.write_str(&show_bytes(*bytes)),

@@ -1,0 +1,7 @@
+//! A federation of real nodes over loopback, by the command line and HTTP. `JSFS_FEDERATION_NODES` sets how many nodes join (default 5).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod blocks;
+mod membership;
+mod support;
