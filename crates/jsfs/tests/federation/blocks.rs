@@ -23,7 +23,7 @@ fn count(place: &Place, what: &str) -> u64 {
 }
 
 fn get(place: &Place, path: &str) -> (u16, Vec<u8>) {
-    let client = Client::new(place.node.as_ref().unwrap().address());
+    let mut client = Client::new(place.node.as_ref().unwrap().address());
     let answer = client.send(&Request::new("GET", path).header("Host", "shared.example")).unwrap();
     (answer.status, answer.body)
 }
