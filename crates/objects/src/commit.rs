@@ -216,8 +216,11 @@ impl Change {
         }
         self.commit.ops.extend(objects.marker(self.done.as_ref())?);
         // Before it is committed: what is answered is where it belongs.
-        if let Some(namespace) = self.logged.iter().next() {
-            objects.place(namespace, &self.commit.blocks).await;
+        if objects.remote().is_some()
+            && !self.commit.blocks.is_empty()
+            && let Some(namespace) = self.logged.iter().next()
+        {
+            Box::pin(objects.place(namespace, &self.commit.blocks)).await;
         }
         match objects.store().commit(self.commit).await {
             Ok(committed) => {

@@ -184,7 +184,7 @@ impl Objects {
         match here {
             Ok(plain) => plain,
             // Not here, or damaged: somebody else may have it.
-            Err(error) => match self.from_elsewhere(id).await {
+            Err(error) => match Box::pin(self.fetch_elsewhere(id)).await {
                 Some(stored) => decode(&stored, key.as_ref()),
                 None => Err(error.into()),
             },

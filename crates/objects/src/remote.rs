@@ -108,7 +108,7 @@ impl Objects {
     }
 
     /// A block that cannot be read here, from another node; it is kept within the cache.
-    pub(crate) async fn from_elsewhere(&self, id: BlockId) -> Option<Bytes> {
+    pub(crate) async fn fetch_elsewhere(&self, id: BlockId) -> Option<Bytes> {
         let bytes = self.remote()?.fetch(id).await.filter(|bytes| BlockId::of(bytes) == id)?;
         self.elsewhere().fetched.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.cache_block(id, bytes.clone()).await {

@@ -271,10 +271,10 @@ impl Hub {
             let sequence = held.map_or(0, |held| held.sequence() + 1).max(now_ms);
             Announcement::sign(federation.roster.federation(), sequence, addresses, &self.key).ok()
         });
-        if let Ok(Some(announcement)) = news {
-            if let Err(error) = self.learn([Item::Announcement(announcement)]) {
-                tracing::warn!(%error, "cannot announce where this node answers");
-            }
+        if let Ok(Some(announcement)) = news
+            && let Err(error) = self.learn([Item::Announcement(announcement)])
+        {
+            tracing::warn!(%error, "cannot announce where this node answers");
         }
     }
 

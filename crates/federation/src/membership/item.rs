@@ -27,6 +27,10 @@ pub type Mark = [u8; 8];
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "few are held at once; the roster keeps most of them in the largest form"
+)]
 pub enum Item {
     /// Somebody is a member.
     Member(Credential),

@@ -32,6 +32,7 @@ const _: () = assert!(MARKS_MAX * 8 + MESSAGE_ITEMS_BYTES + ITEM_BYTES_MAX < MES
 
 /// What whoever opened the stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Request {
     /// Who it is and how much it knows.
     Hello(Hello),

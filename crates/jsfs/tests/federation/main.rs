@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod blocks;
+mod foreign;
 mod membership;
 mod support;
