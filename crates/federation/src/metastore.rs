@@ -20,6 +20,8 @@
 //! holds, which expire; never what was answered.
 
 mod client;
+mod compare;
+mod keeper;
 mod message;
 mod placement;
 mod server;
@@ -28,6 +30,8 @@ mod slot;
 mod version;
 
 pub use client::{Action, Client, Entry, Listed, OpId, Outcome, RequestId, Timing, Writing, Written};
+pub use compare::{Bound, Compared, Fingerprint, RANGES_MAX, ROWS_TOLD_MAX, Range, fingerprint};
+pub use keeper::{Asked, Keeper, Pace, Repaired};
 pub use message::{
     CHAIN_MAX, Found, HoldId, LIST_MAX, LOCATORS_MAX, Listing, MESSAGE_BYTES_MAX, Request, Response, Summary,
 };

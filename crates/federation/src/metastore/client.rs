@@ -149,6 +149,15 @@ pub enum Outcome {
     Written(Written),
     /// No replica answered.
     Unreached,
+    /// A write that was kept was refused by so many replicas, for what cannot change, that it will never have enough: it is not kept any more.
+    Dropped {
+        /// Under what.
+        locator: Locator,
+        /// Which version.
+        hash: RecordHash,
+        /// Why.
+        code: ErrorCode,
+    },
     /// A write that was kept has enough replicas now.
     Completed {
         /// Under what.
@@ -271,7 +280,7 @@ impl Client {
     pub fn resume(&mut self, notes: impl IntoIterator<Item = Vec<u8>>, now_ms: u64) {
         for note in notes {
             if let Some(version) = self.outbox.resume(&note, now_ms) {
-                self.recent.see(&version);
+                self.recent.keep(&version);
             }
         }
     }

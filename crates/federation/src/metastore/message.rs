@@ -1,7 +1,8 @@
 //! Messages of `/jsfs/metastore/1` (docs/protocols/metastore.md): each an array that begins with the number of its kind, of at most
 //! [`MESSAGE_BYTES_MAX`]. A decoder refuses whatever the encoder does not make.
 
-use super::{Home, Mark};
+use super::compare::{Compared, RANGES_MAX, ROWS_TOLD_MAX, Range, read_rows, write_rows};
+use super::{Home, Mark, Row};
 use crate::wire::ErrorCode;
 use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
 use jsfs_objects::key::Owner;
@@ -94,6 +95,21 @@ pub enum Request {
         /// Which hold.
         id: HoldId,
     },
+    /// Say of each of these ranges of rows that both keep whether you have the same.
+    Compare {
+        /// Which, 1 to 16.
+        ranges: Vec<Range>,
+    },
+    /// Give these rows.
+    Pull {
+        /// Which, 1 to 64.
+        rows: Vec<Row>,
+    },
+    /// Something follows these here, and they are dropped.
+    Past {
+        /// Which, 1 to 64.
+        rows: Vec<Row>,
+    },
 }
 
 /// A head, without its record.
@@ -169,6 +185,12 @@ pub enum Response {
     Conflict(Vec<Summary>),
     /// The hold is gone.
     Released,
+    /// What is said of each range.
+    Compared(Vec<Compared>),
+    /// Envelopes, in the order asked for, as many as fit; none for a row that is not here.
+    Pulled(Vec<Option<Vec<u8>>>),
+    /// It is noted.
+    Noted,
 }
 
 impl Response {
@@ -257,6 +279,20 @@ impl Cbor for Request {
             Request::Release { locator, id } => {
                 out.array(3).uint(6).bytes(locator.as_bytes()).bytes(id);
             }
+            Request::Compare { ranges } => {
+                out.array(2).uint(7).array(ranges.len());
+                for range in ranges {
+                    out.nested(range);
+                }
+            }
+            Request::Pull { rows } => {
+                out.array(2).uint(8);
+                write_rows(out, rows);
+            }
+            Request::Past { rows } => {
+                out.array(2).uint(9);
+                write_rows(out, rows);
+            }
         }
     }
 
@@ -293,9 +329,16 @@ impl Cbor for Request {
                 locator: Locator::from_bytes(input.fixed("a locator")?),
                 id: input.fixed("a hold")?,
             }),
+            (7, 1) => Ok(Request::Compare { ranges: some(input.list("ranges", RANGES_MAX, Range::read)?)? }),
+            (8, 1) => Ok(Request::Pull { rows: some(read_rows(input)?)? }),
+            (9, 1) => Ok(Request::Past { rows: some(read_rows(input)?)? }),
             _ => Err(FormatError::Malformed { what }),
         }
     }
+}
+
+fn some<T>(items: Vec<T>) -> Result<Vec<T>, FormatError> {
+    if items.is_empty() { Err(FormatError::Malformed { what: Request::NAME }) } else { Ok(items) }
 }
 
 fn bounded(input: &mut Reader<'_>, limit: u64) -> Result<u64, FormatError> {
@@ -436,6 +479,24 @@ impl Cbor for Response {
             Response::Released => {
                 out.array(1).uint(7);
             }
+            Response::Compared(said) => {
+                out.array(2).uint(8).array(said.len());
+                for said in said {
+                    out.nested(said);
+                }
+            }
+            Response::Pulled(envelopes) => {
+                out.array(2).uint(9).array(envelopes.len());
+                for envelope in envelopes {
+                    match envelope {
+                        Some(envelope) => out.bytes(envelope),
+                        None => out.null(),
+                    };
+                }
+            }
+            Response::Noted => {
+                out.array(1).uint(10);
+            }
         }
     }
 
@@ -460,6 +521,11 @@ impl Cbor for Response {
             (5, 0) => Response::Held,
             (6, 1) => Response::Conflict(read_summaries(input)?),
             (7, 0) => Response::Released,
+            (8, 1) => Response::Compared(input.list(what, RANGES_MAX, Compared::read)?),
+            (9, 1) => Response::Pulled(input.list(what, ROWS_TOLD_MAX, |input| {
+                if input.null() { Ok(None) } else { read_envelope(input).map(Some) }
+            })?),
+            (10, 0) => Response::Noted,
             _ => return Err(FormatError::Malformed { what }),
         })
     }

@@ -4,7 +4,7 @@
 //! it kept. Orders are remembered, within a bound, because each costs a hash per member.
 
 use super::Home;
-use crate::membership::PeerId;
+use crate::membership::{PeerId, Role, Roster};
 use jsfs_objects::key::Owner;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const HOME_REPLICAS_MAX: usize = 16;
 
 /// Orders that are remembered.
-const ORDERS_MAX: usize = 8_192;
+const ORDERS_MAX: usize = 65_536;
 
 /// What the metastore needs to know of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Members {
     keeping: Vec<PeerId>,
     former: BTreeSet<PeerId>,
     granting: BTreeSet<Owner>,
+    /// What the list of those that keep comes to.
+    id: u64,
     orders: Mutex<HashMap<Home, Arc<[PeerId]>>>,
 }
 
@@ -46,14 +48,44 @@ impl Members {
         granting: impl IntoIterator<Item = Owner>,
     ) -> Self {
         let peers: BTreeMap<_, _> = members.into_iter().map(|member| (member.peer, member)).collect();
-        let keeping = peers.values().filter(|member| member.keeps).map(|member| member.peer).collect();
+        let keeping: Vec<_> =
+            peers.values().filter(|member| member.keeps).map(|member| member.peer).collect();
+        let mut hasher = blake3::Hasher::new();
+        keeping.iter().for_each(|peer| {
+            hasher.update(peer.as_bytes());
+        });
+        let id = u64::from_be_bytes(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default());
         Self {
             peers,
             keeping,
             former: former.into_iter().collect(),
             granting: granting.into_iter().collect(),
+            id,
             orders: Mutex::default(),
         }
+    }
+
+    /// The members that a roster knows now. `away` says which have been out of reach for so long that others take their place.
+    pub fn of_roster(
+        roster: &Roster,
+        former: impl IntoIterator<Item = PeerId>,
+        away: impl Fn(&PeerId) -> bool,
+        now_ms: u64,
+    ) -> Self {
+        let terms: Vec<_> = roster.members(now_ms).collect();
+        let admins = terms.iter().filter(|terms| terms.roles.contains(Role::Admin));
+        let granting = admins.map(|terms| terms.peer).chain([roster.federation()]).map(Owner::from);
+        let members = terms.iter().map(|terms| Member {
+            peer: terms.peer,
+            keeps: terms.roles.contains(Role::Meta) && !away(&terms.peer),
+            reachable: roster.is_reachable(&terms.peer),
+        });
+        Self::new(members, former, granting.collect::<Vec<_>>())
+    }
+
+    /// What stands for the list of those that keep records: another list has another.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// How many members keep records.

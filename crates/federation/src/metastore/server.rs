@@ -4,6 +4,9 @@
 //! union, and what is dropped leaves a mark. Holds are in memory alone: they are short, and a member that was started again lets a write
 //! under an old hold fail, which the writer takes for an answer that did not come. Everything kept per sender or per slot is bounded.
 
+use super::compare::{
+    Bound, Compared, Fingerprint, Range, all_fingerprints, common_rows, compare, fingerprint,
+};
 use super::message::{ANSWER_BYTES_MAX, MARKS_TOLD};
 use super::shelf::after_home;
 use super::{
@@ -16,6 +19,7 @@ use jsfs_objects::key::Owner;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::RecordHash;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Members beyond the replicas from whom records are taken as well, because lists of members differ for a moment when one comes or goes.
 const SPARE: usize = 3;
@@ -60,6 +64,15 @@ struct Hold {
     until_ms: u64,
 }
 
+/// Rows that one other said are past.
+const PAST_HEARD_MAX: usize = 65_536;
+
+/// Rows that are to be looked up.
+const DOUBTS_MAX: usize = 1_024;
+
+/// The name of the note that says that this member has compared itself with all others since the members changed.
+const SETTLED: &[u8] = b"settled";
+
 /// The name of the note that counts the bytes that a member accepted; that of all is the prefix alone.
 const USAGE: &[u8] = b"usage/";
 
@@ -71,13 +84,61 @@ pub struct Server<S> {
     limits: Limits,
     shelf: S,
     holds: HashMap<Locator, Hold>,
-    settled: bool,
+    standing: Standing,
+    /// Grows with every change of rows.
+    generation: u64,
+    fingerprints: Option<Fingerprints>,
+    /// Rows that one other said are past, and who.
+    past: HashMap<Row, PeerId>,
+    /// Rows of which that is to be looked up where the versions are.
+    doubts: Vec<Row>,
+}
+
+/// For which homes this member can be without something that was acknowledged.
+#[derive(Debug)]
+enum Standing {
+    /// For none that it is a replica of.
+    Settled,
+    /// For those that it is not a replica of among these earlier members.
+    Since(Arc<Members>),
+    /// For all: it is new, or its shelf is.
+    New,
+}
+
+/// What was found in one run over the shelf.
+#[derive(Debug)]
+struct Fingerprints {
+    generation: u64,
+    members: u64,
+    by_peer: HashMap<PeerId, Fingerprint>,
 }
 
 impl<S: Shelf> Server<S> {
-    /// The member `me`, over a shelf.
-    pub fn new(me: PeerId, shelf: S, quorum: Quorum, limits: Limits) -> Self {
-        Self { me, quorum, limits, shelf, holds: HashMap::new(), settled: true }
+    /// The member `me`, over a shelf. One whose shelf does not say that it has heard from the others is not settled.
+    pub fn new(me: PeerId, shelf: S, quorum: Quorum, limits: Limits) -> Result<Self, ShelfError> {
+        let standing = if shelf.note(SETTLED)?.is_some() { Standing::Settled } else { Standing::New };
+        Ok(Self {
+            me,
+            quorum,
+            limits,
+            shelf,
+            holds: HashMap::new(),
+            standing,
+            generation: 0,
+            fingerprints: None,
+            past: HashMap::new(),
+            doubts: Vec::new(),
+        })
+    }
+
+    /// Who this member is.
+    pub fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// How many replicas there are, and how many are needed.
+    pub fn quorum(&self) -> Quorum {
+        self.quorum
     }
 
     /// The shelf, for whoever makes it durable.
@@ -95,9 +156,31 @@ impl<S: Shelf> Server<S> {
         self.shelf
     }
 
-    /// Says whether what is kept here can be complete: not from a change of members until the others were heard.
-    pub fn set_settled(&mut self, settled: bool) {
-        self.settled = settled;
+    /// Says that the members were others until now: for homes that become this member's with the change it can lack what was acknowledged.
+    pub fn set_changed(&mut self, earlier: &Arc<Members>) -> Result<(), ShelfError> {
+        if matches!(self.standing, Standing::Settled) {
+            self.shelf.apply(vec![Change::Note(SETTLED.to_vec(), None)])?;
+            self.standing = Standing::Since(Arc::clone(earlier));
+        }
+        Ok(())
+    }
+
+    /// Says that this member has compared itself with all others since the members changed.
+    pub fn set_settled(&mut self) -> Result<(), ShelfError> {
+        self.standing = Standing::Settled;
+        self.shelf.apply(vec![Change::Note(SETTLED.to_vec(), Some(Vec::new()))])
+    }
+
+    /// Whether all that was acknowledged for this home until the members changed must have come here.
+    pub fn is_settled(&self, home: &Home) -> bool {
+        match &self.standing {
+            Standing::Settled => true,
+            Standing::New => false,
+            Standing::Since(earlier) => {
+                let replicas = self.quorum.among(earlier.keepers()).replicas;
+                earlier.rank(home, &self.me).is_some_and(|rank| rank < replicas)
+            }
+        }
     }
 
     /// Answers a request of another member, or of this node itself. The answer may go out when the shelf's changes are durable.
@@ -130,7 +213,132 @@ impl<S: Shelf> Server<S> {
                 }
                 Ok(Response::Released)
             }
+            Request::Compare { ranges } => {
+                let said = ranges.iter().map(|range| self.compare(from, range, members));
+                said.collect::<Result<_, _>>().map(Response::Compared)
+            }
+            Request::Pull { rows } => self.pull(rows),
+            Request::Past { rows } => self.hear_past(from, rows, members),
         }
+    }
+
+    /// What the rows that this member and another both keep in a range come to. The whole is found for all others in one run.
+    pub(super) fn fingerprint(
+        &mut self,
+        other: &PeerId,
+        (from, until): (&Bound, Option<&Bound>),
+        members: &Members,
+    ) -> Result<Fingerprint, ShelfError> {
+        if *from != Row::FIRST || until.is_some() {
+            return Ok(fingerprint(&self.common_rows(other, (from, until), members)?));
+        }
+        let known = self
+            .fingerprints
+            .as_ref()
+            .is_some_and(|known| known.generation == self.generation && known.members == members.id());
+        if !known {
+            let by_peer = all_fingerprints(&self.shelf, &self.me, members, self.quorum)?;
+            let (generation, members) = (self.generation, members.id());
+            self.fingerprints = Some(Fingerprints { generation, members, by_peer });
+        }
+        let found = self.fingerprints.as_ref().and_then(|known| known.by_peer.get(other)).copied();
+        Ok(found.unwrap_or_else(|| fingerprint(&[])))
+    }
+
+    pub(super) fn common_rows(
+        &self,
+        other: &PeerId,
+        range: (&Bound, Option<&Bound>),
+        members: &Members,
+    ) -> Result<Vec<Row>, ShelfError> {
+        common_rows(&self.shelf, range, (&self.me, other), members, self.quorum)
+    }
+
+    fn compare(&mut self, from: &PeerId, range: &Range, members: &Members) -> Result<Compared, ShelfError> {
+        let bounds = (&range.from, range.until.as_ref());
+        if self.fingerprint(from, bounds, members)? == range.fingerprint {
+            return Ok(Compared::Same);
+        }
+        Ok(compare(range, self.common_rows(from, bounds, members)?))
+    }
+
+    fn pull(&self, rows: &[Row]) -> Result<Response, ShelfError> {
+        let mut envelopes = Vec::new();
+        let mut bytes = 0;
+        for row in rows.iter().filter(|row| !row.is_marks()) {
+            let envelope = self.shelf.get(row)?;
+            bytes += envelope.as_ref().map_or(0, Vec::len);
+            if bytes > ANSWER_BYTES_MAX && !envelopes.is_empty() {
+                break;
+            }
+            envelopes.push(envelope);
+        }
+        Ok(Response::Pulled(envelopes))
+    }
+
+    /// Believes two others, or one where one is all that a read needs.
+    fn hear_past(&mut self, from: &PeerId, rows: &[Row], members: &Members) -> Result<Response, ShelfError> {
+        let alone = self.quorum.among(members.keepers()).read == 1;
+        for row in rows.iter().filter(|row| !row.is_marks()) {
+            match self.past.get(row) {
+                Some(first) if first != from => {}
+                None if alone => {}
+                _ => {
+                    if self.past.len() >= PAST_HEARD_MAX {
+                        self.past.clear();
+                    }
+                    self.past.insert(*row, *from);
+                    if self.doubts.len() < DOUBTS_MAX && self.shelf.get(row)?.is_some() {
+                        self.doubts.push(*row);
+                    }
+                    continue;
+                }
+            }
+            self.past.remove(row);
+            self.drop_if(row, |_| true)?;
+        }
+        Ok(Response::Noted)
+    }
+
+    /// Drops a version that something follows, and leaves a mark.
+    fn drop_if(&mut self, row: &Row, is_past: impl Fn(&Version) -> bool) -> Result<(), ShelfError> {
+        let before = Slot::load(&self.shelf, row.home, row.locator)?;
+        let found = before.versions().iter().find(|version| version.hash() == row.hash);
+        let Some(version) = found.filter(|version| is_past(version)) else { return Ok(()) };
+        let mut slot = before.clone();
+        slot.mark_past(version);
+        slot.drop_marked();
+        self.change(&before, &slot).map(|_| ())
+    }
+
+    /// Rows that one other says are past, to be looked up at the home of their locator.
+    pub(super) fn take_doubts(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.doubts)
+    }
+
+    /// Drops a doubtful row if one of these versions, all judged, follows it.
+    pub(super) fn resolve_doubt(&mut self, row: &Row, versions: &[Version]) -> Result<(), ShelfError> {
+        self.drop_if(row, |version| versions.iter().any(|other| other.follows(version)))
+    }
+
+    /// Makes the shelf hold a slot as it is now; false where that would be more than anybody may have.
+    fn change(&mut self, before: &Slot, after: &Slot) -> Result<bool, ShelfError> {
+        let mut changes = after.changes_since(before);
+        let Some(notes) = self.count(before, after)? else { return Ok(false) };
+        changes.extend(notes);
+        if !changes.is_empty() {
+            self.generation += 1;
+            self.shelf.apply(changes)?;
+        }
+        Ok(true)
+    }
+
+    /// Drops a slot that others keep now.
+    pub(super) fn drop_slot(&mut self, home: Home, locator: Locator) -> Result<(), ShelfError> {
+        let before = Slot::load(&self.shelf, home, locator)?;
+        let changed = self.change(&before, &Slot::empty(home, locator))?;
+        debug_assert!(changed, "what is dropped needs no room");
+        Ok(())
     }
 
     fn keeps(&self, home: &Home, members: &Members) -> bool {
@@ -188,8 +396,10 @@ impl<S: Shelf> Server<S> {
         let before = Slot::load(&self.shelf, home, locator)?;
         let mut slot = before.clone();
         let mut behind = Vec::new();
-        for version in versions {
-            if !is_filed_at(&version, &home, &slot) {
+        for (at, version) in versions.iter().enumerate() {
+            // What comes before it in the request shows where it belongs, though it may be past here already.
+            if !is_filed_at(version, &home, slot.versions()) && !is_filed_at(version, &home, &versions[..at])
+            {
                 return Ok(Response::refused(ErrorCode::Misfiled));
             }
             if !version.may_join(slot.versions(), members) {
@@ -199,18 +409,11 @@ impl<S: Shelf> Server<S> {
             if added == Added::Full {
                 return Ok(Response::refused(ErrorCode::Full));
             }
-            behind.push(slot.is_past(&version));
+            behind.push(slot.is_past(version));
         }
         slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
-        let mut changes = slot.changes_since(&before);
-        match self.count(&before, &slot)? {
-            Some(notes) => changes.extend(notes),
-            None => return Ok(Response::refused(ErrorCode::Full)),
-        }
-        if !changes.is_empty() {
-            self.shelf.apply(changes)?;
-        }
-        Ok(Response::Stored(behind))
+        let has_room = self.change(&before, &slot)?;
+        Ok(if has_room { Response::Stored(behind) } else { Response::refused(ErrorCode::Full) })
     }
 
     /// What the counters become; none where that is more than anybody may have.
@@ -262,7 +465,8 @@ impl<S: Shelf> Server<S> {
             }
             found.push(Found { envelopes, marks: slot.marks(MARKS_TOLD).to_vec() });
         }
-        Ok(Response::Versions { settled: self.settled, found })
+        let settled = locators.iter().all(|locator| self.is_settled(&(*locator).into()));
+        Ok(Response::Versions { settled, found })
     }
 
     fn list(&self, home: Home, after: Option<&Locator>, limit: u64) -> Result<Response, ShelfError> {
@@ -277,7 +481,7 @@ impl<S: Shelf> Server<S> {
         while let Some(start) = from {
             let Some(row) = self.shelf.rows(&start, end.as_ref(), 1)?.first().copied() else { break };
             if entries.len() >= limit || bytes > ANSWER_BYTES_MAX {
-                return Ok(Response::Page { settled: self.settled, entries, more: true });
+                return Ok(Response::Page { settled: self.is_settled(&home), entries, more: true });
             }
             from = super::shelf::after_slot(&home, &row.locator);
             // The versions of the record that is filed here by its own locator are no entry.
@@ -293,7 +497,7 @@ impl<S: Shelf> Server<S> {
                 entries.push(entry);
             }
         }
-        Ok(Response::Page { settled: self.settled, entries, more: false })
+        Ok(Response::Page { settled: self.is_settled(&home), entries, more: false })
     }
 
     fn head(&self, locators: &[Locator]) -> Result<Response, ShelfError> {
@@ -302,7 +506,8 @@ impl<S: Shelf> Server<S> {
             Ok(slot.heads().into_iter().map(Summary::of).collect())
         };
         let found = locators.iter().map(heads).collect::<Result<_, ShelfError>>()?;
-        Ok(Response::Heads { settled: self.settled, found })
+        let settled = locators.iter().all(|locator| self.is_settled(&(*locator).into()));
+        Ok(Response::Heads { settled, found })
     }
 
     fn hold(
@@ -341,11 +546,11 @@ impl<S: Shelf> Server<S> {
 }
 
 /// A record lies at its locator, in its group, and in a group that an earlier version of its owner's was in, so that it is known there to have left.
-fn is_filed_at(version: &Version, home: &Home, slot: &Slot) -> bool {
+fn is_filed_at(version: &Version, home: &Home, others: &[Version]) -> bool {
     let record = version.record();
     *home == Home::from(record.locator)
         || *home == Home::from(record.group)
-        || slot.versions().iter().any(|other| {
+        || others.iter().any(|other| {
             *home == Home::from(other.record().group)
                 && (version.owner() == other.owner() || version.follows(other))
         })

@@ -127,6 +127,13 @@ impl Slot {
         }
     }
 
+    /// Drops versions that have a mark, which nothing that is kept follows.
+    pub(super) fn drop_marked(&mut self) {
+        let marks = std::mem::take(&mut self.marks);
+        self.versions.retain(|version| !marks.contains(&mark(&version.hash(), &version.owner())));
+        self.marks = marks;
+    }
+
     fn drop_the_least_heads(&mut self) {
         let owners: Vec<Owner> = self.heads().iter().map(|head| head.owner()).collect();
         for owner in owners {

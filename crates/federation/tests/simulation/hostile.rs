@@ -33,7 +33,10 @@ impl Alone {
     fn new() -> Self {
         let me = node_key(0).public();
         let members = Members::new([Member { peer: me, keeps: true, reachable: true }], [], []);
-        Self { server: Server::new(me, MemoryShelf::default(), Quorum::DEFAULT, Limits::default()), members }
+        Self {
+            server: Server::new(me, MemoryShelf::default(), Quorum::DEFAULT, Limits::default()).unwrap(),
+            members,
+        }
     }
 
     fn store(&mut self, home: Home, envelope: Vec<u8>) -> Response {

@@ -8,6 +8,7 @@
 
 mod chaos;
 mod hostile;
+mod keeping;
 mod races;
 mod records;
 mod table;

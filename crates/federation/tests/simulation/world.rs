@@ -3,8 +3,8 @@
 use crate::records::{START_MS, node_key};
 use jsfs_federation::membership::PeerId;
 use jsfs_federation::metastore::{
-    Action, Client, Limits, Member, Members, MemoryShelf, OpId, Outcome, Quorum, Request, RequestId,
-    Response, Server, Shelf, Timing,
+    Action, Asked, Client, Keeper, Limits, Member, Members, MemoryShelf, OpId, Outcome, Pace, Quorum,
+    Request, RequestId, Response, Server, Shelf, Timing,
 };
 use jsfs_objects::cbor::Cbor;
 use jsfs_objects::clock::SeededRandom;
@@ -26,17 +26,32 @@ pub(crate) enum Nature {
     Forges,
 }
 
+/// What a node has in memory.
+pub(crate) struct Running {
+    pub(crate) server: Server<MemoryShelf>,
+    pub(crate) client: Client,
+    pub(crate) keeper: Option<Keeper>,
+}
+
+/// Who on a node asked, and with which number.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker {
+    Client(RequestId),
+    Keeper(RequestId),
+}
+
 pub(crate) struct Node {
     pub(crate) key: SigningKey,
     pub(crate) peer: PeerId,
     /// None while it is down; then its shelf is kept.
-    pub(crate) running: Option<(Server<MemoryShelf>, Client)>,
+    pub(crate) running: Option<Running>,
     shelf: MemoryShelf,
     pub(crate) skew_ms: i64,
     pub(crate) members: Arc<Members>,
     pub(crate) nature: Nature,
     replayed: BTreeMap<Vec<u8>, Response>,
-    life: u64,
+    /// How often it was started and killed.
+    pub(crate) life: u64,
     wakes_at: Option<u64>,
 }
 
@@ -45,13 +60,13 @@ pub(crate) enum Event {
     Request {
         from: usize,
         to: usize,
-        id: RequestId,
+        asker: Asker,
         life: u64,
         bytes: Vec<u8>,
     },
     Response {
         to: usize,
-        id: RequestId,
+        asker: Asker,
         life: u64,
         bytes: Vec<u8>,
     },
@@ -87,10 +102,16 @@ pub(crate) struct World {
     pub(crate) quorum: Quorum,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
+    /// How replicas are kept the same; not at all without.
+    pub(crate) pace: Option<Pace>,
+    /// Whether nodes that start are those that the federation begins with, who lack nothing.
+    pub(crate) founding: bool,
     /// What operations came to, and when.
     pub(crate) outcomes: BTreeMap<(usize, OpId), (u64, Outcome)>,
     pub(crate) completed: Vec<(usize, Outcome)>,
     pub(crate) traffic: Traffic,
+    /// What of it keeps replicas the same.
+    pub(crate) repair: Traffic,
     /// Nodes that are members no more.
     pub(crate) gone: BTreeSet<usize>,
     /// In a thousand messages, how often the receiver crashes after it has done what they ask and before it answers.
@@ -101,6 +122,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(nodes: usize, seed: u64) -> Self {
+        Self::keeping(nodes, seed, None)
+    }
+
+    /// A federation whose members keep their replicas the same at some pace.
+    pub(crate) fn keeping(nodes: usize, seed: u64, pace: Option<Pace>) -> Self {
         let mut world = Self {
             seed,
             nodes: Vec::new(),
@@ -110,9 +136,12 @@ impl World {
             quorum: Quorum::DEFAULT,
             limits: Limits::default(),
             timing: Timing::default(),
+            pace,
+            founding: true,
             outcomes: BTreeMap::new(),
             completed: Vec::new(),
             traffic: Traffic::default(),
+            repair: Traffic::default(),
             gone: BTreeSet::new(),
             crash_permille: 0,
             shared: None,
@@ -121,8 +150,26 @@ impl World {
         for number in 0..nodes {
             world.add(number);
         }
+        world.founding = false;
         world.look_all();
         world
+    }
+
+    /// Lets a new member join, with nothing.
+    pub(crate) fn join(&mut self) -> usize {
+        let number = self.nodes.len();
+        self.add(number);
+        self.look(number);
+        self.look_soon();
+        number
+    }
+
+    /// Lets a member leave for ever, with what it has.
+    pub(crate) fn leave(&mut self, number: usize) {
+        self.crash(number);
+        self.nodes[number].shelf = MemoryShelf::default();
+        self.gone.insert(number);
+        self.look_soon();
     }
 
     fn add(&mut self, number: usize) {
@@ -157,19 +204,23 @@ impl World {
         node.wakes_at = None;
         let shelf = std::mem::take(&mut node.shelf);
         let notes = shelf.notes(Client::OUTBOX, &[], usize::MAX).unwrap();
-        let server = Server::new(node.peer, shelf, self.quorum, self.limits);
+        let mut server = Server::new(node.peer, shelf, self.quorum, self.limits).unwrap();
+        if self.founding {
+            server.set_settled().unwrap();
+        }
+        let keeper = self.pace.map(Keeper::new);
         let random = Arc::new(SeededRandom::new(seed));
         let mut client = Client::new(node.peer, self.quorum, self.timing, random);
         client.resume(notes.into_iter().map(|(_, note)| note), now_ms);
-        node.running = Some((server, client));
+        node.running = Some(Running { server, client, keeper });
         self.wake(number);
     }
 
     /// Kills a node: what it had in memory is gone.
     pub(crate) fn crash(&mut self, number: usize) {
         let node = &mut self.nodes[number];
-        if let Some((server, _)) = node.running.take() {
-            node.shelf = server.into_shelf();
+        if let Some(running) = node.running.take() {
+            node.shelf = running.server.into_shelf();
         }
         node.life += 1;
         self.links.set_down(number, true);
@@ -177,11 +228,19 @@ impl World {
 
     /// Lets a node see at once who is a member and who can be reached.
     pub(crate) fn look(&mut self, number: usize) {
-        if let Some(shared) = &self.shared {
-            self.nodes[number].members = Arc::clone(shared);
-            return;
+        let members = match &self.shared {
+            Some(shared) => Arc::clone(shared),
+            None => Arc::new(self.seen_from(Some(number))),
+        };
+        let now_ms = self.now_at(number);
+        let node = &mut self.nodes[number];
+        let earlier = std::mem::replace(&mut node.members, Arc::clone(&members));
+        if let Some(Running { server, keeper: Some(keeper), .. }) = &mut node.running
+            && earlier.keepers() > 0
+        {
+            keeper.members_changed(server, &earlier, &members, now_ms).unwrap();
         }
-        self.nodes[number].members = Arc::new(self.seen_from(Some(number)));
+        self.act_all(number);
     }
 
     fn seen_from(&self, number: Option<usize>) -> Members {
@@ -223,26 +282,57 @@ impl World {
     ) -> Option<T> {
         let now_ms = self.now_at(number);
         let node = &mut self.nodes[number];
-        let (_, client) = node.running.as_mut()?;
-        let answer = call(client, &node.members, now_ms);
-        let actions = client.actions();
+        let running = node.running.as_mut()?;
+        let answer = call(&mut running.client, &node.members, now_ms);
+        self.act_all(number);
+        Some(answer)
+    }
+
+    /// Lets a node's keeper do something.
+    fn keep(
+        &mut self,
+        number: usize,
+        keep: impl FnOnce(&mut Keeper, &mut Server<MemoryShelf>, &Members, u64),
+    ) {
+        let now_ms = self.now_at(number);
+        let node = &mut self.nodes[number];
+        if let Some(Running { server, keeper: Some(keeper), .. }) = &mut node.running {
+            keep(keeper, server, &node.members, now_ms);
+        }
+        self.act_all(number);
+    }
+
+    /// Does what client and keeper of a node say.
+    fn act_all(&mut self, number: usize) {
+        let Some(running) = self.nodes[number].running.as_mut() else { return };
+        let actions = running.client.actions();
+        let asked = running.keeper.as_mut().map(Keeper::asked).unwrap_or_default();
         for action in actions {
             self.act(number, action);
         }
+        for Asked { id, to, request } in asked {
+            let before = self.traffic;
+            self.ask(number, to, Asker::Keeper(id), &request);
+            self.repair.messages += self.traffic.messages - before.messages;
+            self.repair.bytes += self.traffic.bytes - before.bytes;
+        }
         self.wake(number);
-        Some(answer)
+    }
+
+    fn ask(&mut self, from: usize, to: PeerId, asker: Asker, request: &Request) {
+        let (to, life) = (self.by_peer[&to], self.nodes[from].life);
+        self.post(from, to, Event::Request { from, to, asker, life, bytes: request.to_bytes() });
     }
 
     fn act(&mut self, number: usize, action: Action) {
         match action {
             Action::Keep(changes) => {
-                let Some((server, _)) = self.nodes[number].running.as_mut() else { return };
-                server.shelf_mut().apply(changes).unwrap();
+                let Some(running) = self.nodes[number].running.as_mut() else { return };
+                running.server.shelf_mut().apply(changes).unwrap();
             }
-            Action::Send { id, to, request } => {
-                let to = self.by_peer[&to];
-                let (bytes, life) = (request.to_bytes(), self.nodes[number].life);
-                self.post(number, to, Event::Request { from: number, to, id, life, bytes });
+            Action::Send { id, to, request } => self.ask(number, to, Asker::Client(id), &request),
+            Action::Done { outcome: Outcome::Dropped { code, .. }, .. } => {
+                panic!("seed {}: a kept write of node {number} was dropped: {code:?}", self.seed)
             }
             Action::Done { outcome: outcome @ Outcome::Completed { .. }, .. } => {
                 self.completed.push((number, outcome));
@@ -265,8 +355,9 @@ impl World {
 
     fn wake(&mut self, number: usize) {
         let node = &self.nodes[number];
-        let Some((_, client)) = &node.running else { return };
-        if let Some(at) = client.wakes_at() {
+        let Some(running) = &node.running else { return };
+        let keeper = running.keeper.as_ref().map(Keeper::wakes_at);
+        if let Some(at) = running.client.wakes_at().into_iter().chain(keeper).min() {
             // A node looks at its timers every 10 ms.
             let at = at.saturating_add_signed(-node.skew_ms).max(self.schedule.now_ms() + 10);
             if self.nodes[number].wakes_at.is_none_or(|before| at < before) {
@@ -292,15 +383,17 @@ impl World {
                     if self.nodes[node].life == life {
                         self.nodes[node].wakes_at = None;
                         self.call(node, |client, members, now_ms| client.tick(members, now_ms));
+                        self.keep(node, |keeper, server, members, now_ms| {
+                            keeper.tick(server, members, now_ms).unwrap();
+                        });
                     }
                 }
-                Event::Request { from, to, id, life, bytes } => self.request(from, to, id, life, &bytes),
-                Event::Response { to, id, life, bytes } => {
-                    let response = Response::from_bytes(&bytes).unwrap();
+                Event::Request { from, to, asker, life, bytes } => {
+                    self.request(from, to, asker, life, &bytes)
+                }
+                Event::Response { to, asker, life, bytes } => {
                     if self.nodes[to].life == life {
-                        self.call(to, |client, members, now_ms| {
-                            client.answered(id, response, members, now_ms)
-                        });
+                        self.respond(to, asker, Response::from_bytes(&bytes).unwrap());
                     }
                 }
             }
@@ -308,12 +401,23 @@ impl World {
         None
     }
 
-    fn request(&mut self, from: usize, to: usize, id: RequestId, life: u64, bytes: &[u8]) {
+    fn respond(&mut self, to: usize, asker: Asker, response: Response) {
+        match asker {
+            Asker::Client(id) => {
+                self.call(to, |client, members, now_ms| client.answered(id, response, members, now_ms));
+            }
+            Asker::Keeper(id) => self.keep(to, |keeper, server, members, now_ms| {
+                keeper.answered(id, &response, server, members, now_ms).unwrap();
+            }),
+        }
+    }
+
+    fn request(&mut self, from: usize, to: usize, asker: Asker, life: u64, bytes: &[u8]) {
         let request = Request::from_bytes(bytes).unwrap();
         let now_ms = self.now_at(to);
         let peer = self.nodes[from].peer;
         let node = &mut self.nodes[to];
-        let Some((server, _)) = node.running.as_mut() else { return };
+        let Some(Running { server, .. }) = node.running.as_mut() else { return };
         let response = match misbehave(node.nature, &request, bytes, &mut node.replayed) {
             Some(response) => response,
             None => server.handle(&peer, &request, &node.members, now_ms).unwrap(),
@@ -328,7 +432,12 @@ impl World {
             self.schedule.at(self.schedule.now_ms() + 1_500, Event::Restart { node: to });
             return;
         }
-        self.post(to, from, Event::Response { to: from, id, life, bytes: response.to_bytes() });
+        let before = self.traffic;
+        self.post(to, from, Event::Response { to: from, asker, life, bytes: response.to_bytes() });
+        if matches!(asker, Asker::Keeper(_)) {
+            self.repair.messages += self.traffic.messages - before.messages;
+            self.repair.bytes += self.traffic.bytes - before.bytes;
+        }
     }
 
     /// Runs until an operation of a node is over.

@@ -91,6 +91,7 @@ impl Outbox {
             None => {}
             Some(Note::Keep) => {
                 let from_ms = step.now_ms + step.timing.retry_ms;
+                step.recent.keep(write.version());
                 self.insert(write.version().clone(), write.before().cloned(), from_ms);
             }
             Some(Note::Later) => {
@@ -99,6 +100,7 @@ impl Outbox {
                 }
             }
             Some(Note::Forget) if self.waiting.remove(&key).is_some() => {
+                step.recent.let_go(write.version());
                 step.keep(vec![Change::Note(write.note_name(), None)]);
             }
             Some(Note::Forget) => {}

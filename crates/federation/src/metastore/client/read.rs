@@ -105,7 +105,7 @@ impl SlotRead {
     }
 
     pub(super) fn begin(&mut self, step: &mut Step<'_>) {
-        if let Some(seen) = step.recent.of(&self.locator) {
+        for seen in step.recent.of(&self.locator) {
             self.merge.know(seen);
         }
         let locator = self.locator;
@@ -171,9 +171,7 @@ impl SlotRead {
 
     fn finish(&mut self, step: &mut Step<'_>, slot: Slot) {
         self.done = true;
-        if let Some(served) = slot.served(None) {
-            step.recent.see(served);
-        }
+        step.recent.see_all(self.locator, slot.heads().into_iter().cloned().collect());
         self.repair(step);
         let settled = self.asking.is_settled(step);
         let nobody = self.merge.peers().is_empty() && slot.versions().is_empty();

@@ -1,5 +1,8 @@
 //! The newest versions that this node has written or served: a reader who has seen them is shown nothing older.
+//!
+//! What is kept until enough replicas have it is remembered for as long; the rest within a bound, the least lately seen forgotten first.
 
+use super::super::HEADS_MAX;
 use super::Version;
 use jsfs_objects::read_key::{Group, Locator};
 use std::collections::{BTreeMap, HashMap};
@@ -7,48 +10,91 @@ use std::collections::{BTreeMap, HashMap};
 /// Bytes of envelopes that are remembered.
 const BYTES_MAX: usize = 16 << 20;
 
-/// Versions by locator, the least lately seen forgotten first.
+/// Heads by locator.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    versions: HashMap<Locator, (Version, u64)>,
+    seen: HashMap<Locator, Seen>,
+    kept: BTreeMap<Locator, Vec<Version>>,
     order: BTreeMap<u64, Locator>,
     next: u64,
     bytes: usize,
 }
 
+#[derive(Debug)]
+struct Seen {
+    heads: Vec<Version>,
+    at: u64,
+}
+
 impl Recent {
-    /// The version seen last under a locator.
-    pub(super) fn of(&self, locator: &Locator) -> Option<&Version> {
-        self.versions.get(locator).map(|(version, _)| version)
+    /// What was seen last under a locator, or is kept.
+    pub(super) fn of(&self, locator: &Locator) -> impl Iterator<Item = &Version> {
+        let seen = self.seen.get(locator).map(|seen| seen.heads.as_slice()).unwrap_or_default();
+        seen.iter().chain(self.kept.get(locator).into_iter().flatten())
     }
 
-    /// Those that are listed in a group, or were.
+    /// What of it is listed in a group.
     pub(super) fn of_group(&self, group: &Group) -> impl Iterator<Item = &Version> {
         let group = *group;
-        let versions = self.versions.values().map(|(version, _)| version);
+        let seen = self.seen.values().flat_map(|seen| &seen.heads);
+        let versions = seen.chain(self.kept.values().flatten());
         versions.filter(move |version| version.record().group == group)
     }
 
-    /// Takes note of a version, unless the one remembered is newer.
+    /// Takes note of a version beside those that it does not follow.
     pub(super) fn see(&mut self, version: &Version) {
-        let locator = version.locator();
-        if let Some((before, at)) = self.versions.get(&locator) {
-            if before.owner() == version.owner() && before.record().is_newer_than(version.record()) {
-                return;
-            }
-            self.bytes -= before.bytes().len();
-            self.order.remove(at);
+        let seen = self.seen.get(&version.locator()).map(|seen| seen.heads.as_slice()).unwrap_or_default();
+        if seen.iter().any(|head| head == version || head.follows(version)) {
+            return;
         }
-        self.bytes += version.bytes().len();
-        self.order.insert(self.next, locator);
-        self.versions.insert(locator, (version.clone(), self.next));
+        let others = seen.iter().filter(|head| !version.follows(head)).cloned();
+        let heads = std::iter::once(version.clone()).chain(others).take(HEADS_MAX).collect();
+        self.see_all(version.locator(), heads);
+    }
+
+    /// Takes note of what is there, in which what was remembered has its part.
+    pub(super) fn see_all(&mut self, locator: Locator, heads: Vec<Version>) {
+        self.forget(&locator);
+        let at = self.next;
         self.next += 1;
+        self.bytes += bytes(&heads);
+        self.order.insert(at, locator);
+        self.seen.insert(locator, Seen { heads, at });
         while self.bytes > BYTES_MAX
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            if let Some((version, _)) = self.versions.remove(&oldest) {
-                self.bytes -= version.bytes().len();
-            }
+            self.forget(&oldest);
         }
     }
+
+    fn forget(&mut self, locator: &Locator) {
+        if let Some(Seen { heads, at }) = self.seen.remove(locator) {
+            self.order.remove(&at);
+            self.bytes -= bytes(&heads);
+        }
+    }
+
+    /// Remembers a version until [`Recent::let_go`].
+    pub(super) fn keep(&mut self, version: &Version) {
+        let kept = self.kept.entry(version.locator()).or_default();
+        if !kept.contains(version) {
+            kept.push(version.clone());
+        }
+    }
+
+    /// It need not be remembered any more.
+    pub(super) fn let_go(&mut self, version: &Version) {
+        let locator = version.locator();
+        if let Some(kept) = self.kept.get_mut(&locator) {
+            kept.retain(|other| other != version);
+            if kept.is_empty() {
+                self.kept.remove(&locator);
+            }
+        }
+        self.see(version);
+    }
+}
+
+fn bytes(heads: &[Version]) -> usize {
+    heads.iter().map(|head| head.bytes().len()).sum()
 }

@@ -420,6 +420,10 @@ impl Write {
             (Some(_), Written::Settled) => {
                 step.done(Outcome::Completed { locator: self.locator(), hash: self.version.hash() });
             }
+            (Some(_), Written::Refused(code)) => {
+                let (locator, hash) = (self.locator(), self.version.hash());
+                step.done(Outcome::Dropped { locator, hash, code });
+            }
             (Some(_), _) => {}
         }
     }
