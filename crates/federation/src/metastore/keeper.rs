@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Pace {
     /// From the beginning of a round to the next, ms.
     pub round_ms: u64,
+    /// From a change of members to the round that follows, ms: what is handed on arrives meanwhile.
+    pub pause_ms: u64,
     /// Until a request counts as lost, ms.
     pub request_ms: u64,
     /// Until a member that did not answer is asked again while this one is not settled, ms.
@@ -34,7 +36,14 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { round_ms: 600_000, request_ms: 3_000, retry_ms: 2_000, sessions: 8, handing: 32 }
+        Self {
+            round_ms: 600_000,
+            pause_ms: 3_000,
+            request_ms: 3_000,
+            retry_ms: 2_000,
+            sessions: 8,
+            handing: 32,
+        }
     }
 }
 
@@ -106,6 +115,8 @@ pub struct Keeper {
     retry_at: Option<u64>,
     /// Whether everybody has to be met before this member is settled.
     unsettled: bool,
+    /// Whether the members changed since the last round began.
+    changed: bool,
     post: Post,
     repaired: Repaired,
 }
@@ -122,9 +133,15 @@ impl Keeper {
             round_at: 0,
             retry_at: None,
             unsettled: true,
+            changed: true,
             post: Post::default(),
             repaired: Repaired::default(),
         }
+    }
+
+    /// For a server that lacks nothing: the first round comes when it would have come.
+    pub fn resting(pace: Pace, now_ms: u64) -> Self {
+        Self { round_at: now_ms + pace.round_ms, unsettled: false, changed: false, ..Self::new(pace) }
     }
 
     /// What was repaired so far.
@@ -134,7 +151,7 @@ impl Keeper {
 
     /// Members that are still to be met, or were missed, in this round.
     pub fn left(&self) -> usize {
-        self.queue.len() + self.sessions.len() + self.missed.len()
+        self.queue.len() + self.sessions.len() + self.missed.len() + usize::from(self.changed)
     }
 
     /// Takes note that the list of members that keep records changed, and hands on what that made others'.
@@ -151,7 +168,10 @@ impl Keeper {
         server.set_changed(earlier)?;
         self.unsettled = true;
         self.handing.push_back(Handing::after(Arc::clone(earlier)));
-        self.begin_round(server, members, now_ms);
+        self.changed = true;
+        self.queue.clear();
+        self.missed.clear();
+        self.round_at = now_ms + self.pace.pause_ms;
         self.tick(server, members, now_ms)
     }
 
@@ -162,6 +182,7 @@ impl Keeper {
             members.keeping().iter().filter(|peer| **peer != me).copied().partition(|peer| *peer < me);
         self.queue = after.into_iter().chain(before).collect();
         self.missed.clear();
+        self.changed = false;
         self.retry_at = None;
         self.round_at = now_ms + self.pace.round_ms;
         if self.handing.is_empty() {
@@ -217,7 +238,7 @@ impl Keeper {
             }
         }
         self.look_up(server, members, now_ms)?;
-        if self.unsettled && self.queue.is_empty() && self.sessions.is_empty() {
+        if self.unsettled && !self.changed && self.queue.is_empty() && self.sessions.is_empty() {
             if self.missed.is_empty() {
                 self.unsettled = false;
                 server.set_settled()?;

@@ -1,8 +1,8 @@
 //! How messages, round trips and availability grow with the number of members.
 
 use crate::records::{Draft, group, keys, locator};
-use crate::world::World;
-use jsfs_federation::metastore::{Outcome, Writing, Written};
+use crate::world::{Traffic, World};
+use jsfs_federation::metastore::{Outcome, Pace, Writing, Written};
 use jsfs_objects::clock::HybridTime;
 use jsfs_objects::record::Kind;
 
@@ -36,7 +36,8 @@ struct Table {
 
 impl Table {
     fn new(nodes: usize, records: u64) -> Self {
-        let mut world = World::new(nodes, 4_711);
+        let pace = Pace { round_ms: 100_000_000, ..Pace::default() };
+        let mut world = World::keeping(nodes, 4_711, Some(pace));
         (world.links.delay_ms_min, world.links.delay_ms_max) = (WAY_MS, WAY_MS);
         world.share_members();
         Self { world, records }
@@ -52,11 +53,16 @@ impl Table {
         }
     }
 
+    /// Messages of reading and writing.
+    fn messages(&self) -> u64 {
+        self.world.traffic.messages - self.world.repair.messages
+    }
+
     fn measure(&mut self, conditional: Option<bool>) -> Measured {
         let mut measured = Measured::default();
         for number in 0..self.records {
             let node = self.alive();
-            let began = (self.world.schedule.now_ms(), self.world.traffic.messages);
+            let began = (self.world.schedule.now_ms(), self.messages());
             let op = match conditional {
                 None => {
                     self.world.call(node, |client, members, now| client.fetch(locator(number), members, now))
@@ -94,7 +100,7 @@ impl Table {
             }
             // Late answers and what they lead to belong to the operation.
             while self.world.run_until(self.world.schedule.now_ms() + 4 * WAY_MS).is_some() {}
-            measured.messages.push(self.world.traffic.messages - began.1);
+            measured.messages.push(self.messages() - began.1);
             measured.round_trips.push((at - began.0) as f64 / (2 * WAY_MS) as f64);
         }
         measured
@@ -110,15 +116,78 @@ impl Table {
         panic!("operation {op} of node {node} does not end");
     }
 
-    /// Kills so many in a hundred at once, and nobody is told.
+    /// Kills so many in a hundred at once, for ever, and nobody is told.
     fn kill(&mut self, percent: usize) {
-        let mut left = self.world.nodes.len() * percent / 100;
+        let running = self.world.nodes.iter().filter(|node| node.running.is_some()).count();
+        let mut left = (running * percent / 100).max(1);
         while left > 0 {
             let node = self.alive();
-            self.world.crash(node);
+            self.world.leave(node);
             left -= 1;
         }
     }
+
+    /// All learn who is gone, and repair.
+    fn repair(&mut self) -> (Traffic, Traffic) {
+        let (repair, comparing) = (self.world.repair, self.world.comparing);
+        self.world.share_members();
+        for _ in 0..600 {
+            self.pass(1_000);
+            let keepers = self.world.nodes.iter().filter_map(|node| node.running.as_ref());
+            if keepers.filter_map(|running| running.keeper.as_ref()).all(|keeper| keeper.left() == 0) {
+                break;
+            }
+        }
+        let since = |now: Traffic, before: Traffic| Traffic {
+            messages: now.messages - before.messages,
+            bytes: now.bytes - before.bytes,
+        };
+        (since(self.world.repair, repair), since(self.world.comparing, comparing))
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let until = self.world.schedule.now_ms() + ms;
+        while self.world.run_until(until).is_some() {}
+    }
+
+    /// One member after another goes for ever and a new one comes; lookups go on before anybody has noticed, and while it is repaired.
+    fn churn(&mut self, replaced: usize) -> Measured {
+        let all = self.records;
+        self.records = all.min(20);
+        let mut measured = Measured::default();
+        for _ in 0..replaced {
+            let node = self.alive();
+            self.world.leave(node);
+            measured.add(self.measure(None));
+            self.world.join();
+            self.world.share_members();
+            measured.add(self.measure(None));
+            self.pass(20_000);
+        }
+        self.records = all;
+        measured
+    }
+}
+
+impl Measured {
+    fn add(&mut self, other: Measured) {
+        self.messages.extend(other.messages);
+        self.round_trips.extend(other.round_trips);
+        self.good += other.good;
+        self.settled += other.settled;
+    }
+}
+
+fn print(nodes: usize, what: &str, mut measured: Measured) -> (f64, f64, f64) {
+    let (messages, worst) = (measured.mean(), measured.round_trips.iter().copied().fold(0.0, f64::max));
+    let count = measured.messages.len();
+    let median = Measured::median(&mut measured.round_trips);
+    let percent = |part: usize| 100.0 * part as f64 / count as f64;
+    let (good, settled) = (percent(measured.good), percent(measured.settled));
+    println!(
+        "| {nodes} | {what} | {messages:.1} | {median:.1} | {worst:.1} | {good:.2} % | {settled:.2} % |"
+    );
+    (messages, median, good)
 }
 
 #[test]
@@ -126,27 +195,31 @@ fn messages_and_round_trips_do_not_grow_with_the_members_and_records_outlive_a_t
     let full = std::env::var_os("JSFS_SIM_TABLE").is_some();
     let (sizes, records): (&[usize], u64) = if full { (&[10, 100, 1_000], 1_000) } else { (&[10, 40], 40) };
     println!("| members | | messages | round trips, median | worst | answered | settled |");
-    for nodes in sizes {
-        let mut table = Table::new(*nodes, records);
-        let row = |what: &str, mut measured: Measured| {
-            let (messages, worst) =
-                (measured.mean(), measured.round_trips.iter().copied().fold(0.0, f64::max));
-            let median = Measured::median(&mut measured.round_trips);
-            let percent = |part: usize| 100.0 * part as f64 / records as f64;
-            let (good, settled) = (percent(measured.good), percent(measured.settled));
-            println!(
-                "| {nodes} | {what} | {messages:.1} | {median:.1} | {worst:.1} | {good:.2} % | {settled:.2} % |"
-            );
-            (messages, median, good)
-        };
-        let (messages, trips, good) = row("write", table.measure(Some(false)));
+    for nodes in sizes.iter().copied() {
+        let mut table = Table::new(nodes, records);
+        let (messages, trips, good) = print(nodes, "write", table.measure(Some(false)));
         assert!(messages <= 20.0 && trips <= 1.1 && good > 99.99, "writes");
-        let (_, trips, good) = row("conditional write", table.measure(Some(true)));
+        let (_, trips, good) = print(nodes, "conditional write", table.measure(Some(true)));
         assert!(trips <= 3.1 && good > 99.99, "conditional writes");
-        let (messages, trips, good) = row("lookup", table.measure(None));
+        let (messages, trips, good) = print(nodes, "lookup", table.measure(None));
         assert!(messages <= 8.0 && trips <= 1.1 && good > 99.99, "lookups");
+        let replaced = (2_000 / nodes).clamp(2, 20);
+        let (_, _, good) = print(nodes, "lookup, members replaced", table.churn(replaced));
+        assert!(good > 99.99, "one member after another");
+        table.kill(1);
+        let (repair, comparing) = table.repair();
+        let lost = (nodes / 100).max(1) as u64;
+        println!(
+            "| {nodes} | repair, for each member lost: | {} | | | {} bytes of records | {} bytes of comparing |",
+            repair.messages / lost,
+            (repair.bytes - comparing.bytes) / lost,
+            comparing.bytes / lost,
+        );
         table.kill(30);
-        let (_, _, good) = row("lookup, 30 % killed", table.measure(None));
+        let (_, _, good) = print(nodes, "lookup, 30 % killed", table.measure(None));
         assert!(good >= 99.0, "five replicas outlive a third of the members");
+        table.repair();
+        let (_, _, good) = print(nodes, "lookup, 30 % killed and repaired", table.measure(None));
+        assert!(good >= 99.0, "what had a replica left has all again");
     }
 }

@@ -112,6 +112,8 @@ pub(crate) struct World {
     pub(crate) traffic: Traffic,
     /// What of it keeps replicas the same.
     pub(crate) repair: Traffic,
+    /// What of that only compares.
+    pub(crate) comparing: Traffic,
     /// Nodes that are members no more.
     pub(crate) gone: BTreeSet<usize>,
     /// In a thousand messages, how often the receiver crashes after it has done what they ask and before it answers.
@@ -142,6 +144,7 @@ impl World {
             completed: Vec::new(),
             traffic: Traffic::default(),
             repair: Traffic::default(),
+            comparing: Traffic::default(),
             gone: BTreeSet::new(),
             crash_permille: 0,
             shared: None,
@@ -208,7 +211,9 @@ impl World {
         if self.founding {
             server.set_settled().unwrap();
         }
-        let keeper = self.pace.map(Keeper::new);
+        let founding = self.founding;
+        let keeper =
+            self.pace.map(|pace| if founding { Keeper::resting(pace, now_ms) } else { Keeper::new(pace) });
         let random = Arc::new(SeededRandom::new(seed));
         let mut client = Client::new(node.peer, self.quorum, self.timing, random);
         client.resume(notes.into_iter().map(|(_, note)| note), now_ms);
@@ -315,6 +320,10 @@ impl World {
             self.ask(number, to, Asker::Keeper(id), &request);
             self.repair.messages += self.traffic.messages - before.messages;
             self.repair.bytes += self.traffic.bytes - before.bytes;
+            if matches!(request, Request::Compare { .. }) {
+                self.comparing.messages += self.traffic.messages - before.messages;
+                self.comparing.bytes += self.traffic.bytes - before.bytes;
+            }
         }
         self.wake(number);
     }
@@ -437,6 +446,10 @@ impl World {
         if matches!(asker, Asker::Keeper(_)) {
             self.repair.messages += self.traffic.messages - before.messages;
             self.repair.bytes += self.traffic.bytes - before.bytes;
+            if matches!(request, Request::Compare { .. }) {
+                self.comparing.messages += self.traffic.messages - before.messages;
+                self.comparing.bytes += self.traffic.bytes - before.bytes;
+            }
         }
     }
 
