@@ -14,6 +14,7 @@ use super::{
 use crate::membership::PeerId;
 use handing::Handing;
 use session::Session;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -222,9 +223,8 @@ impl Keeper {
         {
             if !members.is_reachable(&peer) {
                 self.missed.insert(peer);
-            } else if !self.sessions.contains_key(&peer) {
-                let session = Session::begin(server, peer, members)?;
-                self.sessions.insert(peer, session);
+            } else if let Entry::Vacant(entry) = self.sessions.entry(peer) {
+                entry.insert(Session::begin(server, peer, members)?);
                 self.ask(peer, server, now_ms)?;
             }
         }

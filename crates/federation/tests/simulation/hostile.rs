@@ -130,7 +130,7 @@ fn nobody_takes_the_place_of_another_owner_without_a_signature_of_theirs() {
 
 #[test]
 fn liars_and_silent_members_are_survived_and_named() {
-    for nature in [Nature::Forges, Nature::Replays, Nature::Withholds] {
+    for nature in [Nature::Forges, Nature::Replays, Nature::Withholds, Nature::Denies] {
         let mut world = World::new(5, 77);
         world.nodes[4].nature = nature;
         let owner = keys(1);

@@ -5,6 +5,7 @@
 //! 10 and 40.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::print_stdout, reason = "the table is what is looked at")]
 
 mod chaos;
 mod hostile;

@@ -4,7 +4,7 @@ use crate::records::{START_MS, node_key};
 use jsfs_federation::membership::PeerId;
 use jsfs_federation::metastore::{
     Action, Asked, Client, Keeper, Limits, Member, Members, MemoryShelf, OpId, Outcome, Pace, Quorum,
-    Request, RequestId, Response, Server, Shelf, Timing,
+    Request, RequestId, Response, Server, Shelf, Timing, Version,
 };
 use jsfs_objects::cbor::Cbor;
 use jsfs_objects::clock::SeededRandom;
@@ -24,6 +24,8 @@ pub(crate) enum Nature {
     Replays,
     /// Answers with records that nobody signed.
     Forges,
+    /// Says of everything that something follows it.
+    Denies,
 }
 
 /// What a node has in memory.
@@ -434,6 +436,7 @@ impl World {
         let response = match node.nature {
             Nature::Replays => node.replayed.entry(bytes.to_vec()).or_insert(response).clone(),
             Nature::Forges => forged(response),
+            Nature::Denies => denied(response),
             _ => response,
         };
         if self.crash_permille > 0 && from != to && self.random.within(0..1_000) < self.crash_permille {
@@ -506,6 +509,27 @@ fn forged(response: Response) -> Response {
     match response {
         Response::Versions { settled, mut found } => {
             found.iter_mut().flat_map(|found| &mut found.envelopes).for_each(turn);
+            Response::Versions { settled, found }
+        }
+        other => other,
+    }
+}
+
+/// Adds a mark for every envelope.
+fn denied(response: Response) -> Response {
+    match response {
+        Response::Versions { settled, mut found } => {
+            for slot in &mut found {
+                let versions = slot.envelopes.iter().map(|bytes| Version::kept(bytes.clone()).unwrap());
+                let hashes = versions.map(|version| {
+                    let hash = blake3::Hasher::new()
+                        .update(&version.hash())
+                        .update(version.owner().as_bytes())
+                        .finalize();
+                    *hash.as_bytes().first_chunk::<8>().unwrap()
+                });
+                slot.marks = hashes.collect();
+            }
             Response::Versions { settled, found }
         }
         other => other,
