@@ -137,7 +137,12 @@ async fn federation_at(manners: &[Manner], clock: Arc<dyn Clock>) -> (Place, Vec
         keepers.push(place);
     }
     let count = keepers.len() + 1;
-    soon("all are connected", || reader.node.status().reachable == count).await;
+    soon("all are connected", || {
+        keepers.iter().chain([&reader]).all(|place| place.node.status().reachable == count)
+    })
+    .await;
+    // Connections that both sides began at once have been put right by then.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     (reader, keepers)
 }
 
