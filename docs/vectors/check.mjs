@@ -27,6 +27,7 @@ const cbor = await import('./lib/cbor.mjs');
 const keys = await import('./lib/keys.mjs');
 const { blake3, openGcm, sealGcm, sign, unwrap, verify, wrap } = await import('./lib/primitives.mjs');
 const membership = await import('./lib/membership.mjs');
+const metastore = await import('./lib/metastore.mjs');
 const protocol = await import('./lib/protocol.mjs');
 const records = await import('./lib/record.mjs');
 
@@ -233,6 +234,23 @@ const checks = {
       assert.deepEqual(membership.readTicket(text), { ...expected, expires_ms: BigInt(vector.expires_ms) });
       const last = text.endsWith('2') ? '3' : '2';
       assert.throws(() => membership.readTicket(text.slice(0, -1) + last));
+    },
+  },
+
+  metastore: {
+    messages(vector) {
+      const encoding = unhex(vector.encoding);
+      assert.deepEqual(metastore.read(vector.side, encoding), vector.value);
+      assert.equal(hex(cbor.encode(cbor.decode(encoding))), vector.encoding);
+    },
+    async malformed(vector) {
+      await refuses(() => metastore.read(vector.side, unhex(vector.encoding)));
+    },
+    homes(vector) {
+      assert.deepEqual(metastore.replicas(unhex(vector.home), vector.members), vector.replicas);
+    },
+    fingerprints(vector) {
+      assert.equal(hex(metastore.fingerprint(vector.rows.map(unhex))), vector.fingerprint);
     },
   },
 

@@ -1,8 +1,9 @@
-//! The vectors of `docs/vectors/membership.json` and `protocols.json`: made here from the code and compared with what is committed. The second
+//! The vectors of `docs/vectors/membership.json`, `metastore.json` and `protocols.json`: made here from the code and compared with what is committed. The second
 //! implementation beside them is run by `cargo test -p jsfs-objects vectors`, which checks every file of that folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod metastore;
 mod protocols;
 
 use jsfs_federation::blockstore::{Placement, Site};
@@ -163,6 +164,11 @@ fn vectors_of_membership_are_what_the_code_makes() {
 #[test]
 fn vectors_of_the_protocols_are_what_the_code_makes() {
     compare("protocols.json", &protocols::vectors());
+}
+
+#[test]
+fn vectors_of_the_metastore_are_what_the_code_makes() {
+    compare("metastore.json", &metastore::vectors());
 }
 
 fn compare(name: &str, vectors: &Value) {
