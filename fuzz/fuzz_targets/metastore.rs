@@ -16,7 +16,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(request.to_bytes(), input, "a request has one encoding");
     let me = PeerId::from_bytes([1; 32]);
     let members = Members::new([Member { peer: me, keeps: true, reachable: true }], [], []);
-    let mut server = Server::new(me, MemoryShelf::default(), Quorum::DEFAULT, Limits::default()).expect("a shelf");
+    let mut server =
+        Server::new(me, MemoryShelf::default(), Quorum::DEFAULT, Limits::default()).expect("a shelf");
     let answer = server.handle(&me, &request, &members, NOW_MS).expect("memory does not fail").to_bytes();
     assert!(Response::from_bytes(&answer).is_ok(), "an answer can be read");
 });

@@ -27,6 +27,7 @@ mod placement;
 mod server;
 mod shelf;
 mod slot;
+mod store_shelf;
 mod version;
 
 pub use client::{Action, Client, Entry, Listed, OpId, Outcome, RequestId, Timing, Writing, Written};
@@ -39,6 +40,7 @@ pub use placement::{HOME_REPLICAS_MAX, Member, Members};
 pub use server::{Limits, Server};
 pub use shelf::{Change, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
+pub use store_shelf::{NOTES, ROWS, StoreShelf};
 pub use version::Version;
 
 use jsfs_objects::read_key::{Group, Locator};

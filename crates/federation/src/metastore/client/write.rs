@@ -447,7 +447,10 @@ impl Write {
 
     fn to_note(&self) -> Vec<u8> {
         let envelope = self.version.bytes().to_vec();
-        KeptWrite { envelope, before: self.before.as_ref().map(|before| before.bytes().to_vec()) }.to_bytes()
+        // A note is one value of a store. Where both do not fit, a group that the record has left does not hear of it.
+        let fits = |before: &&Version| before.bytes().len() + envelope.len() + 16 <= jsfs_store::VALUE_MAX;
+        let before = self.before.as_ref().filter(fits).map(|before| before.bytes().to_vec());
+        KeptWrite { envelope, before }.to_bytes()
     }
 
     pub(super) fn tick(&mut self, step: &mut Step<'_>) {
