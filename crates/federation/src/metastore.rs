@@ -29,6 +29,7 @@ mod shelf;
 mod slot;
 mod store_shelf;
 mod version;
+mod watch;
 
 pub use client::{Action, Client, Entry, Listed, OpId, Outcome, RequestId, Timing, Writing, Written};
 pub use compare::{Bound, Compared, Fingerprint, RANGES_MAX, ROWS_TOLD_MAX, Range, fingerprint};
@@ -42,6 +43,7 @@ pub use shelf::{Change, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
 pub use store_shelf::{NOTES, ROWS, StoreShelf};
 pub use version::Version;
+pub use watch::{CHANGED_MAX, Cursor, LEASE_MS_MAX};
 
 use jsfs_objects::read_key::{Group, Locator};
 

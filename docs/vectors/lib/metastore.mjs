@@ -41,6 +41,7 @@ const hold = bytes(16, 16);
 const envelope = bytes(0, 512 * 1024 + 8192 + 512);
 const marks = list(bytes(8, 8), 0, 64);
 const row = bytes(96, 96);
+const cursor = tuple(any, any);
 const range = tuple(row, orNull(row), id);
 const kind = (value) => {
   must(value >= 1n && value <= 3n, 'a kind of record');
@@ -62,6 +63,8 @@ const sides = {
     7: [list(range, 1, 16)],
     8: [list(row, 1, 64)],
     9: [list(row, 1, 64)],
+    10: [id, orNull(cursor), any],
+    11: [id],
   }),
   answer: oneOf({
     0: [any],
@@ -75,6 +78,7 @@ const sides = {
     8: [list(oneOf({ 0: [], 1: [list(range, 0, 16)], 2: [list(row, 0, 64)] }), 0, 16)],
     9: [list(orNull(envelope), 0, 64)],
     10: [],
+    11: [cursor, bool, list(id, 0, 1024)],
   }),
 };
 

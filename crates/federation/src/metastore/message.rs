@@ -2,6 +2,7 @@
 //! [`MESSAGE_BYTES_MAX`]. A decoder refuses whatever the encoder does not make.
 
 use super::compare::{Compared, RANGES_MAX, ROWS_TOLD_MAX, Range, read_rows, write_rows};
+use super::watch::{CHANGED_MAX, Cursor};
 use super::{Home, Mark, Row};
 use crate::wire::ErrorCode;
 use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
@@ -110,6 +111,20 @@ pub enum Request {
         /// Which, 1 to 64.
         rows: Vec<Row>,
     },
+    /// Tell what changed at a home since a cursor, and for a while that something did.
+    Watch {
+        /// Where.
+        home: Home,
+        /// What is known; none to begin now.
+        cursor: Option<Cursor>,
+        /// For how long to be told, ms; 0 for not any more.
+        lease_ms: u64,
+    },
+    /// Something changed at a home that the receiver watches.
+    Notice {
+        /// Where.
+        home: Home,
+    },
 }
 
 /// A head, without its record.
@@ -191,6 +206,15 @@ pub enum Response {
     Pulled(Vec<Option<Vec<u8>>>),
     /// It is noted.
     Noted,
+    /// What changed.
+    Changes {
+        /// Where to go on.
+        cursor: Cursor,
+        /// Whether changes were forgotten, or are of an earlier life: list anew.
+        gap: bool,
+        /// Under which locators, at most 1,024; there may be more if the cursor is not at the end.
+        locators: Vec<Locator>,
+    },
 }
 
 impl Response {
@@ -293,6 +317,17 @@ impl Cbor for Request {
                 out.array(2).uint(9);
                 write_rows(out, rows);
             }
+            Request::Watch { home, cursor, lease_ms } => {
+                out.array(4).uint(10).bytes(home.as_bytes());
+                match cursor {
+                    Some(cursor) => out.array(2).uint(cursor.life).uint(cursor.next),
+                    None => out.null(),
+                };
+                out.uint(*lease_ms);
+            }
+            Request::Notice { home } => {
+                out.array(2).uint(11).bytes(home.as_bytes());
+            }
         }
     }
 
@@ -332,9 +367,21 @@ impl Cbor for Request {
             (7, 1) => Ok(Request::Compare { ranges: some(input.list("ranges", RANGES_MAX, Range::read)?)? }),
             (8, 1) => Ok(Request::Pull { rows: some(read_rows(input)?)? }),
             (9, 1) => Ok(Request::Past { rows: some(read_rows(input)?)? }),
+            (10, 3) => Ok(Request::Watch {
+                home: Home::from_bytes(input.fixed("a home")?),
+                cursor: if input.null() { None } else { Some(read_cursor(input)?) },
+                lease_ms: input.uint("the time of a lease")?,
+            }),
+            (11, 1) => Ok(Request::Notice { home: Home::from_bytes(input.fixed("a home")?) }),
             _ => Err(FormatError::Malformed { what }),
         }
     }
+}
+
+fn read_cursor(input: &mut Reader<'_>) -> Result<Cursor, FormatError> {
+    let what = "a cursor";
+    input.tuple(what, 2)?;
+    Ok(Cursor { life: input.uint(what)?, next: input.uint(what)? })
 }
 
 fn some<T>(items: Vec<T>) -> Result<Vec<T>, FormatError> {
@@ -497,6 +544,10 @@ impl Cbor for Response {
             Response::Noted => {
                 out.array(1).uint(10);
             }
+            Response::Changes { cursor, gap, locators } => {
+                out.array(4).uint(11).array(2).uint(cursor.life).uint(cursor.next).bool(*gap);
+                write_locators(out, locators);
+            }
         }
     }
 
@@ -526,6 +577,12 @@ impl Cbor for Response {
                 if input.null() { Ok(None) } else { read_envelope(input).map(Some) }
             })?),
             (10, 0) => Response::Noted,
+            (11, 3) => Response::Changes {
+                cursor: read_cursor(input)?,
+                gap: input.bool(what)?,
+                locators: input
+                    .list(what, CHANGED_MAX, |input| input.fixed(what).map(Locator::from_bytes))?,
+            },
             _ => return Err(FormatError::Malformed { what }),
         })
     }

@@ -9,6 +9,7 @@ use super::compare::{
 };
 use super::message::{ANSWER_BYTES_MAX, MARKS_TOLD};
 use super::shelf::after_home;
+use super::watch::Watched;
 use super::{
     Added, Change, Found, HoldId, Home, Listing, Members, Quorum, Request, Response, Row, Shelf, ShelfError,
     Slot, Summary, Version,
@@ -18,7 +19,7 @@ use crate::wire::ErrorCode;
 use jsfs_objects::key::Owner;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::RecordHash;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Members beyond the replicas from whom records are taken as well, because lists of members differ for a moment when one comes or goes.
@@ -67,6 +68,9 @@ struct Hold {
 /// Rows that one other said are past.
 const PAST_HEARD_MAX: usize = 65_536;
 
+/// The name of the note that counts how often this member was started.
+const LIFE: &[u8] = b"life";
+
 /// Rows that are to be looked up.
 const DOUBTS_MAX: usize = 1_024;
 
@@ -92,6 +96,7 @@ pub struct Server<S> {
     past: HashMap<Row, PeerId>,
     /// Rows of which that is to be looked up where the versions are.
     doubts: Vec<Row>,
+    watched: Watched,
 }
 
 /// For which homes this member can be without something that was acknowledged.
@@ -115,7 +120,9 @@ struct Fingerprints {
 
 impl<S: Shelf> Server<S> {
     /// The member `me`, over a shelf. One whose shelf does not say that it has heard from the others is not settled.
-    pub fn new(me: PeerId, shelf: S, quorum: Quorum, limits: Limits) -> Result<Self, ShelfError> {
+    pub fn new(me: PeerId, mut shelf: S, quorum: Quorum, limits: Limits) -> Result<Self, ShelfError> {
+        let life = shelf.note(LIFE)?.and_then(|note| note.try_into().ok()).map_or(0, u64::from_be_bytes) + 1;
+        shelf.apply(vec![Change::Note(LIFE.to_vec(), Some(life.to_be_bytes().to_vec()))])?;
         let standing = if shelf.note(SETTLED)?.is_some() { Standing::Settled } else { Standing::New };
         Ok(Self {
             me,
@@ -128,6 +135,7 @@ impl<S: Shelf> Server<S> {
             fingerprints: None,
             past: HashMap::new(),
             doubts: Vec::new(),
+            watched: Watched::new(life),
         })
     }
 
@@ -219,6 +227,12 @@ impl<S: Shelf> Server<S> {
             }
             Request::Pull { rows } => self.pull(rows),
             Request::Past { rows } => self.hear_past(from, rows, members),
+            Request::Watch { home, cursor, lease_ms } => {
+                let (cursor, gap, locators) = self.watched.watch(*from, *home, *cursor, *lease_ms, now_ms);
+                Ok(Response::Changes { cursor, gap, locators })
+            }
+            // For the watcher's client; a member that keeps records has nothing to do about it.
+            Request::Notice { .. } => Ok(Response::Noted),
         }
     }
 
@@ -328,9 +342,17 @@ impl<S: Shelf> Server<S> {
         changes.extend(notes);
         if !changes.is_empty() {
             self.generation += 1;
+            if before.versions() != after.versions() {
+                self.watched.changed(after.home(), after.locator());
+            }
             self.shelf.apply(changes)?;
         }
         Ok(true)
+    }
+
+    /// Who is to be sent a notice for which home.
+    pub fn take_notices(&mut self, now_ms: u64) -> BTreeSet<(PeerId, Home)> {
+        self.watched.take_notices(now_ms)
     }
 
     /// Drops a slot that others keep now.
@@ -562,19 +584,4 @@ fn listing(slot: &Slot, locator: Locator) -> Listing {
         (Summary::of(head), (bytes.len() <= ENTRY_BYTES_MAX).then(|| bytes.to_vec()))
     });
     Listing { locator, heads: heads.collect(), marks: slot.marks(ENTRY_MARKS).to_vec() }
-}
-
-impl Summary {
-    /// What a head is.
-    pub fn of(version: &Version) -> Self {
-        let record = version.record();
-        Self {
-            hash: version.hash(),
-            owner: record.owner,
-            epoch: record.epoch,
-            version: record.version,
-            time: record.time.0,
-            kind: record.kind,
-        }
-    }
 }

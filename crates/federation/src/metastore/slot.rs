@@ -10,7 +10,7 @@
 
 use super::placement::Members;
 use super::shelf::{Change, Row, Shelf, ShelfError, after_slot};
-use super::{Home, Version};
+use super::{Home, Summary, Version};
 use jsfs_objects::key::Owner;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::RecordHash;
@@ -73,6 +73,16 @@ impl Slot {
             }
         }
         Ok(slot)
+    }
+
+    /// Where it lies.
+    pub fn home(&self) -> Home {
+        self.home
+    }
+
+    /// What is filed in it.
+    pub fn locator(&self) -> Locator {
+        self.locator
     }
 
     /// Whether followed versions are kept: at the home of the locator itself.
@@ -250,4 +260,19 @@ fn is_root(version: &Version, members: &Members) -> bool {
 pub(super) fn mark(hash: &RecordHash, owner: &Owner) -> Mark {
     let hash = blake3::Hasher::new().update(hash).update(owner.as_bytes()).finalize();
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+impl Summary {
+    /// What a head is.
+    pub fn of(version: &Version) -> Self {
+        let record = version.record();
+        Self {
+            hash: version.hash(),
+            owner: record.owner,
+            epoch: record.epoch,
+            version: record.version,
+            time: record.time.0,
+            kind: record.kind,
+        }
+    }
 }

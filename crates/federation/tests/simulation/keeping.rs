@@ -2,7 +2,7 @@
 
 use crate::records::{Draft, group, hash_of, keys, locator};
 use crate::world::World;
-use jsfs_federation::metastore::{Home, Outcome, Pace, Slot, Version, Writing, Written};
+use jsfs_federation::metastore::{Home, Outcome, Pace, Request, Response, Slot, Version, Writing, Written};
 use jsfs_objects::clock::HybridTime;
 use jsfs_objects::record::{Kind, RecordHash};
 
@@ -231,4 +231,41 @@ fn an_edit_and_a_delete_on_both_sides_of_a_cut_leave_the_edit_and_two_edits_a_co
         expected.sort_unstable();
         assert_eq!(both, expected);
     }
+}
+
+#[test]
+fn a_watcher_hears_of_every_change_and_of_a_restart() {
+    let mut world = World::new(5, 8);
+    let watch = |world: &mut World, cursor| {
+        let (peer, now, members) = (world.nodes[1].peer, world.now_at(0), world.nodes[0].members.clone());
+        let server = &mut world.nodes[0].running.as_mut().unwrap().server;
+        let request = Request::Watch { home: group(0).into(), cursor, lease_ms: 60_000 };
+        match server.handle(&peer, &request, &members, now).unwrap() {
+            Response::Changes { cursor, gap, locators } => (cursor, gap, locators),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (cursor, ..) = watch(&mut world, None);
+    let (first, _) = write(&mut world, 2, 1, None);
+    pass(&mut world, 1_000);
+    let now = world.now_at(0);
+    let server = &mut world.nodes[0].running.as_mut().unwrap().server;
+    assert_eq!(server.take_notices(now).len(), 1, "the watcher is told");
+    let (cursor, gap, changed) = watch(&mut world, Some(cursor));
+    assert_eq!((gap, changed), (false, vec![locator(1)]));
+    write(&mut world, 2, 1, Some(&first));
+    pass(&mut world, 1_000);
+    assert_eq!(
+        watch(&mut world, Some(cursor)).2,
+        [locator(1)],
+        "what comes between two questions is not missed"
+    );
+    world.crash(0);
+    world.start(0);
+    // More changes than before: the number alone would pass.
+    for object in 10..16 {
+        write(&mut world, 2, object, None);
+    }
+    pass(&mut world, 1_000);
+    assert!(watch(&mut world, Some(cursor)).1, "a log that began anew is a gap");
 }

@@ -2,7 +2,8 @@
 
 use super::{hex, key};
 use jsfs_federation::metastore::{
-    Compared, Found, Home, Listing, Member, Members, Range, Request, Response, Row, Summary, fingerprint,
+    Compared, Cursor, Found, Home, Listing, Member, Members, Range, Request, Response, Row, Summary,
+    fingerprint,
 };
 use jsfs_objects::cbor::Cbor;
 use jsfs_objects::key::Owner;
@@ -71,6 +72,12 @@ fn requests() -> Vec<(Request, Value)> {
         ),
         (Request::Pull { rows: vec![row(1), row(2)] }, json!([8, [row_text(1), row_text(2)]])),
         (Request::Past { rows: vec![row(1)] }, json!([9, [row_text(1)]])),
+        (Request::Watch { home, cursor: None, lease_ms: 0 }, json!([10, id(1), null, 0])),
+        (
+            Request::Watch { home, cursor: Some(Cursor { life: 2, next: 300 }), lease_ms: 60_000 },
+            json!([10, id(1), [2, 300], 60_000]),
+        ),
+        (Request::Notice { home }, json!([11, id(1)])),
     ]
 }
 
@@ -111,6 +118,14 @@ fn answers() -> Vec<(Response, Value)> {
         ),
         (Response::Pulled(vec![Some(vec![5, 6]), None]), json!([9, ["0506", null]])),
         (Response::Noted, json!([10])),
+        (
+            Response::Changes {
+                cursor: Cursor { life: 2, next: 301 },
+                gap: false,
+                locators: vec![locator(1)],
+            },
+            json!([11, [2, 301], false, [id(1)]]),
+        ),
     ]
 }
 
