@@ -65,8 +65,8 @@ fn report(connection: &Connection, arguments: &Check, output: Output) -> anyhow:
         config::merge(&flags, &config::environment()).map_err(|fault| anyhow::anyhow!(fault.reason))?;
     let settings = Settings::of(&merged)?;
     let locations = || std::iter::once(&settings.data).chain(&settings.storage_locations);
-    // Opening makes directories that are missing, which a check must not.
-    if let Some(missing) = locations().find(|location| !is_store(location)) {
+    // Opening makes the directories of a store that is new, which a check must not. One that is missing beside others is a finding.
+    if let Some(missing) = locations().next().filter(|_| !locations().any(|location| is_store(location))) {
         anyhow::bail!(
             "there is no store in {}; name the node's data directory with --data",
             missing.display()

@@ -166,6 +166,9 @@ pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one [env: JSFS_LISTEN] [default: 127.0.0.1:7302]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
+    /// Start although a storage location is missing: read what lies elsewhere, write nothing
+    #[arg(long)]
+    pub(crate) degraded: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }

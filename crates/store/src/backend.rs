@@ -34,6 +34,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// What a person would look for: the path of a directory.
     fn describe(&self) -> String;
 
+    /// Whether nothing is there but the name.
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     /// Takes the location for this process; `WouldBlock` when somebody else has it.
     fn lock(&self) -> io::Result<LockGuard>;
 

@@ -9,6 +9,7 @@ use crate::{
     finding::{Finding, Opening},
     id::BlockId,
     index::{Index, IndexError},
+    keeping::Role,
     params::Parameters,
     read::Reading,
     recover::{REBUILD_ROWS, Recovery, apply_frame, index_failed, purge_spent, wipe},
@@ -72,6 +73,13 @@ pub fn check(options: &OpenOptions) -> Result<Report, OpenError> {
     let backends = &options.locations;
     let _locks = backends.iter().map(|backend| lock(backend.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut report = Report::default();
+    for (number, backend) in backends.iter().enumerate().filter(|(_, backend)| backend.is_missing()) {
+        let what = format!("location {number} is missing: mount its disk, then check again");
+        report.find(&backend.describe(), 0, 0, what);
+    }
+    if !report.is_clean() {
+        return Ok(report);
+    }
     let mut parameters = Vec::new();
     let mut scans = Vec::new();
     for backend in backends {
@@ -94,8 +102,15 @@ pub fn check(options: &OpenOptions) -> Result<Report, OpenError> {
     let rebuilt = Index::open(&beside, true).map_err(|error| index_failed(&beside, &error))?;
     let rebuilt = Reading::new(backends.clone(), rebuilt);
     read_all(&rebuilt, &mut scans, store_id, &known, &mut report, &beside)?;
-    let recovery =
-        Recovery { backends: backends.clone(), parameters, scans, opening: Opening::default(), pack_max: 0 };
+    let recovery = Recovery {
+        backends: backends.clone(),
+        parameters,
+        scans,
+        roles: vec![Role::Active; backends.len()],
+        ignored_from: u64::MAX,
+        opening: Opening::default(),
+        pack_max: 0,
+    };
     judge(recovery, &known, &mut report);
     let first = backends[0].describe();
     let compared = check_rows(&rebuilt, &first, &mut report);

@@ -164,8 +164,12 @@ pub(crate) fn op_weight(op: &Op) -> u64 {
 
 /// An upper bound of the bytes that blocks take in a pack.
 pub(crate) fn blocks_weight(blocks: &[NewBlock]) -> u64 {
-    let weight = |block: &NewBlock| block.bytes.len() as u64 + u64::from(crate::frame::head_len(&block.tags));
-    blocks.iter().map(weight).sum()
+    blocks.iter().map(block_weight).sum()
+}
+
+/// The same for one block.
+pub(crate) fn block_weight(block: &NewBlock) -> u64 {
+    block.bytes.len() as u64 + u64::from(crate::frame::head_len(&block.tags))
 }
 
 /// Checks blocks as far as that needs no look at the store.

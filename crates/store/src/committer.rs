@@ -11,23 +11,21 @@ use crate::{
     commit::{Commit, Committed, NewBlock},
     decide::Decide,
     error::{CommitError, WriteError},
-    frame::{BlockHead, EMPTY_FRAME, Kind, Operation},
+    frame::{EMPTY_FRAME, Kind, Operation},
     index::{IndexError, Pressure},
     log::{FramePlan, LocationLog, Planned},
+    moving::{Carry, Fill},
     pins::Pin,
     read::Reading,
-    rows::{Mark, Place, Tip},
+    rows::{Mark, Tip},
+    status::{Alarm, Status},
     store::Limits,
-    sync::{hold, own, share},
+    sync::hold,
     view::{Layer, View},
 };
-use bytes::Bytes;
 use std::{
     io,
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -61,6 +59,11 @@ pub(crate) enum Request {
         carry: Carry,
         reply: oneshot::Sender<Result<u64, WriteError>>,
     },
+    /// Writes copies that are lacking.
+    Fill {
+        fill: Fill,
+        reply: oneshot::Sender<Result<u64, WriteError>>,
+    },
     /// The pack holds nothing any more.
     Forget {
         location: u8,
@@ -74,62 +77,13 @@ pub(crate) enum Request {
         roll: bool,
         reply: oneshot::Sender<Result<(), WriteError>>,
     },
+    /// Something else that needs the packs to itself. It answers by itself, and not at all when it does not come to it.
+    Change {
+        change: Box<dyn FnOnce(&mut Committer) + Send>,
+    },
     Close {
         reply: oneshot::Sender<Result<(), WriteError>>,
     },
-}
-
-/// A part of a pack that is being compacted.
-pub(crate) struct Carry {
-    pub(crate) location: u8,
-    pub(crate) pack: u64,
-    pub(crate) blocks: Vec<CarryBlock>,
-    pub(crate) operations: Vec<Operation>,
-    /// Everything before this offset was carried, with this part: frames, and blocks of the frame that it lies in.
-    pub(crate) done: u64,
-}
-
-/// A block of such a part.
-pub(crate) struct CarryBlock {
-    pub(crate) head: BlockHead,
-    pub(crate) from: Place,
-    pub(crate) bytes: Bytes,
-    /// Another copy of it was verified, so this one may go.
-    pub(crate) is_redundant: bool,
-}
-
-/// Whether the store takes writes, and figures that the committer keeps.
-#[derive(Default)]
-pub(crate) struct Status {
-    read_only: RwLock<Option<String>>,
-    pub(crate) sequence: AtomicU64,
-    pub(crate) durable: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-    pub(crate) commits: AtomicU64,
-    /// The packs that are being written, by location.
-    pub(crate) active: Mutex<Vec<u64>>,
-}
-
-impl Status {
-    pub(crate) fn read_only(&self) -> Option<String> {
-        share(&self.read_only).clone()
-    }
-
-    pub(crate) fn refuse_writes(&self, why: String) {
-        tracing::error!(why, "the store takes no more writes");
-        own(&self.read_only).get_or_insert(why);
-    }
-}
-
-/// Tells when the thread that writes has ended by a panic: nobody else would.
-struct Alarm(Arc<Status>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.refuse_writes("the thread that writes has failed; restart the node".to_owned());
-        }
-    }
 }
 
 pub(crate) struct Committer {
@@ -288,6 +242,14 @@ impl Committer {
                 self.tell_status();
                 Answer::Carry(reply, *result.as_ref().unwrap_or(&0)).send(&result.map(drop));
             }
+            Request::Fill { fill, reply } => {
+                let blocks = fill.blocks.iter().map(|(head, bytes)| (head, bytes.len() as u64));
+                let bytes = blocks.map(|(head, len)| len + u64::from(head.encoded_len())).sum::<u64>();
+                let bytes = bytes + weight_of(&fill.operations);
+                let result = self.alone(bytes, |decide| decide.fill(fill));
+                self.tell_status();
+                Answer::Carry(reply, *result.as_ref().unwrap_or(&0)).send(&result.map(drop));
+            }
             Request::Forget { location, pack, is_gone, reply } => {
                 let result = self.forget(location, pack, is_gone);
                 self.tell_status();
@@ -297,6 +259,10 @@ impl Committer {
                 let result = self.settle(roll);
                 self.tell_status();
                 Answer::Done(reply).send(&result);
+            }
+            Request::Change { change } => {
+                change(self);
+                self.tell_status();
             }
             Request::Close { reply } => {
                 let result = self.close();
@@ -330,7 +296,7 @@ impl Committer {
         }
         self.sync()?;
         for log in self.logs.iter_mut().filter(|log| !log.has_room(bytes)) {
-            log.roll().map_err(|error| write_error(&error))?;
+            log.roll().map_err(|error| write_error(&log.named(error)))?;
         }
         Ok(())
     }
@@ -344,7 +310,7 @@ impl Committer {
         }
         let from: u64 = tips.iter().map(|tip| tip.end).sum();
         let to: u64 = self.logs.iter().map(|log| log.tip().end).sum();
-        let failed = self.logs.iter_mut().find_map(|log| log.write().err());
+        let failed = self.logs.iter_mut().find_map(|log| log.write().map_err(|error| log.named(error)).err());
         let Some(error) = failed else {
             self.unsynced_bytes += to - from;
             self.unflushed_bytes += to - from;
@@ -355,7 +321,10 @@ impl Committer {
         for (log, tip) in self.logs.iter_mut().zip(tips) {
             // What was synced before stays marked as synced only if nothing unsynced lies before it.
             if let Err(error) = log.roll_back(*tip) {
-                self.status.refuse_writes(format!("a failed write could not be taken back: {error}"));
+                let place = log.backend().describe();
+                self.status.refuse_writes(format!(
+                    "{place} has failed, and what was being written there could not be taken back: {error}; restart the node, or see docs/operating.md, Disks"
+                ));
             }
         }
         Err(write_error(&error))
@@ -414,7 +383,7 @@ impl Committer {
             let undone = match result {
                 Ok(()) => log.roll_back(tip),
                 Err(error) => {
-                    first.get_or_insert(error);
+                    first.get_or_insert(log.named(error));
                     log.abandon()
                 }
             };
@@ -432,9 +401,19 @@ impl Committer {
 
     /// Carries the live part of a pack over. Answers how many bytes that took.
     fn carry(&mut self, carry: Carry) -> Result<u64, WriteError> {
-        let bytes = carry.blocks.iter().map(|block| block.from.weight()).sum::<u64>()
-            + carry.operations.iter().map(Operation::encoded_len).sum::<u64>()
-            + 1_024;
+        let bytes = carry.blocks.iter().map(|block| block.from.weight()).sum::<u64>();
+        let bytes = bytes + weight_of(&carry.operations);
+        let result = self.alone(bytes, |decide| decide.carry(carry));
+        self.reading.pins.end_condemning();
+        result
+    }
+
+    /// Decides, writes and syncs moved frames in a batch of their own. Answers how many bytes that took.
+    fn alone(
+        &mut self,
+        bytes: u64,
+        decide_it: impl FnOnce(&mut Decide<'_, '_>) -> Result<u64, WriteError>,
+    ) -> Result<u64, WriteError> {
         self.make_ready(bytes)?;
         // Nothing unsynced below, so that taking back a failure is simple.
         self.sync()?;
@@ -443,16 +422,14 @@ impl Committer {
         let read_list = |id: &_, row: &_| reading.read_list(id, row);
         let view = View::new(&reading.index, None, self.logs.len(), &read_list);
         let mut decide = Decide::new(self, view);
-        let decided = decide.carry(carry);
+        let decided = decide_it(&mut decide);
         let (top, _, broken) = decide.finish();
         let broken = broken.or(decided.as_ref().err().cloned());
         let result = self.write(before.0, &before.1, broken).and(decided);
-        let result = result.and_then(|bytes| {
+        result.and_then(|bytes| {
             self.unsynced = top;
             self.sync().map(|()| bytes)
-        });
-        self.reading.pins.end_condemning();
-        result
+        })
     }
 
     /// Takes a pack out of the index: first marked, which begins to be written to disk, and removed when the file `is_gone`. Answers the index's number
@@ -475,11 +452,22 @@ impl Committer {
         Ok(number)
     }
 
+    /// Ends the pack that is being written in one location; the next write begins another. Answers the highest number that is closed now.
+    pub(crate) fn seal(&mut self, at: usize) -> Result<u64, WriteError> {
+        self.sync_if(true)?;
+        let log = &mut self.logs[at];
+        log.seal().map_err(|error| write_error(&log.named(error)))?;
+        let sealed = log.last_pack();
+        self.unflushed_bytes = 0;
+        self.reading.index.flush().map_err(|error| index_error(&error))?;
+        Ok(sealed)
+    }
+
     fn settle(&mut self, roll: bool) -> Result<(), WriteError> {
         self.sync_if(true)?;
         if roll {
             for log in self.logs.iter_mut().filter(|log| log.tip().end > crate::frame::PACK_HEADER) {
-                log.roll().map_err(|error| write_error(&error))?;
+                log.roll().map_err(|error| write_error(&log.named(error)))?;
             }
         }
         self.unflushed_bytes = 0;
@@ -561,9 +549,12 @@ impl Request {
     fn refuse(self, error: &WriteError) {
         let error = error.clone();
         match self {
+            Self::Change { change } => drop(change),
             Self::Append { reply, .. } => drop(reply.send(Err(error))),
             Self::Commit { reply, .. } => drop(reply.send(Err(error.into()))),
-            Self::Carry { reply, .. } | Self::Forget { reply, .. } => drop(reply.send(Err(error))),
+            Self::Carry { reply, .. } | Self::Forget { reply, .. } | Self::Fill { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
             Self::Settle { reply, .. } | Self::Close { reply } => {
                 drop(reply.send(Err(error)));
             }
@@ -583,6 +574,11 @@ impl Answer {
             Self::Done(reply) => drop(reply.send(result)),
         }
     }
+}
+
+/// An upper bound of the bytes that operations of one frame take in a pack.
+fn weight_of(operations: &[Operation]) -> u64 {
+    1_024 + operations.iter().map(Operation::encoded_len).sum::<u64>()
 }
 
 pub(crate) fn write_error(error: &io::Error) -> WriteError {

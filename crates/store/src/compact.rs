@@ -6,13 +6,15 @@
 
 use crate::{
     backend::Backend,
-    committer::{Carry, CarryBlock, Request, Status},
+    committer::Request,
     error::WriteError,
     frame::{Operation, PACK_HEADER},
     id::BlockId,
     index::IndexError,
+    moving::{Carry, CarryBlock},
     read::Reading,
-    rows::{PackRow, Place},
+    rows::{PackRow, Place, counted},
+    status::Status,
     sync::hold,
     task::{Observer, Unobserved},
     walk::{Depth, Frame, Step, Walk},
@@ -118,7 +120,7 @@ pub(crate) struct Compactor {
 pub(crate) type Damaged = Arc<Mutex<HashSet<(u8, u64)>>>;
 
 #[derive(Default)]
-struct Stop {
+pub(crate) struct Stop {
     is_stopped: Mutex<bool>,
     changed: Condvar,
 }
@@ -154,8 +156,7 @@ impl Background {
 
     /// Ends the thread; at most one part is carried meanwhile.
     pub(crate) fn stop(mut self) {
-        *hold(&self.stop.is_stopped) = true;
-        self.stop.changed.notify_all();
+        self.stop.stop();
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported by the panic hook; nothing is lost by it.
             let _ = thread.join();
@@ -164,8 +165,34 @@ impl Background {
 }
 
 impl Stop {
+    pub(crate) fn stop(&self) {
+        *hold(&self.is_stopped) = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        *hold(&self.is_stopped)
+    }
+
+    /// Waits as long as so many bytes take at this rate; 0 is no bound.
+    pub(crate) fn throttle(
+        &self,
+        bytes: u64,
+        bytes_per_second: u64,
+        started: Instant,
+    ) -> Result<(), CompactError> {
+        if bytes_per_second == 0 {
+            return Ok(());
+        }
+        let due = Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64);
+        match self.wait(due.saturating_sub(started.elapsed())) {
+            true => Err(CompactError::Stopped),
+            false => Ok(()),
+        }
+    }
+
     /// Waits; true when it was stopped.
-    fn wait(&self, time: Duration) -> bool {
+    pub(crate) fn wait(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         let mut is_stopped = hold(&self.is_stopped);
         while !*is_stopped {
@@ -306,10 +333,10 @@ impl Compactor {
     fn pinned(&self) -> Result<HashMap<(u8, u64), u64>, CompactError> {
         let mut pinned: HashMap<(u8, u64), u64> = HashMap::new();
         for id in self.reading.pins.all() {
-            if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0)
-                && let Some(place) = row.places.first()
-            {
-                *pinned.entry((place.location, place.pack)).or_default() += place.weight();
+            if let Some(row) = self.reading.row(&id)?.filter(|row| row.references == 0) {
+                for place in counted(&row.places) {
+                    *pinned.entry((place.location, place.pack)).or_default() += place.weight();
+                }
             }
         }
         Ok(pinned)
@@ -358,7 +385,7 @@ impl Compactor {
                 let started = Instant::now();
                 let bytes = frame.end - frame.start;
                 done.carried += self.take(location, number, &frame, &mut part)?;
-                self.throttle(bytes, task.bytes_per_second, started)?;
+                self.stop.throttle(bytes, task.bytes_per_second, started)?;
                 task.observer.progress(task.before + frame.end, task.total.max(task.before + row.end));
                 if task.observer.is_stopped() {
                     return Err(CompactError::CalledOff);
@@ -406,11 +433,20 @@ impl Compactor {
         Ok(written)
     }
 
-    /// Whether the block lies elsewhere too, whole.
+    /// Whether it lies elsewhere too, whole: in the same location, or in as many others as there are to be copies.
     fn has_other_copy(&self, id: &BlockId, from: &Place) -> Result<bool, CompactError> {
+        let keeping = &self.reading.keeping;
         let row = self.reading.row(id)?.unwrap_or_default();
-        let others: Vec<Place> = row.places.iter().filter(|place| *place != from).copied().collect();
-        Ok(!others.is_empty() && self.reading.block_at(id, &others).is_ok())
+        if row.places.len() < 2 || !keeping.is_enough_without(&row.places, from) {
+            return Ok(false);
+        }
+        let others = |at| row.places.iter().filter(move |place| *place != from && place.location == at);
+        let is_whole = |at| self.reading.block_at(id, &others(at).copied().collect::<Vec<_>>()).is_ok();
+        if others(from.location).next().is_some() && is_whole(from.location) {
+            return Ok(true);
+        }
+        let elsewhere = keeping.kept(&row.places).into_iter().filter(|at| *at != from.location);
+        Ok(elsewhere.filter(|at| is_whole(*at)).count() >= keeping.copies())
     }
 
     fn send(&self, location: u8, pack: u64, part: &mut Part, done: u64) -> Result<u64, CompactError> {
@@ -431,17 +467,6 @@ impl Compactor {
         let (reply, answer) = oneshot::channel();
         self.requests.blocking_send(request(reply)).map_err(|_| WriteError::Closed)?;
         Ok(answer.blocking_recv().map_err(|_| WriteError::Closed)??)
-    }
-
-    fn throttle(&self, bytes: u64, bytes_per_second: u64, started: Instant) -> Result<(), CompactError> {
-        if bytes_per_second == 0 {
-            return Ok(());
-        }
-        let due = Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64);
-        match self.stop.wait(due.saturating_sub(started.elapsed())) {
-            true => Err(CompactError::Stopped),
-            false => Ok(()),
-        }
     }
 
     fn describe(&self, location: u8, number: u64, offset: u64) -> String {

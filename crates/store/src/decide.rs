@@ -4,19 +4,23 @@
 
 use crate::{
     block,
-    commit::{Commit, Expect, NewBlock, Op},
-    committer::{Carry, Committer, index_error},
+    commit::{Commit, Expect, NewBlock, Op, blocks_weight},
+    committer::{Committer, index_error},
     error::{CommitError, WriteError},
     frame::{BlockHead, Change, Kind, Operation},
     id::{BlockId, Table},
     index::IndexError,
     log::{FramePlan, Planned},
+    moving::{Carry, Fill},
     pins::Pin,
     rows::{Place, prefixed},
     view::{Layer, View, list_ids},
 };
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 /// Operations of at most this many bytes are taken below the floor of free space.
 const SMALL: u64 = 64 << 10;
@@ -60,10 +64,10 @@ impl<'c, 'v> Decide<'c, 'v> {
     /// Plans a data frame for the blocks that are not here yet, and pins all of them.
     pub(crate) fn append(&mut self, blocks: Vec<NewBlock>) -> Result<Vec<Pin>, WriteError> {
         let ids: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
-        let blocks = self.missing(blocks)?;
-        if !blocks.is_empty() {
-            let location = self.location_for(&blocks)?;
-            self.plan(Kind::Data, Some(location), blocks, &[])?;
+        let missing = self.missing(blocks)?;
+        if !missing.is_empty() {
+            let placed = self.place(missing)?;
+            self.plan(Kind::Data, placed, &[])?;
         }
         let pins = &self.committer.reading.pins;
         ids.into_iter().map(|id| pins.pin(id).ok_or(WriteError::Closed)).collect()
@@ -84,8 +88,8 @@ impl<'c, 'v> Decide<'c, 'v> {
         if bytes > SMALL && self.is_below_floor() {
             return Err(WriteError::NoSpace.into());
         }
-        let location = if blocks.is_empty() { None } else { Some(self.location_for(&blocks)?) };
-        self.plan(Kind::Commit, location, blocks, &operations)?;
+        let placed = self.place(blocks)?;
+        self.plan(Kind::Commit, placed, &operations)?;
         Ok(sequence)
     }
 
@@ -182,16 +186,20 @@ impl<'c, 'v> Decide<'c, 'v> {
         Ok(())
     }
 
-    /// The blocks of which no verified copy is here yet, each once.
-    fn missing(&mut self, blocks: Vec<NewBlock>) -> Result<Vec<NewBlock>, IndexError> {
+    /// The blocks of which not enough verified copies are here yet, each once, with the locations that have one.
+    fn missing(&mut self, blocks: Vec<NewBlock>) -> Result<Vec<(NewBlock, Vec<u8>)>, IndexError> {
         let mut missing = Vec::with_capacity(blocks.len());
         let mut taken = HashSet::new();
         for block in blocks {
-            let is_here = self.view.block(&block.id)?.as_ref().is_some_and(|row| !row.places.is_empty());
+            let keeping = &self.committer.reading.keeping;
             let is_sound =
                 self.fresh.contains(&block.id) || self.committer.reading.verified.contains(&block.id);
-            if !(is_here && is_sound) && taken.insert(block.id) {
-                missing.push(block);
+            let held = match self.view.block(&block.id)? {
+                Some(row) if is_sound => keeping.kept(&row.places),
+                _ => Vec::new(),
+            };
+            if held.len() < keeping.copies() && taken.insert(block.id) {
+                missing.push((block, held));
             }
         }
         Ok(missing)
@@ -201,62 +209,70 @@ impl<'c, 'v> Decide<'c, 'v> {
         self.free.iter().any(|free| *free < self.committer.limits.floor)
     }
 
-    /// The location with most free space, if that is above the floor.
-    fn location_for(&mut self, blocks: &[NewBlock]) -> Result<u8, WriteError> {
-        let bytes = crate::commit::blocks_weight(blocks);
-        let best = self.free.iter_mut().enumerate().max_by_key(|(_, free)| **free);
-        let Some((location, free)) = best else { return Err(WriteError::NoSpace) };
-        let left = free.checked_sub(bytes).filter(|left| *left >= self.committer.limits.floor);
-        *free = left.ok_or(WriteError::NoSpace)?;
-        Ok(u8::try_from(location).unwrap_or(0))
+    /// Chooses locations for the copies that blocks lack. Those that lack the same lie together.
+    fn place(&mut self, missing: Vec<(NewBlock, Vec<u8>)>) -> Result<Placed, WriteError> {
+        let copies = self.committer.reading.keeping.copies();
+        let mut alike: BTreeMap<Vec<u8>, Vec<NewBlock>> = BTreeMap::new();
+        for (block, held) in missing {
+            alike.entry(held).or_default().push(block);
+        }
+        let mut placed = Placed::new(self.committer.logs.len());
+        // Nothing is taken from the free space unless all of them fit.
+        let mut free = self.free.clone();
+        for (held, blocks) in alike {
+            let chosen = self.choose(&mut free, blocks_weight(&blocks), copies - held.len(), &held)?;
+            blocks.into_iter().for_each(|block| placed.add(block, &chosen));
+        }
+        self.free = free;
+        Ok(placed)
     }
 
-    /// Plans the frames of one request and records what they change. `location` is where its blocks go.
-    fn plan(
-        &mut self,
-        kind: Kind,
-        location: Option<u8>,
-        blocks: Vec<NewBlock>,
-        operations: &[Operation],
-    ) -> Result<(), IndexError> {
-        let result = self.plan_frames(kind, location, blocks, operations);
+    /// The locations with most free space, each of them above the floor with these bytes; none of `held`.
+    fn choose(&self, free: &mut [u64], bytes: u64, count: usize, held: &[u8]) -> Result<Vec<u8>, WriteError> {
+        let mut chosen = self.committer.reading.keeping.active();
+        chosen.retain(|at| !held.contains(at));
+        chosen.sort_by_key(|at| Reverse((free[usize::from(*at)], *at)));
+        chosen.truncate(count);
+        if chosen.len() < count {
+            return Err(WriteError::NoSpace);
+        }
+        for at in &chosen {
+            let free = &mut free[usize::from(*at)];
+            let left = free.checked_sub(bytes).filter(|left| *left >= self.committer.limits.floor);
+            *free = left.ok_or(WriteError::NoSpace)?;
+        }
+        Ok(chosen)
+    }
+
+    /// Plans the frames of one request and records what they change.
+    fn plan(&mut self, kind: Kind, placed: Placed, operations: &[Operation]) -> Result<(), IndexError> {
+        let result = self.plan_frames(kind, placed, operations);
         if let Err(error) = &result {
             self.broken = Some(index_error(error));
         }
         result
     }
 
+    /// Frames of one sequence number: a commit in every location, blocks where they were placed.
     fn plan_frames(
         &mut self,
         kind: Kind,
-        location: Option<u8>,
-        blocks: Vec<NewBlock>,
+        placed: Placed,
         operations: &[Operation],
     ) -> Result<(), IndexError> {
         self.committer.sequence += 1;
         let (sequence, durable) = (self.committer.sequence, self.committer.durable);
         self.view.at_frame(sequence);
-        let mut lists = Vec::new();
-        let mut pairs = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let is_list = matches!(block::split(&block.bytes), Ok((block::Kind::List, _)));
-            lists.push(if is_list { list_ids(&block.bytes) } else { None });
-            let len = u32::try_from(block.bytes.len()).unwrap_or(u32::MAX);
-            pairs.push((BlockHead { id: block.id, len, tags: block.tags }, block.bytes));
-        }
-        let heads: Vec<BlockHead> = pairs.iter().map(|(head, _)| head.clone()).collect();
-        for at in 0u8..=u8::MAX {
-            let Some(log) = self.committer.logs.get_mut(usize::from(at)) else { break };
-            let has_blocks = location == Some(at);
-            if kind != Kind::Commit && !has_blocks {
+        for (at, blocks) in (0u8..).zip(placed.at) {
+            let log = &mut self.committer.logs[usize::from(at)];
+            if kind != Kind::Commit && blocks.is_empty() {
                 continue;
             }
-            let blocks = if has_blocks { std::mem::take(&mut pairs) } else { Vec::new() };
+            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             let planned = log.plan(FramePlan { kind, sequence, durable, blocks, operations });
             self.view.pack(at, planned.pack)?.end = planned.end;
-            if has_blocks {
-                self.see_blocks(at, &planned, &heads, std::mem::take(&mut lists))?;
-            }
+            self.see_blocks(at, &planned, &heads, lists)?;
         }
         // Operations after blocks: what they refer to is known then.
         for at in 0u8..=u8::MAX {
@@ -285,6 +301,49 @@ impl<'c, 'v> Decide<'c, 'v> {
         Ok(())
     }
 
+    /// Plans moved frames with the copies that these blocks and operations lack. Answers the bytes of the frames.
+    pub(crate) fn fill(&mut self, fill: Fill) -> Result<u64, WriteError> {
+        let mut missing = Vec::new();
+        for (head, bytes) in fill.blocks {
+            let Some(row) = self.view.block(&head.id)?.clone() else { continue };
+            let held = self.committer.reading.keeping.kept(&row.places);
+            if row.references > 0 && held.len() < self.committer.reading.keeping.copies() {
+                missing.push((NewBlock { id: head.id, bytes, tags: head.tags }, held));
+            }
+        }
+        let placed = self.place(missing)?;
+        let mut written = 0;
+        for (at, blocks) in (0u8..).zip(placed.at) {
+            let mut lacking = Vec::new();
+            for operation in fill.operations.iter().filter(|_| self.committer.reading.keeping.takes(at)) {
+                let row = self.view.key(&prefixed(operation.table.0, &operation.key))?;
+                let order = (operation.sequence, operation.index);
+                if row.is_some_and(|row| row.order() == order && row.copies[usize::from(at)].pack == 0) {
+                    lacking.push(operation.clone());
+                }
+            }
+            if blocks.is_empty() && lacking.is_empty() {
+                continue;
+            }
+            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
+            self.committer.sequence += 1;
+            let (sequence, durable) = (self.committer.sequence, self.committer.durable);
+            self.view.at_frame(sequence);
+            let log = &mut self.committer.logs[usize::from(at)];
+            let from = log.tip().end;
+            let plan = FramePlan { kind: Kind::Moved, sequence, durable, blocks, operations: &lacking };
+            let planned = log.plan(plan);
+            written += planned.end - from;
+            self.view.pack(at, planned.pack)?.end = planned.end;
+            self.see_blocks(at, &planned, &heads, lists)?;
+            for operation in &lacking {
+                self.view.see_operation(at, planned.pack, operation)?;
+            }
+        }
+        Ok(written)
+    }
+
     /// Plans a moved frame for what lives in a part of a pack, and leaves the rest behind. Answers the bytes of the frame.
     pub(crate) fn carry(&mut self, carry: Carry) -> Result<u64, WriteError> {
         let at = usize::from(carry.location);
@@ -298,7 +357,9 @@ impl<'c, 'v> Decide<'c, 'v> {
             let pins = &self.committer.reading.pins;
             let is_needed = row.references > 0 || !pins.condemn(block.head.id);
             // Of two copies in the part one is left behind first, and then the other is the only one.
-            if is_needed && !(block.is_redundant && row.places.len() > 1) {
+            let may_go = block.is_redundant
+                && self.committer.reading.keeping.is_enough_without(&row.places, &block.from);
+            if is_needed && !may_go {
                 origins.push((block.head.clone(), block.from));
                 pairs.push((block.head, block.bytes));
             } else {
@@ -338,6 +399,30 @@ impl<'c, 'v> Decide<'c, 'v> {
         self.view.pack(carry.location, carry.pack)?.done = carry.done;
         Ok(bytes)
     }
+}
+
+/// Blocks, by the locations that they go to.
+struct Placed {
+    at: Vec<Vec<(BlockHead, Bytes)>>,
+}
+
+impl Placed {
+    fn new(locations: usize) -> Self {
+        Self { at: vec![Vec::new(); locations] }
+    }
+
+    fn add(&mut self, block: NewBlock, chosen: &[u8]) {
+        let len = u32::try_from(block.bytes.len()).unwrap_or(u32::MAX);
+        let head = BlockHead { id: block.id, len, tags: block.tags };
+        for at in chosen {
+            self.at[usize::from(*at)].push((head.clone(), block.bytes.clone()));
+        }
+    }
+}
+
+/// The ids in these stored bytes if they are a list.
+fn list_of(bytes: &Bytes) -> Option<Vec<BlockId>> {
+    matches!(block::split(bytes), Ok((block::Kind::List, _))).then(|| list_ids(bytes)).flatten()
 }
 
 fn place(location: u8, pack: u64, offset: u64, head: &BlockHead) -> Place {

@@ -71,6 +71,36 @@ pub enum OpenError {
         /// What it is.
         found: String,
     },
+    /// A disk that is not there.
+    #[error(
+        "location {number} of this store is missing in {place}: mount its disk and start again, or read what lies elsewhere with `jsfs serve --degraded`"
+    )]
+    MissingLocation {
+        /// Its number; 0 is the data directory.
+        number: usize,
+        /// Where it should be.
+        place: String,
+    },
+    /// A directory to which a location was to be moved.
+    #[error(
+        "{place} holds an unfinished move of {from}, which still counts: name {from} in the configuration, or run `jsfs move-location {from} {place}` again"
+    )]
+    UnfinishedMove {
+        /// The directory that was named.
+        place: String,
+        /// What was to be moved there.
+        from: String,
+    },
+    /// More copies than there are locations to keep them in.
+    #[error(
+        "storage.copies is {copies}, but the store has {locations} locations; choose from 1 to {locations}, or add locations first"
+    )]
+    Copies {
+        /// What was asked for.
+        copies: usize,
+        /// How many locations there are.
+        locations: usize,
+    },
     /// The index can neither be used nor be rebuilt.
     #[error(
         "cannot open or rebuild the index in {place}: {what}; make room on its disk, or remove the directory"

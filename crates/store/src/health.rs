@@ -3,10 +3,10 @@
 //! A store is not well when it takes no writes, whatever the reason, and from the moment a read has met damage until it is opened again: then
 //! something has to be restored, and whoever watches the node should hear of it.
 
-use crate::{Store, backend::Backend, index::Pressure, sync::hold};
+use crate::{Store, index::Pressure, sync::hold};
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Mutex, atomic::Ordering},
 };
 
 /// With less than this nothing can be stored, whatever floor the operator chose.
@@ -46,13 +46,37 @@ impl Store {
         if let Pressure::Stuck(why) = self.inner.reading.index.pressure() {
             return Some(format!("writes are refused until the index can be written: {why}"));
         }
-        let free = |backend: &Arc<dyn Backend>| backend.space().map_or(0, |space| space.free);
-        let most = self.inner.reading.locations.iter().map(free).max().unwrap_or(0);
-        (most < self.inner.floor.max(FREE_MIN)).then(|| {
-            format!(
+        let lacking = self.inner.status.lacking.load(Ordering::Relaxed);
+        if lacking > 0 {
+            return Some(format!(
+                "{lacking} blocks have fewer copies than storage.copies says; the rest is being made"
+            ));
+        }
+        self.lacks_room()
+    }
+
+    /// Why new data is refused, when there is no room for as many copies as are kept.
+    fn lacks_room(&self) -> Option<String> {
+        let reading = &self.inner.reading;
+        let keeping = &reading.keeping;
+        let backend = |at: u8| &reading.locations[usize::from(at)];
+        let mut free: Vec<(u64, String)> = Vec::new();
+        for at in keeping.active() {
+            let space = backend(at).space().map_or(0, |space| space.free);
+            free.push((space, backend(at).describe()));
+        }
+        free.sort_by_key(|(free, _)| std::cmp::Reverse(*free));
+        // The fullest of those that the next block goes to.
+        let (most, place) = free.get(keeping.copies() - 1)?;
+        (*most < self.inner.floor.max(FREE_MIN)).then(|| match keeping.copies() {
+            1 => format!(
                 "new data is refused: {most} bytes are free, and storage.floor keeps {}",
                 self.inner.floor
-            )
+            ),
+            copies => format!(
+                "new data is refused: there is no room for {copies} copies: {most} bytes are free in {place}, and storage.floor keeps {}",
+                self.inner.floor
+            ),
         })
     }
 }

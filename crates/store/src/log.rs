@@ -93,6 +93,11 @@ impl LocationLog {
         &self.backend
     }
 
+    /// An error of this location, with its name in it.
+    pub(crate) fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.backend.describe()))
+    }
+
     pub(crate) const fn tip(&self) -> Tip {
         self.tip
     }
@@ -100,6 +105,11 @@ impl LocationLog {
     /// The pack that is being written; 0 when there is none.
     pub(crate) fn active_pack(&self) -> u64 {
         self.active.as_ref().map_or(0, |active| active.number)
+    }
+
+    /// The highest number that a pack of this location has had.
+    pub(crate) const fn last_pack(&self) -> u64 {
+        self.last_pack
     }
 
     /// Whether `bytes` more still fit into the active pack.
@@ -120,13 +130,19 @@ impl LocationLog {
         self.tip != self.synced
     }
 
-    /// Closes the active pack, if any, and begins the next. Everything must be synced.
-    pub(crate) fn roll(&mut self) -> io::Result<()> {
+    /// Closes the active pack, if any. Everything must be synced.
+    pub(crate) fn seal(&mut self) -> io::Result<()> {
         if let Some(active) = &self.active {
             active.file.truncate(self.tip.end)?;
             active.file.sync()?;
             self.active = None;
         }
+        Ok(())
+    }
+
+    /// Closes the active pack, if any, and begins the next. Everything must be synced.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        self.seal()?;
         let number = self.last_pack + 1;
         let header = PackHeader {
             location: self.parameters.location,

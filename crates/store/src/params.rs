@@ -4,7 +4,7 @@ use crate::{backend::Backend, error::OpenError};
 use serde::{Deserialize, Serialize};
 
 /// The newest format of a data directory that this program knows.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const FILE: &str = "store.json";
 
 /// How content is cut into chunks, in bytes.
@@ -31,6 +31,12 @@ pub(crate) struct Parameters {
     pub(crate) location: u32,
     pub(crate) locations: u32,
     pub(crate) chunking: Chunking,
+    /// How often the location was moved.
+    pub(crate) generation: u64,
+    /// It is being moved here from there and does not count yet, unless that place says that it was moved here.
+    pub(crate) incoming_from: Option<String>,
+    /// It was moved there and no longer counts.
+    pub(crate) moved_to: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +48,17 @@ struct StoreJson {
     chunk_min: u32,
     chunk_avg: u32,
     chunk_max: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incoming_from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The one field that every version of the file has.
@@ -74,19 +91,35 @@ impl Parameters {
         }
         let store_id =
             from_hex(&json.store_id).ok_or_else(|| bad("its store_id is not 32 hex digits".to_owned()))?;
-        Ok(Some(Self { store_id, location: json.location, locations: json.locations, chunking }))
+        let StoreJson { location, locations, generation, incoming_from, moved_to, .. } = json;
+        Ok(Some(Self { store_id, location, locations, chunking, generation, incoming_from, moved_to }))
+    }
+
+    /// A location of a store that was never moved.
+    pub(crate) const fn new(store_id: [u8; 16], location: u32, locations: u32, chunking: Chunking) -> Self {
+        Self { store_id, location, locations, chunking, generation: 0, incoming_from: None, moved_to: None }
+    }
+
+    /// Whether it is the same place in the same store, however often it was moved.
+    pub(crate) fn is_same_location(&self, other: &Self) -> bool {
+        (self.store_id, self.location, self.locations, self.chunking)
+            == (other.store_id, other.location, other.locations, other.chunking)
     }
 
     /// The file's bytes.
     pub(crate) fn to_json(&self) -> String {
         let json = StoreJson {
-            format: FORMAT,
+            // A store that was never moved stays readable for earlier versions.
+            format: if self.generation == 0 { 1 } else { FORMAT },
             store_id: to_hex(&self.store_id),
             location: self.location,
             locations: self.locations,
             chunk_min: self.chunking.min,
             chunk_avg: self.chunking.avg,
             chunk_max: self.chunking.max,
+            generation: self.generation,
+            incoming_from: self.incoming_from.clone(),
+            moved_to: self.moved_to.clone(),
         };
         serde_json::to_string(&json).unwrap_or_default()
     }

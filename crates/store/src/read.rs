@@ -9,6 +9,7 @@ use crate::{
     health::Met,
     id::{BlockId, Tag},
     index::{Index, IndexError},
+    keeping::{Keeping, Role},
     pins::{Pin, Pins},
     rows::{BlockRow, Place, TagRow},
     sync::{hold, own, share},
@@ -56,6 +57,7 @@ pub(crate) struct Reading {
     pub(crate) pins: Arc<Pins>,
     pub(crate) verified: Verified,
     pub(crate) damage: Met,
+    pub(crate) keeping: Keeping,
     pending: RwLock<Pending>,
     open: Mutex<OpenPacks>,
 }
@@ -75,7 +77,9 @@ struct OpenPacks {
 
 impl Reading {
     pub(crate) fn new(locations: Vec<Arc<dyn Backend>>, index: Index) -> Self {
+        let keeping = Keeping::new(1, vec![Role::Active; locations.len()]);
         Self {
+            keeping,
             locations,
             index,
             pins: Arc::default(),
@@ -141,10 +145,13 @@ impl Reading {
                     self.damage.note(&failure);
                 }
                 Err(source) => {
-                    let is_short = source.kind() == io::ErrorKind::UnexpectedEof;
+                    // Not found is told by whoever looks again: compaction may have moved it.
+                    // That a location is missing was told at the start.
+                    let is_failure =
+                        !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotConnected);
                     failure = ReadError::Io { at: self.describe(place), source };
-                    if is_short {
-                        tracing::error!(error = %failure, "a block is cut off");
+                    if is_failure {
+                        tracing::error!(error = %failure, "a block cannot be read here");
                         self.damage.note(&failure);
                     }
                 }
@@ -193,6 +200,11 @@ impl Reading {
         hold(&self.open).packs.remove(&(location, number));
     }
 
+    /// Lets go of all packs of a location that was moved.
+    pub(crate) fn forget_location(&self, location: u8) {
+        hold(&self.open).packs.retain(|(at, _), _| *at != location);
+    }
+
     /// Looks a tag up. A hit was verified by this process, and is pinned.
     pub(crate) fn find_chunk(&self, tag: &Tag) -> Result<Option<FoundChunk>, ReadError> {
         let pending = share(&self.pending).tags.get(tag).cloned();
@@ -204,7 +216,8 @@ impl Reading {
         let Some(pin) = self.pins.pin(row.block) else { return Ok(None) };
         // Only now: a block that is found from here on stays.
         let places = self.row(&row.block)?.map_or_else(Vec::new, |row| row.places);
-        if places.is_empty() {
+        // One with fewer copies than it is to have is stored afresh, which adds them.
+        if places.is_empty() || !self.keeping.is_enough(&places) {
             return Ok(None);
         }
         if !self.verified.contains(&row.block) {

@@ -10,6 +10,7 @@ use crate::{
     finding::{Cut, Finding, Opening},
     frame::{Kind, PACK_HEADER},
     index::{self, Index, IndexError},
+    keeping::Role,
     log::LocationLog,
     params::Parameters,
     read::Reading,
@@ -55,6 +56,10 @@ pub(crate) struct Recovery {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) parameters: Vec<Parameters>,
     pub(crate) scans: Vec<Scan>,
+    /// Where a location is missing nothing is written, nothing is cut off, and it is not asked for what it should have.
+    pub(crate) roles: Vec<Role>,
+    /// Frames from this number on do not count. They are cut off, unless a location is missing.
+    pub(crate) ignored_from: u64,
     pub(crate) opening: Opening,
     pub(crate) pack_max: u64,
 }
@@ -63,16 +68,25 @@ pub(crate) struct Recovery {
 pub(crate) fn recover(
     backends: Vec<Arc<dyn Backend>>,
     parameters: Vec<Parameters>,
+    roles: Vec<Role>,
     index_path: &Path,
     is_temporary: bool,
     pack_max: u64,
 ) -> Result<Recovered, OpenError> {
     let mut scans = Vec::new();
-    for (backend, parameters) in backends.iter().zip(&parameters) {
-        scans.push(read_packs(backend.as_ref(), parameters)?);
+    for ((backend, parameters), role) in backends.iter().zip(&parameters).zip(&roles) {
+        scans.push(match role {
+            Role::Active => read_packs(backend.as_ref(), parameters)?,
+            Role::Missing => Scan::empty(),
+        });
     }
-    let mut recovery = Recovery { backends, parameters, scans, opening: Opening::default(), pack_max };
-    recovery.remove_unfinished()?;
+    let opening = Opening::default();
+    let mut recovery =
+        Recovery { backends, parameters, scans, roles, ignored_from: u64::MAX, opening, pack_max };
+    let is_degraded = recovery.is_degraded();
+    if !is_degraded {
+        recovery.remove_unfinished()?;
+    }
     let Found { index, mark, doubt, is_ahead } = recovery.open_index(index_path, is_temporary)?;
     let durable = mark.as_ref().map_or(0, |mark| mark.durable);
     let usable = mark.as_ref().filter(|_| doubt.is_none());
@@ -81,7 +95,7 @@ pub(crate) fn recover(
     let is_damaged = !recovery.opening.damage.is_empty();
     match (index, &mark) {
         (Some(index), mark) if doubt.is_none() => {
-            if is_damaged {
+            if is_damaged || is_degraded {
                 index.keep_in_memory();
             }
             recovery.finish(index, mark.as_ref(), index_path)
@@ -96,8 +110,9 @@ pub(crate) fn recover(
             recovery.opening.rebuilt = doubt;
             // Damage leaves the old index alone: its mark is evidence.
             let beside = index_path.with_extension("damaged");
-            let path = if is_damaged { &beside } else { index_path };
-            let index = open_empty(path, is_temporary || is_damaged)?;
+            let keeps_old = is_damaged || is_degraded;
+            let path = if keeps_old { &beside } else { index_path };
+            let index = open_empty(path, is_temporary || keeps_old)?;
             recovery.finish(index, None, index_path)
         }
     }
@@ -124,6 +139,14 @@ impl Recovery {
 
     fn locations(&self) -> impl Iterator<Item = (u8, &Arc<dyn Backend>, &Scan)> {
         (0u8..).zip(self.backends.iter().zip(&self.scans)).map(|(at, (backend, scan))| (at, backend, scan))
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.roles.contains(&Role::Missing)
+    }
+
+    fn is_missing(&self, location: u8) -> bool {
+        self.roles.get(usize::from(location)) == Some(&Role::Missing)
     }
 
     fn remove_unfinished(&mut self) -> Result<(), OpenError> {
@@ -155,7 +178,10 @@ impl Recovery {
             return Ok(Found::doubted(Some(index), "it is another store's".to_owned()));
         }
         let mut doubt = None;
-        for ((_, backend, scan), tip) in self.locations().zip(&mark.tips) {
+        for ((at, backend, scan), tip) in self.locations().zip(&mark.tips) {
+            if self.is_missing(at) {
+                continue;
+            }
             let found = scan.has(tip, self.store_id());
             if !found.map_err(|error| OpenError::io("read the packs", &backend.describe(), error))? {
                 doubt = Some(format!("frame {}, the last that it knows, is not in the packs", tip.sequence));
@@ -178,13 +204,21 @@ impl Recovery {
         let rows = index.packs()?;
         let mut lost = Vec::new();
         let mut forgotten = Layer::default();
+        let is_degraded = self.is_degraded();
+        let roles = self.roles.clone();
         for (location, number, row) in &rows {
+            if roles.get(usize::from(*location)) == Some(&Role::Missing) {
+                continue;
+            }
             let Some(scan) = self.scans.get_mut(usize::from(*location)) else { continue };
             let found = scan.packs.iter().find(|pack| pack.number == *number).map(|pack| pack.length);
             let is_there = found.is_some();
             // Where nobody waits for the disk, a power loss may shorten the pack that is being written.
             let is_synced = mark.durable >= mark.sequence
                 || mark.tips.get(usize::from(*location)).is_some_and(|tip| *number < tip.pack);
+            if row.is_forgotten() && is_degraded {
+                continue;
+            }
             if row.is_forgotten() {
                 // Compaction was interrupted between taking it out of the index and removing the file.
                 if is_there {
@@ -247,6 +281,10 @@ impl Recovery {
             return Ok(());
         }
         let first_lost = self.first_lost(durable, mark);
+        if self.is_degraded() {
+            self.ignored_from = first_lost;
+            return Ok(());
+        }
         for at in 0..self.scans.len() {
             self.cut(at, first_lost)?;
         }
@@ -256,6 +294,8 @@ impl Recovery {
     /// The lowest number after `durable` that is lost: in no location, or a commit that is not everywhere. One more than the last when nothing is.
     fn first_lost(&self, durable: u64, mark: Option<&Mark>) -> u64 {
         let known = mark.map_or(0, |mark| mark.sequence);
+        let expected = self.roles.iter().filter(|role| **role == Role::Active).count();
+        let highest = self.scans.iter().map(|scan| scan.tip.sequence).max().unwrap_or(0);
         let mut sequence = durable.max(known) + 1;
         loop {
             let mut holders = 0;
@@ -266,7 +306,9 @@ impl Recovery {
                     is_commit |= scan.tail[found].kind == Kind::Commit;
                 }
             }
-            if holders == 0 || (is_commit && holders < self.scans.len()) {
+            // A frame that no location has may lie in one that is missing.
+            let is_gone = holders == 0 && !(self.is_degraded() && sequence < highest);
+            if is_gone || (is_commit && holders < expected) {
                 return sequence;
             }
             sequence += 1;
@@ -282,11 +324,11 @@ impl Recovery {
         let last_commits = last_commits.map(|frame| frame.sequence);
         let last_commit = last_commits.max().unwrap_or(0);
         let mut losses = Vec::new();
-        for (at, _, scan) in self.locations() {
+        for (at, _, scan) in self.locations().filter(|(at, ..)| !self.is_missing(*at)) {
             let lacks_commit = scan.tip.sequence < last_commit;
             let from = scan.tip.sequence.max(known) + 1;
             let lacks_own = scan.bad.is_some() && from <= durable && self.may_have_lost(scan, from, durable);
-            if lacks_commit || lacks_own || highest < durable {
+            if lacks_commit || lacks_own || (highest < durable && !self.is_degraded()) {
                 losses.push(at);
             }
         }
@@ -381,7 +423,11 @@ impl Recovery {
             let locations = self.backends.len();
             let store_id = self.store_id();
             let mut failure = None;
+            let ignored_from = self.ignored_from;
             let walked = self.scans[at].walk(from, store_id, Depth::Descriptions, &mut |pack, frame, _| {
+                if frame.header.sequence >= ignored_from {
+                    return Ok(());
+                }
                 frames += 1;
                 let applied =
                     apply_frame(&reading, &mut layer, locations, rebuilt_to, location, pack, &frame, 0);
@@ -408,7 +454,7 @@ impl Recovery {
             purge_spent(&reading, self.backends.len()).map_err(|error| failed(&error))?;
         }
         let mark = self.mark(mark);
-        let is_sound = self.opening.damage.is_empty();
+        let is_sound = self.opening.damage.is_empty() && !self.is_degraded();
         if is_sound {
             reading.index.apply(layer.into_changes(), Some(&mark));
             if is_rebuild

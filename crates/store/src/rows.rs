@@ -9,7 +9,7 @@ use crate::{
 use bytes::{BufMut, Bytes};
 
 /// Version of everything in this file.
-pub(crate) const INDEX_FORMAT: u8 = 2;
+pub(crate) const INDEX_FORMAT: u8 = 3;
 
 /// First byte of the index keys of entries, tombstones, blocks, tags ("chunks"), packs and the mark.
 pub(crate) const ENTRY: u8 = b'e';
@@ -123,7 +123,7 @@ impl Place {
     }
 }
 
-/// A block: how often it is referred to and where it lies. The first place is the one that counts as live.
+/// A block: how often it is referred to and where it lies, in order. In each location the first place is the copy that counts as live there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BlockRow {
     pub(crate) references: u64,
@@ -134,6 +134,12 @@ pub(crate) struct BlockRow {
     /// dead meanwhile; after a rebuild it may be a later one.
     pub(crate) since: u64,
     pub(crate) places: Vec<Place>,
+}
+
+/// The copies that count: of places in order, the first in each location.
+pub(crate) fn counted(places: &[Place]) -> impl Iterator<Item = Place> {
+    let is_first = |at: usize| at == 0 || places[at - 1].location != places[at].location;
+    (0..places.len()).filter(move |at| is_first(*at)).map(|at| places[at])
 }
 
 impl BlockRow {
@@ -243,9 +249,14 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
+    /// With one location the first format is what it was.
+    const fn format(locations: usize) -> u8 {
+        if locations > 1 { INDEX_FORMAT } else { 1 }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(34 + 64 * self.tips.len());
-        out.put_u8(INDEX_FORMAT);
+        out.put_u8(Self::format(self.tips.len()));
         out.extend_from_slice(&self.store_id);
         out.put_u64_le(self.sequence);
         out.put_u64_le(self.durable);
@@ -261,16 +272,14 @@ impl Mark {
 
     pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
-        if reader.u8()? != INDEX_FORMAT {
-            return None;
-        }
+        let format = reader.u8()?;
         let (store_id, sequence, durable) = (reader.array()?, reader.u64()?, reader.u64()?);
         let mut tips = Vec::new();
         while reader.at < bytes.len() {
             let (pack, start, end, sequence) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
             tips.push(Tip { pack, start, end, sequence, chain: reader.array()? });
         }
-        Some(Self { store_id, sequence, durable, tips })
+        (format == Self::format(tips.len())).then_some(Self { store_id, sequence, durable, tips })
     }
 }
 

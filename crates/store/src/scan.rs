@@ -113,7 +113,7 @@ fn without_header(
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&PackInfo, Frame, bool) -> io::Result<()>;
 
 impl Scan {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             packs: Vec::new(),
             tip: Tip::default(),

@@ -4,16 +4,21 @@ use crate::{
     backend::{Backend, Directory, LockGuard, Memory},
     chunk::Chunker,
     commit::{Commit, Committed, Entry, NewBlock, check_blocks},
-    committer::{Committer, Request, Status},
+    committer::{Committer, Request},
     compact::{Background, Collectable, CompactError, Compacted, Compaction, Compactor, Damaged},
+    copies::{Filled, Filler, Filling},
     error::{CommitError, OpenError, ReadError, WriteError},
     finding::Opening,
     id::{BlockId, Table, Tag},
+    keeping::{Keeping, Role},
+    location::{Location, Missing},
     log::PACK_MAX,
     params::{Chunking, Parameters},
+    placing::{follow_moves, holds_packs, parameters},
     read::{FoundChunk, Reading},
     recover::{Recovered, recover},
     rows::{ENTRY, KeyRow, prefixed},
+    status::Status,
     sync::hold,
     task::{Observer, Unobserved},
     verify::{Verification, Verified, Verifier, VerifyError},
@@ -56,8 +61,12 @@ pub struct OpenOptions {
     floor: Option<u64>,
     is_synced: bool,
     pack_max: Option<u64>,
-    chunking: Chunking,
+    pub(crate) chunking: Chunking,
     compaction: Compaction,
+    copies: usize,
+    pub(crate) is_degraded: bool,
+    /// The data directory, which is locked even where location 0 has been moved out of it.
+    root: Option<Arc<dyn Backend>>,
 }
 
 impl OpenOptions {
@@ -72,20 +81,36 @@ impl OpenOptions {
             pack_max: None,
             chunking: Chunking::default(),
             compaction: Compaction::default(),
+            copies: 1,
+            is_degraded: false,
+            root: None,
         }
     }
 
-    /// A store in a data directory, with packs in further directories too.
+    /// A store in a data directory, with packs in further directories too. Directories are made only for a store that is new; a location that was
+    /// moved is found by what its old directory says.
     pub fn directory(root: impl Into<PathBuf>, further: &[PathBuf]) -> Result<Self, OpenError> {
         let root = root.into();
         let mut locations: Vec<Arc<dyn Backend>> = Vec::new();
+        let mut paths = Vec::new();
         for path in std::iter::once(&root).chain(further) {
-            let opened = Directory::open(path);
+            paths.push(follow_moves(path)?);
+        }
+        let is_new = !paths.iter().any(|path| holds_packs(path));
+        for path in paths {
+            let is_there = path.join("store.json").exists() || holds_packs(&path);
+            if !is_new && !is_there {
+                locations.push(Arc::new(Missing { place: path.display().to_string() }));
+                continue;
+            }
+            let opened = Directory::open(&path);
             let directory = opened
                 .map_err(|error| OpenError::io("create directories", &path.display().to_string(), error))?;
             locations.push(Arc::new(directory));
         }
-        Ok(Self::new(locations).index(root.join("index")))
+        let mut options = Self::new(locations).index(root.join("index"));
+        options.root = Some(Arc::new(Directory::existing(root)));
+        Ok(options)
     }
 
     /// A store in memory, of at most `total` bytes. Only its index uses the disk: a temporary directory.
@@ -129,6 +154,20 @@ impl OpenOptions {
         self
     }
 
+    /// In how many locations a block is kept; metadata is kept in all.
+    #[must_use]
+    pub const fn copies(mut self, copies: usize) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// Opens although locations are missing: what lies elsewhere is read, and nothing is written.
+    #[must_use]
+    pub const fn degraded(mut self, is_degraded: bool) -> Self {
+        self.is_degraded = is_degraded;
+        self
+    }
+
     /// When and how fast packs are compacted in the background.
     #[must_use]
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
@@ -144,23 +183,29 @@ pub struct Store {
 }
 
 pub(crate) struct Inner {
-    requests: mpsc::Sender<Request>,
+    /// The locations, exchangeable. [`Reading::locations`] are the same.
+    pub(crate) places: Vec<Arc<Location>>,
+    pub(crate) requests: mpsc::Sender<Request>,
     room: Arc<Semaphore>,
     pub(crate) reading: Arc<Reading>,
     pub(crate) status: Arc<Status>,
     pub(crate) floor: u64,
     pub(crate) parameters: Vec<Parameters>,
     opening: Opening,
-    compactor: Arc<Mutex<Compactor>>,
+    pub(crate) compactor: Arc<Mutex<Compactor>>,
+    pub(crate) filler: Arc<Mutex<Filler>>,
     /// Packs that compaction leaves alone.
     damaged: Damaged,
+    /// Held by whoever changes closed packs in place, or copies them to another directory.
+    pub(crate) in_place: Mutex<()>,
     threads: Mutex<Threads>,
 }
 
-/// What ends with the store, in this order: background compaction, then the committer, then the locks.
+/// What ends with the store, in this order: background compaction and copying, then the committer, then the locks.
 #[derive(Default)]
 struct Threads {
     background: Option<Background>,
+    filling: Option<Filling>,
     committer: Option<thread::JoinHandle<()>>,
     locks: Vec<LockGuard>,
 }
@@ -175,8 +220,29 @@ impl Store {
     /// Opens a store, creating it if there is none. Blocks while packs are read.
     pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let mut locks = Vec::new();
-        for backend in &options.locations {
+        let mut options = options;
+        let mut missing = Vec::new();
+        for (number, backend) in options.locations.iter().enumerate() {
+            if backend.is_missing() {
+                let place = backend.describe();
+                if !options.is_degraded {
+                    return Err(OpenError::MissingLocation { number, place });
+                }
+                missing.push(place);
+            }
+        }
+        let is_root = |root: &Arc<dyn Backend>| {
+            options.locations.iter().all(|location| location.describe() != root.describe())
+        };
+        for backend in options.root.iter().filter(|root| is_root(root)).chain(&options.locations) {
             locks.push(lock(backend.as_ref())?);
+        }
+        let places: Vec<Arc<Location>> =
+            options.locations.iter().map(|backend| Arc::new(Location::new(backend.clone()))).collect();
+        options.locations = places.iter().map(|place| place.clone() as Arc<dyn Backend>).collect();
+        let locations = options.locations.len();
+        if options.copies == 0 || options.copies > locations {
+            return Err(OpenError::Copies { copies: options.copies, locations });
         }
         let (parameters, is_new) = parameters(&options)?;
         let is_temporary = options.index.is_none();
@@ -184,12 +250,29 @@ impl Store {
             Some(path) => path.clone(),
             None => temporary_path()?,
         };
-        let recovered =
-            recover(options.locations.clone(), parameters.clone(), &index, is_temporary, pack_max(&options))?;
-        let Recovered { reading, logs, mark, mut opening } = recovered;
+        let roles: Vec<Role> = places
+            .iter()
+            .map(|place| if place.current().is_missing() { Role::Missing } else { Role::Active })
+            .collect();
+        let recovered = recover(
+            options.locations.clone(),
+            parameters.clone(),
+            roles.clone(),
+            &index,
+            is_temporary,
+            pack_max(&options),
+        )?;
+        let Recovered { mut reading, logs, mark, mut opening } = recovered;
+        reading.keeping = Keeping::new(options.copies, roles);
         opening.is_new = is_new;
         let limits = Limits { floor: floor(&options), is_synced: options.is_synced };
         let status = Arc::new(Status::default());
+        if !missing.is_empty() {
+            let places = missing.join(", ");
+            status.refuse_writes(format!(
+                "opened without {places}, which is missing: blocks that lie only there cannot be read"
+            ));
+        }
         if let Some(finding) = opening.damage.first() {
             status.refuse_writes(format!("acknowledged data is damaged: {finding}"));
         }
@@ -205,7 +288,15 @@ impl Store {
         let compactor = Arc::new(Mutex::new(compactor));
         let background = Background::start(options.compaction, limits.floor, compactor.clone())
             .map_err(|error| OpenError::io("start a thread", "this process", error))?;
+        let filler = Filler::new(reading.clone(), status.clone(), requests.clone(), store_id);
+        let filler = Arc::new(Mutex::new(filler));
+        let is_wanted =
+            options.copies > 1 && options.compaction.every.is_some() && status.read_only().is_none();
+        let filling = is_wanted.then(|| Filling::start(filler.clone(), options.compaction.bytes_per_second));
+        let filling =
+            filling.transpose().map_err(|error| OpenError::io("start a thread", "this process", error))?;
         let inner = Inner {
+            places,
             requests,
             room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
             reading,
@@ -214,8 +305,15 @@ impl Store {
             parameters,
             opening,
             compactor,
+            filler,
             damaged,
-            threads: Mutex::new(Threads { background: Some(background), committer: Some(committer), locks }),
+            in_place: Mutex::default(),
+            threads: Mutex::new(Threads {
+                background: Some(background),
+                filling,
+                committer: Some(committer),
+                locks,
+            }),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -356,9 +454,18 @@ impl Store {
     }
 
     /// Reads every byte of the packs and compares the index with them, while writing and compaction go on; with
-    /// [`Verification::is_repairing`] puts right what can be. Blocks.
+    /// [`Verification::is_repairing`] puts right what can be, and waits for a location that is being moved. Blocks.
     pub fn verify(&self, how: Verification, observer: &dyn Observer) -> Result<Verified, VerifyError> {
-        let Inner { reading, parameters, damaged, .. } = &*self.inner;
+        let Inner { reading, parameters, damaged, in_place, .. } = &*self.inner;
+        let mut alone = None;
+        while how.is_repairing && alone.is_none() {
+            match in_place.try_lock() {
+                Ok(held) => alone = Some(held),
+                Err(TryLockError::Poisoned(poisoned)) => alone = Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if observer.is_stopped() => return Err(VerifyError::CalledOff),
+                Err(TryLockError::WouldBlock) => thread::sleep(COMPACTOR_POLL),
+            }
+        }
         let ended = Verifier::new(reading, parameters, how, observer).run();
         if let Err(VerifyError::Index(why)) = &ended {
             reading.index.doubt(why);
@@ -378,6 +485,11 @@ impl Store {
         self.inner.reading.index.doubt(why);
     }
 
+    /// Makes the copies that blocks and entries lack, now and as fast as the disk. Blocks. The store does this by itself, slowly, after it was opened.
+    pub fn make_copies(&self) -> Result<Filled, CompactError> {
+        hold(&self.inner.filler).run(0)
+    }
+
     /// Ends the store: what was committed is durable anyway; this writes the index so that the next opening is quick, and unlocks the directory.
     /// Blocks. Later calls of any clone fail.
     pub fn close(self) -> Result<(), WriteError> {
@@ -395,10 +507,18 @@ impl Store {
 }
 
 impl Inner {
+    /// Another directory that is locked until the store is closed.
+    pub(crate) fn keep_locked(&self, lock: LockGuard) {
+        hold(&self.threads).locks.push(lock);
+    }
+
     fn close(&self) -> Result<(), WriteError> {
         let mut threads = hold(&self.threads);
         if let Some(background) = threads.background.take() {
             background.stop();
+        }
+        if let Some(filling) = threads.filling.take() {
+            filling.stop();
         }
         self.room.close();
         let mut result = Ok(());
@@ -465,69 +585,6 @@ pub(crate) fn lock(backend: &dyn Backend) -> Result<LockGuard, OpenError> {
         io::ErrorKind::WouldBlock => OpenError::InUse { place },
         _ => OpenError::io("lock the directory", &place, error),
     })
-}
-
-/// The parameters of each location, written where the store is new.
-fn parameters(options: &OpenOptions) -> Result<(Vec<Parameters>, bool), OpenError> {
-    let count = u32::try_from(options.locations.len()).unwrap_or(u32::MAX);
-    let mut found = Vec::new();
-    for backend in &options.locations {
-        found.push(Parameters::read(backend.as_ref())?);
-    }
-    let first = found.iter().flatten().next().cloned();
-    let is_new = first.is_none();
-    let base = match first {
-        Some(first) => first,
-        None => {
-            Parameters { store_id: random_id()?, location: 0, locations: count, chunking: options.chunking }
-        }
-    };
-    let mut all = Vec::new();
-    for ((wanted, backend), found) in (0u32..).zip(&options.locations).zip(found) {
-        let expected = Parameters { location: wanted, locations: count, ..base.clone() };
-        let place = backend.describe();
-        match found {
-            Some(found) if found == expected => {}
-            Some(found) => {
-                let found = format!(
-                    "it is location {} of {} of store {}",
-                    found.location,
-                    found.locations,
-                    short(&found)
-                );
-                return Err(OpenError::WrongLocation { place, wanted, found });
-            }
-            None => {
-                refuse_orphaned_packs(backend.as_ref(), &expected)?;
-                expected.write(backend.as_ref())?;
-            }
-        }
-        all.push(expected);
-    }
-    Ok((all, is_new))
-}
-
-fn short(parameters: &Parameters) -> String {
-    parameters.store_id[..4].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Packs without `store.json` are not written over.
-fn refuse_orphaned_packs(backend: &dyn Backend, expected: &Parameters) -> Result<(), OpenError> {
-    let place = backend.describe();
-    let packs = backend.packs().map_err(|error| OpenError::io("list packs", &place, error))?;
-    let Some(number) = packs.first() else { return Ok(()) };
-    let mut bytes = [0; 128];
-    let read = backend.open_pack(*number).and_then(|file| file.read_at(&mut bytes, 0));
-    let count = read.map_err(|error| OpenError::io("read a pack", &place, error))?;
-    let restore = match crate::frame::PackHeader::decode(&bytes[..count]) {
-        Ok(header) => {
-            let (store_id, chunking) = (header.store_id, header.chunking);
-            Parameters { store_id, location: header.location, locations: expected.locations, chunking }
-                .to_json()
-        }
-        Err(_) => "(the first pack's header is damaged too)".to_owned(),
-    };
-    Err(OpenError::MissingParameters { place, restore })
 }
 
 pub(crate) fn random_id() -> Result<[u8; 16], OpenError> {

@@ -10,8 +10,8 @@ use crate::{
     id::{BlockId, Tag},
     index::{Index, IndexError, RowChange},
     rows::{
-        BLOCK, BlockRow, CHUNK, Copies, ENTRY, KeyRow, PackRow, Place, Put, TOMBSTONE, TagRow, pack_key,
-        prefixed,
+        BLOCK, BlockRow, CHUNK, Copies, ENTRY, KeyRow, PackRow, Place, Put, TOMBSTONE, TagRow, counted,
+        pack_key, prefixed,
     },
 };
 use std::collections::{HashMap, hash_map::Entry};
@@ -342,26 +342,31 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Changes where copies of a block lie. They are kept in order, and the first counts as live, whatever happened in which order.
+    /// Changes where copies of a block lie. They are kept in order, and the first in each location counts as live, whatever happened in which order.
     fn change_places(
         &mut self,
         id: &BlockId,
         change: impl FnOnce(&mut Vec<Place>),
     ) -> Result<(), IndexError> {
         let Some(row) = self.block(id)?.as_mut() else { return Ok(()) };
-        let before = row.places.first().copied();
+        let before: Vec<Place> = counted(&row.places).collect();
         change(&mut row.places);
         row.places.sort_unstable();
-        let after = row.places.first().copied();
-        if row.references > 0 && before != after {
-            if let Some(place) = before {
-                self.sub_live(place.location, place.pack, place.weight())?;
-            }
-            if let Some(place) = after {
-                self.add_live(place.location, place.pack, place.weight())?;
-            }
+        if row.references == 0 {
+            return Ok(());
         }
-        Ok(())
+        let after: Vec<Place> = counted(&row.places).collect();
+        self.count(&before, Self::sub_live)?;
+        self.count(&after, Self::add_live)
+    }
+
+    /// Adds to, or takes from, what lives in the packs of these copies.
+    fn count(
+        &mut self,
+        places: &[Place],
+        change: impl Fn(&mut Self, u8, u64, u64) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        places.iter().try_for_each(|place| change(self, place.location, place.pack, place.weight()))
     }
 
     /// A live block was carried from one place to another.
@@ -409,9 +414,11 @@ impl<'a> View<'a> {
                 }
             }
             let Some(row) = self.block(&id)?.as_ref() else { continue };
-            let Some(first) = row.places.first().copied() else { continue };
+            if row.places.is_empty() {
+                continue;
+            }
             let row = row.clone();
-            self.add_live(first.location, first.pack, first.weight())?;
+            self.count(&counted(&row.places).collect::<Vec<_>>(), Self::add_live)?;
             if row.is_list && !row.is_counted {
                 let Some(ids) = self.list(&id, &row) else { continue };
                 if let Some(row) = self.block(&id)?.as_mut() {
@@ -435,15 +442,14 @@ impl<'a> View<'a> {
                 continue;
             }
             let since = std::mem::replace(&mut row.since, now);
-            let (first, counted) = (row.places.first().copied(), row.is_list && row.is_counted);
             let row = row.clone();
             self.ended.insert(id, since);
-            let Some(first) = first else {
+            if row.places.is_empty() {
                 *self.block(&id)? = None;
                 continue;
-            };
-            self.sub_live(first.location, first.pack, first.weight())?;
-            if counted {
+            }
+            self.count(&counted(&row.places).collect::<Vec<_>>(), Self::sub_live)?;
+            if row.is_list && row.is_counted {
                 let Some(ids) = self.list(&id, &row) else { continue };
                 if let Some(row) = self.block(&id)?.as_mut() {
                     row.is_counted = false;

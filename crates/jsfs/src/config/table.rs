@@ -74,6 +74,7 @@ settings! {
     "listen" Kind::Socket, "127.0.0.1:7302", Restart, "where the node listens; port 0 picks a free one. Beyond loopback anybody on the network can try";
     "data" Kind::Directory, "", Restart, "the node's data directory: keys, index and the first storage location";
     "storage.locations" Kind::Directories, "", Restart, "further directories for packs, one per disk; a store remembers how many it has";
+    "storage.copies" Kind::Count(1, 64), "1", Restart, "in how many locations each block is kept, at most as many as there are; metadata is kept in all of them";
     "storage.durability" Kind::Choice(&["fsync", "os"]), "fsync", Restart, "when a write is answered: after it is on the disk (fsync), or after the operating system has it (os: a power failure loses the last seconds)";
     "storage.floor" Kind::Bytes(0, 1024 * TIB), "512MiB", Restart, "free disk space below which writes get 507; reads and deletes go on";
     "storage.derived" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that what can be computed again may take: compiled programs, results of map and reduce; the least lately used goes first";

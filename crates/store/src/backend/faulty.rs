@@ -77,6 +77,8 @@ struct Disk {
     is_locked: bool,
     total: u64,
     faults: Vec<Fault>,
+    bytes_read: u64,
+    name: Option<String>,
     power: Arc<Mutex<Power>>,
 }
 
@@ -107,6 +109,13 @@ impl Faulty {
         hold(&self.disk).total = total;
     }
 
+    /// Calls it something else than `faulty`.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        hold(&self.disk).name = Some(name.to_owned());
+        self
+    }
+
     /// Makes operations fail.
     pub fn inject(&self, fault: Fault) {
         hold(&self.disk).faults.push(fault);
@@ -129,6 +138,12 @@ impl Faulty {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.with_power(|power| power.changes)
+    }
+
+    /// Bytes that were read from packs so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        hold(&self.disk).bytes_read
     }
 
     /// Whether the power went.
@@ -178,6 +193,7 @@ impl Faulty {
         let mut after = Disk {
             files: disk.files.clone(),
             total: disk.total,
+            name: disk.name.clone(),
             next_content: disk.next_content,
             ..Disk::default()
         };
@@ -333,7 +349,7 @@ impl Drop for FaultyLock {
 
 impl Backend for Faulty {
     fn describe(&self) -> String {
-        "faulty".to_owned()
+        hold(&self.disk).name.clone().unwrap_or_else(|| "faulty".to_owned())
     }
 
     fn lock(&self) -> io::Result<LockGuard> {
@@ -434,6 +450,7 @@ impl PackFile for FaultyPack {
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let count = buffer.len().min(bytes.len() - from);
         buffer[..count].copy_from_slice(&bytes[from..from + count]);
+        disk.bytes_read += count as u64;
         Ok(count)
     }
 

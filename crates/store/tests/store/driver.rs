@@ -69,6 +69,7 @@ pub(crate) struct Driver {
     pub(crate) store: Option<Store>,
     disks: Vec<Arc<dyn Backend>>,
     index: PathBuf,
+    copies: usize,
     pack_max: u64,
     pub(crate) model: Model,
     /// What a commit would have made of entries whose answer never came.
@@ -82,8 +83,9 @@ pub(crate) struct Driver {
 pub(crate) struct Off;
 
 impl Driver {
-    pub(crate) fn new(disks: Vec<Arc<dyn Backend>>, index: &Path) -> Self {
+    pub(crate) fn new(disks: Vec<Arc<dyn Backend>>, copies: usize, index: &Path) -> Self {
         let mut driver = Self {
+            copies,
             store: None,
             disks,
             index: index.to_owned(),
@@ -99,7 +101,10 @@ impl Driver {
     }
 
     pub(crate) fn options(&self) -> OpenOptions {
-        quiet(OpenOptions::new(self.disks.clone())).index(&self.index).pack_max(self.pack_max)
+        quiet(OpenOptions::new(self.disks.clone()))
+            .index(&self.index)
+            .pack_max(self.pack_max)
+            .copies(self.copies)
     }
 
     pub(crate) fn open(&mut self) -> Result<(), jsfs_store::OpenError> {
@@ -275,6 +280,12 @@ impl Driver {
                 assert_eq!(bytes, self.known[id].bytes);
             }
         }
+        let made = store.make_copies().unwrap();
+        assert_eq!(
+            made,
+            jsfs_store::Filled::default(),
+            "acknowledged with fewer copies than there are to be"
+        );
         let extra: Vec<_> = found
             .keys()
             .filter(|key| !self.model.contains_key(*key))

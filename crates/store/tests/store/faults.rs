@@ -119,12 +119,12 @@ fn an_index_that_cannot_be_written_stops_writes_until_it_can() {
 }
 
 /// A sync fails once: the commit is refused, and is nowhere, now or after a power loss.
-fn fail_a_sync(disks: usize, failing: usize) {
+fn fail_a_sync(disks: usize, copies: usize, failing: usize) {
     let first = Faulty::new(1 << 24);
     let mut all = vec![first.clone()];
     all.extend((1..disks).map(|_| Faulty::new(1 << 24).beside(&first)));
     let index = fast_dir();
-    let store = Store::open(options(&all.iter().collect::<Vec<_>>(), index.path())).unwrap();
+    let store = Store::open(options(&all.iter().collect::<Vec<_>>(), index.path()).copies(copies)).unwrap();
     commit(&store, vec![put("a", "1", &[])]).unwrap();
     all[failing].inject(Fault { operation: Operation::Sync, after: 0, times: 1, error: ErrorKind::Other });
     let block = sample_block(1, 5_000);
@@ -142,7 +142,9 @@ fn fail_a_sync(disks: usize, failing: usize) {
                 after
                     .extend(all[1..].iter().map(|disk| disk.after_power_loss(loss, seed + 99).beside(&base)));
                 let index = fast_dir();
-                let store = Store::open(options(&after.iter().collect::<Vec<_>>(), index.path())).unwrap();
+                let store =
+                    Store::open(options(&after.iter().collect::<Vec<_>>(), index.path()).copies(copies))
+                        .unwrap();
                 assert_eq!(store.opening().damage, [], "{loss:?} {seed}");
                 let found: Vec<_> =
                     keys(&store).into_iter().map(|key| String::from_utf8(key).unwrap()).collect();
@@ -156,19 +158,26 @@ fn fail_a_sync(disks: usize, failing: usize) {
     check_fork(&["a", "c"], true);
     assert_eq!(store.block(&block.id).unwrap(), block.bytes);
     store.close().unwrap();
-    let report = check(&options(&all.iter().collect::<Vec<_>>(), index.path())).unwrap();
+    let report = check(&options(&all.iter().collect::<Vec<_>>(), index.path()).copies(copies)).unwrap();
     assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 #[test]
 fn a_failed_sync_takes_its_commit_back_for_good() {
-    fail_a_sync(1, 0);
+    fail_a_sync(1, 1, 0);
 }
 
 #[test]
 fn a_failed_sync_of_one_of_two_disks_takes_its_commit_back_for_good() {
-    fail_a_sync(2, 0);
-    fail_a_sync(2, 1);
+    fail_a_sync(2, 1, 0);
+    fail_a_sync(2, 1, 1);
+}
+
+#[test]
+fn a_failed_sync_of_one_copy_takes_the_commit_back_for_good() {
+    for (disks, failing) in [(2, 0), (2, 1), (3, 0), (3, 2)] {
+        fail_a_sync(disks, 2, failing);
+    }
 }
 
 #[test]

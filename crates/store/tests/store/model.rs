@@ -21,7 +21,7 @@ proptest! {
     #[test]
     fn random_operations_do_what_a_map_does(steps in steps(1..60)) {
         let index = fast_dir();
-        let mut driver = Driver::new(vec![Arc::new(Memory::new(1 << 26))], &index.path().join("index"));
+        let mut driver = Driver::new(vec![Arc::new(Memory::new(1 << 26))], 1, &index.path().join("index"));
         for step in &steps {
             assert!(driver.step(step).is_ok());
             if matches!(step, Step::Compact | Step::LoseIndex) {
@@ -33,10 +33,10 @@ proptest! {
     }
 
     #[test]
-    fn random_operations_on_three_disks_do_what_a_map_does(steps in steps(1..40)) {
+    fn random_operations_on_three_disks_do_what_a_map_does(steps in steps(1..40), copies in 1usize..4) {
         let index = fast_dir();
         let disk = || -> Arc<dyn Backend> { Arc::new(Memory::new(1 << 26)) };
-        let mut driver = Driver::new(vec![disk(), disk(), disk()], &index.path().join("index"));
+        let mut driver = Driver::new(vec![disk(), disk(), disk()], copies, &index.path().join("index"));
         for step in &steps {
             assert!(driver.step(step).is_ok());
         }
@@ -50,7 +50,7 @@ fn losses() -> impl Strategy<Value = Loss> {
 }
 
 /// Runs steps until the power goes, twice, and looks at what remains.
-fn survive(disks: usize, steps: &[Step], cuts: [(u64, Loss, u64); 2], loses_index: bool) {
+fn survive(disks: usize, copies: usize, steps: &[Step], cuts: [(u64, Loss, u64); 2], loses_index: bool) {
     let index = fast_dir();
     let index_path = index.path().join("index");
     let first = Faulty::new(1 << 26);
@@ -59,7 +59,7 @@ fn survive(disks: usize, steps: &[Step], cuts: [(u64, Loss, u64); 2], loses_inde
     let shared = |machine: &[Faulty]| -> Vec<Arc<dyn Backend>> {
         machine.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Backend>).collect()
     };
-    let mut driver = Driver::new(shared(&machine), &index_path);
+    let mut driver = Driver::new(shared(&machine), copies, &index_path);
     for (cut, loss, seed) in cuts {
         machine[0].cut_power_at(cut);
         for step in steps {
@@ -95,7 +95,7 @@ proptest! {
         cuts in [(0u64..120, losses(), any::<u64>()), (0u64..120, losses(), any::<u64>())],
         loses_index: bool,
     ) {
-        survive(1, &steps, cuts, loses_index);
+        survive(1, 1, &steps, cuts, loses_index);
     }
 
     #[test]
@@ -104,7 +104,17 @@ proptest! {
         cuts in [(0u64..160, losses(), any::<u64>()), (0u64..160, losses(), any::<u64>())],
         loses_index: bool,
     ) {
-        survive(2, &steps, cuts, loses_index);
+        survive(2, 1, &steps, cuts, loses_index);
+    }
+
+    #[test]
+    fn a_power_loss_takes_no_copy_of_what_was_acknowledged(
+        disks in 2usize..4,
+        steps in steps(4..24),
+        cuts in [(0u64..200, losses(), any::<u64>()), (0u64..200, losses(), any::<u64>())],
+        loses_index: bool,
+    ) {
+        survive(disks, 2, &steps, cuts, loses_index);
     }
 }
 
@@ -126,7 +136,7 @@ fn a_power_loss_at_any_change_takes_nothing_that_was_acknowledged() {
     let step = if std::env::var_os("JSFS_LONG").is_some() { 1 } else { 5 };
     for cut in (0..110).step_by(step) {
         for loss in [Loss::Dropped, Loss::Kept, Loss::Torn, Loss::Reordered] {
-            survive(1, &script, [(cut, loss, cut), (60, loss, cut)], cut % 2 == 0);
+            survive(1, 1, &script, [(cut, loss, cut), (60, loss, cut)], cut % 2 == 0);
         }
     }
 }
