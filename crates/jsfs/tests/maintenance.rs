@@ -1,8 +1,12 @@
-//! Maintenance of a real node by the command line: check and gc while it runs, and what they say of damage.
+//! Maintenance of a real node by the command line: check and gc while it runs, and what they say of damage; and a node without one of its disks.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use jsfs_testkit::node::Setup;
+use jsfs_testkit::{
+    http::{Client, Request},
+    node::{Node, Setup},
+    random::Random,
+};
 use std::os::unix::fs::FileExt;
 
 #[test]
@@ -34,4 +38,61 @@ fn a_node_that_runs_is_checked_and_frees_space_and_damage_is_named() {
     assert_eq!(said["findings"][0]["pack"], 1, "{said}");
     node.kill();
     assert_eq!(run(&["check", "--online"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_node_without_one_of_its_disks_is_read_where_that_is_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let disks = [home.path().join("disk1"), home.path().join("disk2")];
+    let locations = format!("storage.locations={}:{}", disks[0].display(), disks[1].display());
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &data).set(&locations).set("storage.copies=2");
+    let command = |node: &Node, arguments: &[&str]| {
+        let mut command = setup.command();
+        command.env("JSFS_NODE", format!("http://{}", node.address()));
+        command.env("JSFS_ACCESS_KEY", setup.root_key()).args(arguments).output().unwrap()
+    };
+    let node = setup.start();
+    // Long enough, and different enough, that each disk gets some.
+    let contents: Vec<Vec<u8>> =
+        (0..6_u8).map(|seed| Random::seeded(u64::from(seed)).bytes(300_000)).collect();
+    for (at, content) in contents.iter().enumerate() {
+        let file = home.path().join("file");
+        std::fs::write(&file, content).unwrap();
+        let put = command(&node, &["put", file.to_str().unwrap(), &format!("file{at}")]);
+        assert!(put.status.success(), "{put:?}");
+    }
+    assert!(node.stop().success());
+
+    std::fs::remove_dir_all(&disks[1]).unwrap();
+    let mut refused = setup.command();
+    refused.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        &locations,
+        "--set",
+        "storage.copies=2",
+        "--data",
+    ]);
+    let refused = refused.arg(&data).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains(disks[1].to_str().unwrap()) && said.contains("jsfs serve --degraded"), "{said}");
+    assert!(!disks[1].join("store.json").exists(), "nothing is made in its place");
+
+    let node = setup.clone().flag("--degraded").start();
+    for (at, content) in contents.iter().enumerate() {
+        let got = command(&node, &["get", &format!("file{at}"), "-"]);
+        assert!(got.status.success() && got.stdout == *content, "{at}: {}", got.status);
+    }
+    let key = setup.root_key();
+    let request = Request::new("PUT", "/localhost/new").bearer(&key).body(b"new");
+    let answer = Client::new(node.address()).send(&request).unwrap();
+    let why = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 503, "{why}");
+    assert!(why.contains("disk2") && why.contains("missing"), "{why}");
+    assert!(node.stop().success());
+    assert!(!disks[1].exists(), "a degraded node writes nothing");
 }

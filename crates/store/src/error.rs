@@ -83,7 +83,7 @@ pub enum OpenError {
     },
     /// A directory to which a location was to be moved.
     #[error(
-        "{place} holds an unfinished move of {from}, which still counts: name {from} in the configuration, or run `jsfs move-location {from} {place}` again"
+        "{place} holds an unfinished move of {from}, which still counts: name {from} in the configuration"
     )]
     UnfinishedMove {
         /// The directory that was named.

@@ -25,6 +25,7 @@ pub struct Setup {
     log: PathBuf,
     port: u16,
     settings: Vec<String>,
+    flags: Vec<String>,
 }
 
 impl Setup {
@@ -37,6 +38,7 @@ impl Setup {
             log: data.with_extension("log"),
             port: 0,
             settings: Vec::new(),
+            flags: Vec::new(),
         }
     }
 
@@ -49,6 +51,12 @@ impl Setup {
     /// Adds `--set KEY=VALUE`.
     pub fn set(mut self, setting: &str) -> Setup {
         self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// Adds a flag of `jsfs serve`.
+    pub fn flag(mut self, flag: &str) -> Setup {
+        self.flags.push(flag.to_owned());
         self
     }
 
@@ -99,6 +107,7 @@ impl Setup {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        command.args(&self.flags);
         let child = command.stdout(Stdio::piped()).stderr(log).spawn();
         let child = child.unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()));
         Node { child, log: self.log.clone(), address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
