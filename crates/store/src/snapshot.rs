@@ -194,7 +194,7 @@ impl Snapshot {
     ) -> Result<BTreeMap<(u8, u64), u64>, SnapshotError> {
         let mut wanted: BTreeMap<(u8, u64), u64> = BTreeMap::new();
         let (mut seen, mut blocks, mut bytes) = (0u64, 0u64, 0u64);
-        for row in self.blocks.by_ref() {
+        while let Some(row) = self.blocks.next() {
             let (key, value) = row?;
             seen += 1;
             if seen.is_multiple_of(TELL_EVERY) {
@@ -205,9 +205,9 @@ impl Snapshot {
             if row.references == 0 || row.since <= after {
                 continue;
             }
-            let Some(place) = row.places.first() else {
+            let Some(place) = self.source(&row) else {
                 let id = key.get(1..).and_then(|id| id.try_into().ok()).map(BlockId::from_bytes);
-                out.damage(&id.map_or_else(String::new, |id| ReadError::NotFound(id).to_string()))?;
+                out.damage(&id.map_or_else(String::new, |id| self.why_unreadable(id, &row)))?;
                 continue;
             };
             *wanted.entry((place.location, place.pack)).or_default() += 1;
@@ -279,9 +279,24 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The copy that is read: the first in a location that is there.
+    fn source<'r>(&self, row: &'r BlockRow) -> Option<&'r Place> {
+        row.places.iter().find(|place| self.reading.keeping.takes(place.location))
+    }
+
+    fn why_unreadable(&self, id: BlockId, row: &BlockRow) -> String {
+        match row.places.first() {
+            Some(place) => format!(
+                "block {id} lies only in a location that is missing: {}",
+                self.reading.describe(place)
+            ),
+            None => ReadError::NotFound(id).to_string(),
+        }
+    }
+
     /// Of several copies that will be read only the first is sent.
     fn comes_from_elsewhere(&self, row: &BlockRow, place: &Place, wanted: &BTreeMap<(u8, u64), u64>) -> bool {
-        let Some(first) = row.places.first().filter(|first| *first != place) else { return false };
+        let Some(first) = self.source(row).filter(|first| *first != place) else { return false };
         let pack = (first.location, first.pack);
         wanted.contains_key(&pack) && self.packs.get(&pack).is_some_and(|end| first.end() <= *end)
     }

@@ -270,7 +270,7 @@ impl Store {
         if !missing.is_empty() {
             let places = missing.join(", ");
             status.refuse_writes(format!(
-                "opened without {places}, which is missing: blocks that lie only there cannot be read"
+                "opened without {places}, which is missing: blocks are read from their other copies, and those that have none fail"
             ));
         }
         if let Some(finding) = opening.damage.first() {

@@ -66,7 +66,7 @@ pub fn restore(
     let backend: Arc<dyn Backend> = Arc::new(Directory::open(&unfinished).map_err(io)?);
     let head = &manifest.about.head;
     let store_id = random_id()?;
-    let parameters = Parameters { store_id, location: 0, locations: 1, chunking: head.chunking() };
+    let parameters = Parameters::new(store_id, 0, 1, head.chunking());
     let tip = Tip { sequence: head.sequence, ..Tip::default() };
     let log = LocationLog::new(backend.clone(), parameters.clone(), PACK_MAX, tip, 0).map_err(io)?;
     let mut restoring =

@@ -22,12 +22,12 @@ use std::{
 /// What a commit did to a key: its value and block, or nothing.
 type Done = (u64, Vec<u8>, Option<(Bytes, BlockId)>);
 
-fn archive(path: &Path, is_file: bool) -> Archive {
+pub(crate) fn archive(path: &Path, is_file: bool) -> Archive {
     Archive::open(depot::open(path, depot::Access::Write { is_file }).unwrap()).unwrap()
 }
 
 /// Lets a store send its state into an archive, as a command does through HTTP: in pieces of any length.
-fn back_up(store: &Store, archive: &mut Archive, is_full: bool) -> Result<Written, BackupError> {
+pub(crate) fn back_up(store: &Store, archive: &mut Archive, is_full: bool) -> Result<Written, BackupError> {
     let mut writer = archive.begin(is_full)?;
     let ask = jsfs_store::backup::Ask::decode(&writer.ask().encode().into()).unwrap();
     let (mut decoder, mut written, mut failure) = (Decoder::default(), None, None);
@@ -51,7 +51,7 @@ fn back_up(store: &Store, archive: &mut Archive, is_full: bool) -> Result<Writte
 }
 
 /// Everything in a store: keys with values, and that every block is readable.
-fn contents(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
+pub(crate) fn contents(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
     let mut all = BTreeMap::new();
     for row in store.scan(T, ..) {
         let (key, entry) = row.unwrap();
@@ -63,7 +63,7 @@ fn contents(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
     all
 }
 
-fn restored(archive: &Archive, number: u64, at: &Path) -> BTreeMap<Vec<u8>, Bytes> {
+pub(crate) fn restored(archive: &Archive, number: u64, at: &Path) -> BTreeMap<Vec<u8>, Bytes> {
     let done = restore(archive, number, at, false, |_| Ok(())).unwrap();
     assert!(done.damage.is_empty());
     let store = open_at(at);

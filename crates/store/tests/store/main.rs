@@ -4,6 +4,7 @@
 
 mod backends;
 mod backup;
+mod backup_disks;
 mod basics;
 mod compaction;
 mod copies;
