@@ -3,13 +3,14 @@
 //! The answer is `application/x-ndjson`: lines `{"progress":…}` and `{"finding":…}`, and last exactly one `{"result":…}` or `{"problem":…}`. It is not
 //! counted among the requests that are being answered and ends when the node stops. A client that leaves ends the work at its next step.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use jsfs_objects::{Collecting, Grant, Line, Maintenance, MaintenanceError, Objects, Root};
+use jsfs_objects::{Collecting, Grant, Line, Maintenance, MaintenanceError, Objects, Relocation, Root};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,12 @@ fn begin(
             let is_repairing = document.boolean("repair")?.unwrap_or(false);
             document.finish("repair")?;
             Ok(objects.check(grant, is_repairing)?)
+        }
+        "move-location" => {
+            let from = document.text("from")?.ok_or_else(|| wrong("from", "the directory of a location"))?;
+            let to = document.text("to")?.map(PathBuf::from);
+            document.finish("from and to")?;
+            Ok(objects.move_location(grant, Relocation { from: from.into(), to })?)
         }
         _ => Err(Problem::new(
             Kind::NotFound,

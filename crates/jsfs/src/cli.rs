@@ -3,11 +3,13 @@
 mod federation;
 mod import;
 mod keys;
+mod maintenance;
 mod program;
 
 pub(crate) use federation::{Federation, Join, Role};
 pub(crate) use import::ImportJsfs4;
 pub(crate) use keys::{Key, Method, Revoke, Share};
+pub(crate) use maintenance::{Check, Gc, MoveLocation};
 pub(crate) use program::{
     Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
 };
@@ -147,6 +149,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Free the space of what nobody needs any more, now
     Gc(Gc),
+    /// Move one of the node's storage locations to another directory, or off its disk
+    MoveLocation(MoveLocation),
 }
 
 /// Settings for one run.
@@ -433,32 +437,6 @@ pub(crate) enum Config {
     Check(Serve),
 }
 
-/// `check`.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Check {
-    /// Check the node that runs, while it goes on
-    #[arg(long)]
-    pub(crate) online: bool,
-    /// Put right what can be, from other copies
-    #[arg(long, requires = "online")]
-    pub(crate) repair: bool,
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
-}
-
-/// `gc`.
-#[derive(Debug, Args)]
-#[command(after_help = "The node does this by itself, slowly, with packs of which more than half is dead.\n\
-    Reading and writing go on meanwhile. Interrupting it loses nothing; the next run goes on from there.")]
-pub(crate) struct Gc {
-    /// Compact packs of which more than this share is dead
-    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = value_parser!(u8).range(0..=99))]
-    pub(crate) above: u8,
-    /// Say what would be freed, and do nothing
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
-}
-
 fn parse_range(text: &str) -> Result<(u64, Option<u64>), String> {
     let range = || {
         let (first, last) = text.split_once('-')?;
@@ -526,6 +504,8 @@ mod tests {
             "jsfs federation revoke did:key:x",
             "jsfs federation leave",
             "jsfs join -",
+            "jsfs move-location A B --json",
+            "jsfs move-location A",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

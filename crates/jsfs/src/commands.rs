@@ -9,6 +9,7 @@ mod get;
 mod import;
 pub(crate) mod key;
 mod list;
+mod location;
 mod namespace;
 mod objects;
 mod process;
@@ -57,6 +58,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Gc(arguments) => gc::run(session, &arguments).await,
         Command::Federation(command) => federation::run(session, &command).await,
         Command::Join(arguments) => federation::join(session, &arguments).await,
+        Command::MoveLocation(arguments) => location::relocate(session, &arguments).await,
         Command::Namespace(command) => namespace::run(session, &command).await,
         Command::Serve(_)
         | Command::Worker

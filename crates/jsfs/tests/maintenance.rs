@@ -96,3 +96,72 @@ fn a_node_without_one_of_its_disks_is_read_where_that_is_asked_for() {
     assert!(node.stop().success());
     assert!(!disks[1].exists(), "a degraded node writes nothing");
 }
+
+#[test]
+fn a_disk_is_drained_and_a_location_moved_while_the_node_writes_and_a_move_that_was_killed_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let (disk, new) = (home.path().join("disk"), home.path().join("new"));
+    let locations = format!("storage.locations={}", disk.display());
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &data).set(&locations);
+    let node = setup.start();
+    let command = |arguments: &[&str]| {
+        let mut command = setup.command();
+        command.args(arguments).args(["--json", "--data"]).arg(&data);
+        command
+    };
+    let run = |arguments: &[&str]| command(arguments).output().unwrap();
+    let (from, to) = (disk.to_str().unwrap(), new.to_str().unwrap());
+    let file = home.path().join("file");
+    let content = Random::seeded(1).bytes(40_000_000);
+    std::fs::write(&file, &content).unwrap();
+    assert!(run(&["put", file.to_str().unwrap(), "before"]).status.success());
+
+    for (wrong, code, says) in [
+        (vec!["move-location", to], 1, "is no location"),
+        (vec!["move-location", from, data.to_str().unwrap()], 5, "holds"),
+        (vec!["move-location", from, home.path().to_str().unwrap()], 5, "name an empty directory"),
+    ] {
+        let refused = run(&wrong);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+
+    // Killed on its way: the old directory counts, and the same command goes on.
+    let mut killed =
+        command(&["move-location", from, to]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let pack = new.join("packs/000000000001.pack");
+    while !std::fs::metadata(&pack).is_ok_and(|pack| pack.len() > 1 << 20) {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(run(&["put", file.to_str().unwrap(), "between"]).status.success());
+    let mut moved = run(&["move-location", from, to]);
+    while moved.status.code() == Some(5) {
+        // The node notices at its next step that nobody follows the first.
+        moved = run(&["move-location", from, to]);
+    }
+    assert!(moved.status.success(), "{moved:?}");
+    let said: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
+    assert!(said["bytes"].as_u64().unwrap() > 40_000_000 && said["left"] == 0, "{said}");
+    assert_eq!(std::fs::read_dir(disk.join("packs")).unwrap().count(), 0, "the disk is empty");
+    let read = |name: &str| run(&["cat", name]).stdout == content;
+    assert!(read("before") && read("between"));
+
+    // Off its disk, to where there is room.
+    let drained = run(&["move-location", to]);
+    assert!(drained.status.success(), "{drained:?}");
+    assert!(data.join("location-1/packs/000000000001.pack").exists());
+    assert!(run(&["put", file.to_str().unwrap(), "after"]).status.success());
+    assert!(read("before") && read("after"));
+    assert_eq!(run(&["check", "--online"]).status.code(), Some(0));
+    assert!(node.stop().success());
+    // The configuration still names the first directory.
+    let node = setup.start();
+    assert!(read("before") && read("after"));
+    assert!(node.stop().success());
+    assert_eq!(run(&["check", "--set", &locations]).status.code(), Some(0));
+}

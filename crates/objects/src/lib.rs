@@ -78,7 +78,7 @@ pub use event::EventKind;
 pub use feed::{Cursor, News, Notice, Properties, Watching};
 pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root, Verb, Watch, Write};
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
-pub use maintenance::{Collecting, Line, Maintenance, MaintenanceError};
+pub use maintenance::{Collecting, Line, Maintenance, MaintenanceError, Relocation};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use once::{Done, Effect};

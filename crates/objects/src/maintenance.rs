@@ -3,6 +3,10 @@
 //! One of each kind at a time. The work has a thread of its own and ends at its next step when nobody takes its lines any more, or when the node
 //! stops; each step leaves the store whole. Lines that wait for their reader are bounded: progress that finds no place is left out, findings wait.
 
+mod location;
+
+pub use location::Relocation;
+
 use crate::{
     Objects,
     error::StorageError,

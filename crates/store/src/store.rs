@@ -336,6 +336,12 @@ impl Store {
         self.inner.parameters[0].chunking
     }
 
+    /// How many copies of a block are kept, each in a location of its own.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.inner.reading.keeping.copies()
+    }
+
     /// A chunker with the store's parameters.
     #[must_use]
     pub fn chunker(&self) -> Chunker {
