@@ -3,8 +3,9 @@
 use crate::{
     backend::{Backend, Directory},
     error::OpenError,
+    options::OpenOptions,
     params::Parameters,
-    store::{OpenOptions, random_id},
+    store::random_id,
 };
 use std::path::{Path, PathBuf};
 

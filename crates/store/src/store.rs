@@ -1,20 +1,21 @@
 //! The store: what callers hold, and the threads behind it.
 
 use crate::{
-    backend::{Backend, Directory, LockGuard, Memory},
+    backend::{Backend, LockGuard},
     chunk::Chunker,
     commit::{Commit, Committed, Entry, NewBlock, check_blocks},
     committer::{Committer, Request},
-    compact::{Background, Collectable, CompactError, Compacted, Compaction, Compactor, Damaged},
+    compact::{Background, Collectable, CompactError, Compacted, Compactor, Damaged},
     copies::{Filled, Filler, Filling},
     error::{CommitError, OpenError, ReadError, WriteError},
     finding::Opening,
     id::{BlockId, Table, Tag},
     keeping::{Keeping, Role},
-    location::{Location, Missing},
+    location::Location,
     log::PACK_MAX,
+    options::OpenOptions,
     params::{Chunking, Parameters},
-    placing::{follow_moves, holds_packs, parameters},
+    placing::parameters,
     read::{FoundChunk, Reading},
     recover::{Recovered, recover},
     rows::{ENTRY, KeyRow, prefixed},
@@ -51,129 +52,6 @@ const COMPACTOR_POLL: std::time::Duration = std::time::Duration::from_millis(20)
 pub(crate) struct Limits {
     pub(crate) floor: u64,
     pub(crate) is_synced: bool,
-}
-
-/// Where a store is and how it behaves.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    pub(crate) locations: Vec<Arc<dyn Backend>>,
-    pub(crate) index: Option<PathBuf>,
-    floor: Option<u64>,
-    is_synced: bool,
-    pack_max: Option<u64>,
-    pub(crate) chunking: Chunking,
-    compaction: Compaction,
-    copies: usize,
-    pub(crate) is_degraded: bool,
-    /// The data directory, which is locked even where location 0 has been moved out of it.
-    root: Option<Arc<dyn Backend>>,
-}
-
-impl OpenOptions {
-    /// A store in these locations, in their order. Without [`OpenOptions::index`] the index is temporary and rebuilt at each opening.
-    #[must_use]
-    pub fn new(locations: Vec<Arc<dyn Backend>>) -> Self {
-        Self {
-            locations,
-            index: None,
-            floor: None,
-            is_synced: true,
-            pack_max: None,
-            chunking: Chunking::default(),
-            compaction: Compaction::default(),
-            copies: 1,
-            is_degraded: false,
-            root: None,
-        }
-    }
-
-    /// A store in a data directory, with packs in further directories too. Directories are made only for a store that is new; a location that was
-    /// moved is found by what its old directory says.
-    pub fn directory(root: impl Into<PathBuf>, further: &[PathBuf]) -> Result<Self, OpenError> {
-        let root = root.into();
-        let mut locations: Vec<Arc<dyn Backend>> = Vec::new();
-        let mut paths = Vec::new();
-        for path in std::iter::once(&root).chain(further) {
-            paths.push(follow_moves(path)?);
-        }
-        let is_new = !paths.iter().any(|path| holds_packs(path));
-        for path in paths {
-            let is_there = path.join("store.json").exists() || holds_packs(&path);
-            if !is_new && !is_there {
-                locations.push(Arc::new(Missing { place: path.display().to_string() }));
-                continue;
-            }
-            let opened = Directory::open(&path);
-            let directory = opened
-                .map_err(|error| OpenError::io("create directories", &path.display().to_string(), error))?;
-            locations.push(Arc::new(directory));
-        }
-        let mut options = Self::new(locations).index(root.join("index"));
-        options.root = Some(Arc::new(Directory::existing(root)));
-        Ok(options)
-    }
-
-    /// A store in memory, of at most `total` bytes. Only its index uses the disk: a temporary directory.
-    #[must_use]
-    pub fn memory(total: u64) -> Self {
-        Self::new(vec![Arc::new(Memory::new(total))])
-    }
-
-    /// Keeps the index in this directory, which nobody else uses.
-    #[must_use]
-    pub fn index(mut self, path: impl Into<PathBuf>) -> Self {
-        self.index = Some(path.into());
-        self
-    }
-
-    /// Refuses new blocks while fewer bytes than this are free.
-    #[must_use]
-    pub const fn floor(mut self, bytes: u64) -> Self {
-        self.floor = Some(bytes);
-        self
-    }
-
-    /// Whether commits wait for the disk. Without it a power loss takes back the last commits, in order; a crash of the process takes none.
-    #[must_use]
-    pub const fn synced(mut self, is_synced: bool) -> Self {
-        self.is_synced = is_synced;
-        self
-    }
-
-    /// How a store that is created cuts chunks. An existing one keeps its parameters.
-    #[must_use]
-    pub const fn chunking(mut self, chunking: Chunking) -> Self {
-        self.chunking = chunking;
-        self
-    }
-
-    /// Closes packs at this size, instead of 128 MiB or a sixteenth of a small disk.
-    #[must_use]
-    pub const fn pack_max(mut self, bytes: u64) -> Self {
-        self.pack_max = Some(bytes);
-        self
-    }
-
-    /// In how many locations a block is kept; metadata is kept in all.
-    #[must_use]
-    pub const fn copies(mut self, copies: usize) -> Self {
-        self.copies = copies;
-        self
-    }
-
-    /// Opens although locations are missing: what lies elsewhere is read, and nothing is written.
-    #[must_use]
-    pub const fn degraded(mut self, is_degraded: bool) -> Self {
-        self.is_degraded = is_degraded;
-        self
-    }
-
-    /// When and how fast packs are compacted in the background.
-    #[must_use]
-    pub const fn compaction(mut self, compaction: Compaction) -> Self {
-        self.compaction = compaction;
-        self
-    }
 }
 
 /// A store. Clones are the same store; it closes when the last one is dropped or [`Store::close`] is called.
