@@ -5,6 +5,7 @@
 //! problem detail. Dropping a future of this crate aborts its request: a write that was cut off stores nothing.
 
 mod address;
+mod backup;
 mod error;
 mod federation;
 mod key;
@@ -23,6 +24,7 @@ mod transport;
 mod upload;
 
 pub use address::{Address, AddressError, Reference};
+pub use backup::BackupStream;
 pub use error::{Error, Problem};
 pub use key::{AccessKey, Credential, KeyError};
 pub use listing::{Entry, EntryKind, Lister, Page};

@@ -20,6 +20,7 @@ pub mod range;
 pub mod server;
 pub mod wire;
 
+mod backup;
 mod connections;
 mod copy_move;
 mod credentials;

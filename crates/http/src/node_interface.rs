@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::backup;
 use crate::body::{Arriving, Body};
 use crate::dav;
 use crate::document::{Document, wrong};
@@ -46,11 +47,12 @@ enum Resource<'r> {
     Process(process::Resource<'r>),
     Maintenance(&'r str),
     Federation(federation::Resource),
+    Backup,
     Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
-pub const RESOURCES: [(&str, &str); 17] = [
+pub const RESOURCES: [(&str, &str); 18] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -68,6 +70,7 @@ pub const RESOURCES: [(&str, &str); 17] = [
     ("/.jsfs/federation/invitations", "POST, OPTIONS"),
     ("/.jsfs/federation/join", "POST, OPTIONS"),
     ("/.jsfs/federation/revocations", "POST, OPTIONS"),
+    ("/.jsfs/backup", "POST, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -78,6 +81,7 @@ impl<'r> Resource<'r> {
             "/revocations" => Some(Self::Revocations),
             "/namespaces" => Some(Self::Namespaces),
             "/logs" => Some(Self::Logs),
+            "/backup" => Some(Self::Backup),
             other if other.starts_with(tus::UPLOADS) => {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
@@ -118,6 +122,7 @@ impl<'r> Resource<'r> {
             Self::Federation(federation::Resource::Invitations) => RESOURCES[14].1,
             Self::Federation(federation::Resource::Join) => RESOURCES[15].1,
             Self::Federation(federation::Resource::Revocations) => RESOURCES[16].1,
+            Self::Backup => RESOURCES[17].1,
             Self::Dav(_) => dav::METHODS,
         }
     }
@@ -153,6 +158,7 @@ pub(crate) async fn answer(
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,
         (Resource::Logs, "GET" | "HEAD") => logs::answer(front, asked).await,
+        (Resource::Backup, "POST") => backup::answer(front, asked, body).await,
         (Resource::Maintenance(name), "POST") => maintenance::answer(front, asked, name, body).await,
         (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,

@@ -9,7 +9,7 @@ mod program;
 pub(crate) use federation::{Federation, Join, Role};
 pub(crate) use import::ImportJsfs4;
 pub(crate) use keys::{Key, Method, Revoke, Share};
-pub(crate) use maintenance::{Check, Gc, MoveLocation};
+pub(crate) use maintenance::{Backup, Check, Gc, MoveLocation, Restore};
 pub(crate) use program::{
     Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
 };
@@ -151,6 +151,10 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Move one of the node's storage locations to another directory, or off its disk
     MoveLocation(MoveLocation),
+    /// Keep what the node has, as it is now, in a directory or a file; the next one adds what changed
+    Backup(Backup),
+    /// Make a data directory of a backup
+    Restore(Restore),
 }
 
 /// Settings for one run.
@@ -506,6 +510,10 @@ mod tests {
             "jsfs join -",
             "jsfs move-location A B --json",
             "jsfs move-location A",
+            "jsfs backup D --with-root-key --keep 3 --full",
+            "jsfs backup F.jsfsbackup --verify --number 2",
+            "jsfs backup D --list --json",
+            "jsfs restore D E --number 1 --damaged --key-file F",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -525,6 +533,9 @@ mod tests {
             "jsfs sync a b --jobs 0",
             "jsfs import-jsfs4",
             "jsfs gc --above 100",
+            "jsfs backup",
+            "jsfs backup D --verify --full",
+            "jsfs restore D",
             "jsfs share a --for soon",
             "jsfs namespace add h --new-key --owner-key-file F",
             "jsfs nonsense",

@@ -1,5 +1,6 @@
 //! One module per group of commands.
 
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod dev;
@@ -15,6 +16,7 @@ mod objects;
 mod process;
 mod program;
 mod put;
+pub(crate) mod restore;
 mod share;
 mod sync;
 mod tree;
@@ -55,6 +57,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Key(Key::Replace { address, to_file, output }) => {
             key::replace(session, &address, to_file.as_deref(), output.as_deref()).await
         }
+        Command::Backup(arguments) => backup::run(session, &arguments).await,
         Command::Gc(arguments) => gc::run(session, &arguments).await,
         Command::Federation(command) => federation::run(session, &command).await,
         Command::Join(arguments) => federation::join(session, &arguments).await,
@@ -64,6 +67,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         | Command::Worker
         | Command::Config(_)
         | Command::Check(_)
+        | Command::Restore(_)
         | Command::New(_)
         | Command::Dev(_)
         | Command::Key(Key::New { .. }) => Err(Usage("this command does not speak to a node".into()).into()),

@@ -1,6 +1,7 @@
 //! Exit codes of every command, and which error gives which.
 
 use jsfs_client::Error;
+use jsfs_store::backup::BackupError;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -88,6 +89,9 @@ pub(crate) fn code(error: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<SomeFailed>() {
             return error.exit;
         }
+        if let Some(error) = cause.downcast_ref::<BackupError>() {
+            return of_backup(error);
+        }
         if cause.is::<Nothing>() {
             return Exit::NotFound;
         }
@@ -100,6 +104,17 @@ pub(crate) fn code(error: &anyhow::Error) -> Exit {
         }
     }
     Exit::Failed
+}
+
+fn of_backup(error: &BackupError) -> Exit {
+    match error {
+        BackupError::NoSuch { .. } => Exit::NotFound,
+        BackupError::Foreign { .. } | BackupError::OtherStore { .. } | BackupError::NotEmpty(_) => {
+            Exit::Conflict
+        }
+        BackupError::Store(_) => Exit::CouldNotRun,
+        BackupError::Io { .. } | BackupError::Damaged { .. } | BackupError::Sent(_) => Exit::Failed,
+    }
 }
 
 fn of_client(error: &Error) -> Exit {

@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, wiring and shutdown.
 //!
-//! Invariants: `serve`, `check` and `config` link the server's crates; every other command speaks HTTP through `jsfs-client` only. A command
+//! Invariants: `serve`, `check`, `config`, `backup` and `restore` link the server's crates (the latter two know what a backup is); every other command speaks HTTP
+//! through `jsfs-client` only. A command
 //! that is interrupted drops its work: uploads that were cut off store nothing, files that were not complete are not there.
 
 mod check;
@@ -83,6 +84,12 @@ async fn run(cli: Cli, output: Output) -> ExitCode {
             let checked =
                 async { check::online(&Session::find(&connection, output)?, arguments.repair).await };
             return finish(checked.await, output);
+        }
+        Command::Backup(arguments) if arguments.verify || arguments.list => {
+            return finish(commands::backup::look(&arguments, output), output);
+        }
+        Command::Restore(arguments) => {
+            return finish(commands::restore::run(&connection, &arguments, output), output);
         }
         Command::Check(arguments) => return finish(check::run(&connection, &arguments, output), output),
         Command::Key(cli::Key::New { output: file }) => {

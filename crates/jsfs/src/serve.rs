@@ -6,7 +6,7 @@
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
 mod federation;
-mod keys;
+pub(crate) mod keys;
 mod logging;
 mod programs;
 mod reload;
@@ -139,7 +139,8 @@ async fn open(settings: &Settings, is_degraded: bool) -> anyhow::Result<(Store, 
         .synced(settings.storage_durability == "fsync");
     let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
     report_opening(&store);
-    let node_key = keys::node_key(&data)?;
+    let node_seed = keys::node_key(&data)?;
+    let node_key = node_seed.keys().signing().clone();
     let root_key = keys::root_key(&data)?;
     let options = |root_key| jsfs_objects::OpenOptions {
         store: store.clone(),
@@ -165,6 +166,7 @@ async fn open(settings: &Settings, is_degraded: bool) -> anyhow::Result<(Store, 
         (None, Some(seed)) => Objects::open(options(Some(seed))).await?,
         (None, None) => Objects::open(options(Some(keys::make_root_key(&data)?))).await?,
     };
+    objects.keep_node_seed(node_seed);
     Ok((store, objects, node_key))
 }
 

@@ -14,7 +14,7 @@
 //! | what was attached to a program | `program` |
 //! | what can be computed again | `derived` |
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
-//! | maintenance while the node runs | `maintenance` |
+//! | maintenance while the node runs; backups of it | `maintenance`, `backup` |
 //! | blocks of other nodes | `remote` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
@@ -22,6 +22,7 @@ pub mod address;
 mod append;
 mod author;
 pub mod authority;
+mod backup;
 pub mod cbor;
 mod chain;
 mod change;
@@ -67,6 +68,7 @@ mod tree;
 mod unfinished;
 mod write;
 
+pub use backup::{BACKUP_ASK_MAX, Backup, BackupNote};
 pub use cbor::FormatError;
 pub use change::PropertyChange;
 pub use copy::{Expected, Moved};
@@ -101,7 +103,7 @@ use std::{
     collections::HashSet,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -182,6 +184,7 @@ struct Inner {
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
     maintaining: maintenance::UnderWay,
+    node_seed: OnceLock<Seed>,
     turns: Arc<unfinished::Turns>,
     uses: derived::Uses,
     elsewhere: remote::Elsewhere,
@@ -204,6 +207,7 @@ impl Objects {
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
             maintaining: maintenance::UnderWay::default(),
+            node_seed: OnceLock::new(),
             turns: Arc::default(),
             uses: derived::Uses::default(),
             elsewhere: remote::Elsewhere::default(),

@@ -110,13 +110,13 @@ impl Maintenance {
 pub(crate) type UnderWay = Arc<Mutex<HashSet<&'static str>>>;
 
 /// A kind's place among those under way.
-struct Place {
+pub(crate) struct Place {
     kind: &'static str,
     all: UnderWay,
 }
 
 impl Place {
-    fn take(kind: &'static str, all: &UnderWay) -> Result<Place, MaintenanceError> {
+    pub(crate) fn take(kind: &'static str, all: &UnderWay) -> Result<Place, MaintenanceError> {
         let is_free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(kind);
         is_free.then(|| Place { kind, all: Arc::clone(all) }).ok_or(MaintenanceError::UnderWay { kind })
     }

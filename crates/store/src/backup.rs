@@ -10,6 +10,7 @@ pub mod depot;
 mod item;
 mod manifest;
 mod restore;
+mod verify;
 
 pub use archive::{Archive, Writer, Written};
 pub use ask::{ASK_MAX, Ask};

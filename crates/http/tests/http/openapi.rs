@@ -27,6 +27,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     (JOIN, "502", NO_PEERS),
     (EXPULSIONS, "204", NO_PEERS),
     (EXPULSIONS, "404", NO_PEERS),
+    (BACKUP, "413", "needs a body of more than 64 MiB"),
     (DIRECTORY, "413", "needs a tree too large for one commit; the object layer's tests provoke it"),
 ];
 
@@ -57,6 +58,7 @@ const PEERS: &str = "/.jsfs/peers";
 const INVITATIONS: &str = "/.jsfs/federation/invitations";
 const JOIN: &str = "/.jsfs/federation/join";
 const EXPULSIONS: &str = "/.jsfs/federation/revocations";
+const BACKUP: &str = "/.jsfs/backup";
 const UPLOAD: &str = "/.jsfs/uploads/{id}";
 
 /// Stands for the root key, and for tokens below `/t/`.
@@ -306,6 +308,11 @@ const CASES: &[Case<'_>] = &[
     (MAINTENANCE, "POST", "/.jsfs/maintenance/nothing", &[KEY], "{}", 404),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], "LONG", 413),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (BACKUP, "POST", BACKUP, &[KEY], "JSFSASK1", 400),
+    (BACKUP, "POST", BACKUP, &[KEY], "JSFSASK1\0\0\0\0\0\0\0\0\u{7}\0\0\0[\"\",[]]", 200),
+    (BACKUP, "POST", BACKUP, &[], "", 401),
+    (BACKUP, "POST", BACKUP, &[ALMOST], "", 403),
+    (BACKUP, "OPTIONS", BACKUP, &[], "", 204),
     (MAINTENANCE, "OPTIONS", "/.jsfs/maintenance/gc", &[], "", 204),
     (FEDERATION, "GET", FEDERATION, &[], "", 401),
     (FEDERATION, "GET", FEDERATION, &[ALMOST], "", 403),

@@ -44,3 +44,54 @@ pub(crate) struct MoveLocation {
     #[arg(value_name = "TO")]
     pub(crate) to: Option<PathBuf>,
 }
+
+/// `backup`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The node goes on meanwhile, and the backup is its state as of one commit. root.key is not in it unless you say so: without it\n\
+    nobody reads private objects. Keep it elsewhere (jsfs key export)."
+)]
+pub(crate) struct Backup {
+    /// A directory, or a file whose name ends in .jsfsbackup; backups of one node only
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) destination: PathBuf,
+    /// Everything again, instead of what changed since the backup before
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Put the root key in: whoever has the backup then reads everything
+    #[arg(long)]
+    pub(crate) with_root_key: bool,
+    /// Afterwards forget all backups there but the newest N
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
+    /// Read the newest backup there and say whether it is whole: 0 clean, 1 damage; needs no node
+    #[arg(long, conflicts_with_all = ["full", "with_root_key", "keep"])]
+    pub(crate) verify: bool,
+    /// List the backups there; needs no node
+    #[arg(long, conflicts_with_all = ["full", "with_root_key", "keep", "verify"])]
+    pub(crate) list: bool,
+    /// With --verify: this backup instead of the newest
+    #[arg(long, value_name = "N", requires = "verify")]
+    pub(crate) number: Option<u64>,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Where the backup has no root key, give it with --key-file FILE: then it is put into the directory, and opens the node's own key.\n\
+    Interrupted, the same command begins anew."
+)]
+pub(crate) struct Restore {
+    /// Where the backup is: a directory or a file
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: PathBuf,
+    /// A new or an empty directory, for jsfs serve --data
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// This backup instead of the newest
+    #[arg(long, value_name = "N")]
+    pub(crate) number: Option<u64>,
+    /// Restore what is whole although something is damaged
+    #[arg(long)]
+    pub(crate) damaged: bool,
+}

@@ -6,13 +6,13 @@
 use crate::session::ROOT_KEY_FILE;
 use anyhow::{Context, bail};
 use jsfs_objects::clock::SystemRandom;
-use jsfs_objects::key::{Seed, SigningKey};
+use jsfs_objects::key::Seed;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-const NODE_KEY_FILE: &str = "node.key";
+pub(crate) const NODE_KEY_FILE: &str = "node.key";
 
 /// The root key; `None` where there is none.
 pub(super) fn root_key(data: &Path) -> anyhow::Result<Option<Seed>> {
@@ -25,12 +25,11 @@ pub(super) fn make_root_key(data: &Path) -> anyhow::Result<Seed> {
 }
 
 /// The node's identity; made where there is none.
-pub(super) fn node_key(data: &Path) -> anyhow::Result<SigningKey> {
-    let seed = match read(&data.join(NODE_KEY_FILE))? {
-        Some(seed) => seed,
-        None => make(data, NODE_KEY_FILE)?,
-    };
-    Ok(seed.keys().signing().clone())
+pub(super) fn node_key(data: &Path) -> anyhow::Result<Seed> {
+    match read(&data.join(NODE_KEY_FILE))? {
+        Some(seed) => Ok(seed),
+        None => make(data, NODE_KEY_FILE),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Seed>> {
@@ -52,9 +51,14 @@ fn read(path: &Path) -> anyhow::Result<Option<Seed>> {
     ))
 }
 
-/// Writes a new key beside its place and renames it, so that there is never half a key.
 fn make(data: &Path, name: &str) -> anyhow::Result<Seed> {
     let seed = Seed::generate(&SystemRandom);
+    keep(data, name, &seed)?;
+    Ok(seed)
+}
+
+/// Writes a key beside its place and renames it, so that there is never half a key.
+pub(crate) fn keep(data: &Path, name: &str, seed: &Seed) -> anyhow::Result<()> {
     let (path, temporary) = (data.join(name), data.join(format!("{name}.new")));
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
@@ -64,8 +68,7 @@ fn make(data: &Path, name: &str) -> anyhow::Result<Seed> {
         fs::rename(&temporary, &path)?;
         File::open(data)?.sync_all()
     };
-    write().with_context(|| format!("cannot keep a new key in {}", path.display()))?;
-    Ok(seed)
+    write().with_context(|| format!("cannot keep a key in {}", path.display()))
 }
 
 #[cfg(test)]
@@ -80,7 +83,7 @@ mod tests {
         let made = make_root_key(data.path()).unwrap();
         assert_eq!(root_key(data.path()).unwrap().unwrap(), made);
         let node = node_key(data.path()).unwrap();
-        assert_eq!(node_key(data.path()).unwrap().public(), node.public());
+        assert_eq!(node_key(data.path()).unwrap(), node);
         for name in [ROOT_KEY_FILE, NODE_KEY_FILE] {
             let path = data.path().join(name);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -3,16 +3,11 @@
 //! A backup counts from the moment its manifest is there; until then what was written for it is left over, and removed by the next one. Segments
 //! are never changed. Memory: one segment, and the list of chunks of entries of one or two backups.
 
-use crate::{
-    backup::{
-        Ask, BackupError,
-        depot::Depot,
-        item::{Item, Kind, RowsId, decode_block, decode_rows},
-        manifest::{About, FORMAT, Head, Manifest, RowsRef, SegmentRef},
-    },
-    block,
-    id::BlockId,
-    view::list_ids,
+use crate::backup::{
+    Ask, BackupError,
+    depot::Depot,
+    item::{Item, Kind, RowsId, decode_block, decode_rows},
+    manifest::{About, FORMAT, Head, Manifest, RowsRef, SegmentRef},
 };
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -53,11 +48,11 @@ pub struct Written {
     pub damage: Vec<String>,
 }
 
-fn segment_name(number: u64) -> String {
+pub(crate) fn segment_name(number: u64) -> String {
     format!("{SEGMENT}{number:010}")
 }
 
-fn snapshot_name(number: u64) -> String {
+pub(crate) fn snapshot_name(number: u64) -> String {
     format!("{SNAPSHOT}{number:010}")
 }
 
@@ -100,6 +95,10 @@ impl Archive {
     }
 
     pub(crate) fn manifest(&self, number: u64) -> Result<Manifest, BackupError> {
+        if !self.snapshots.contains(&number) {
+            let there: Vec<String> = self.snapshots.iter().map(ToString::to_string).collect();
+            return Err(BackupError::NoSuch { wanted: number.to_string(), there: there.join(", ") });
+        }
         let name = snapshot_name(number);
         let bytes = self.depot.get(&name, 0, u64::MAX).map_err(|error| self.io(&name, error))?;
         Manifest::decode(&bytes).map_err(|what| self.damaged(&name, what))
@@ -119,6 +118,29 @@ impl Archive {
     pub(crate) fn salvage(&self, number: u64) -> Result<Bytes, BackupError> {
         let name = segment_name(number);
         Ok(self.depot.get(&name, 0, u64::MAX).map_err(|error| self.io(&name, error))?.into())
+    }
+
+    /// Bytes of everything that a backup consists of.
+    pub fn size(&self, number: u64) -> Result<u64, BackupError> {
+        Ok(self.manifest(number)?.segments.iter().map(|segment| segment.length).sum())
+    }
+
+    /// One item of a segment: its kind and its body of this length.
+    pub(crate) fn item(&self, segment: u64, offset: u64, length: u32) -> Result<(Kind, Bytes), BackupError> {
+        let name = segment_name(segment);
+        let length = crate::backup::item::ITEM_HEADER as u64 + u64::from(length);
+        let bytes = self.depot.get(&name, offset, length).map_err(|error| self.io(&name, error))?;
+        match Item::decode(&bytes) {
+            Ok(Some((kind, whole))) if whole == bytes.len() => {
+                Ok((kind, Bytes::from(bytes).slice(crate::backup::item::ITEM_HEADER..)))
+            }
+            _ => Err(self.damaged(&name, format!("an item at byte {offset}"))),
+        }
+    }
+
+    /// The store whose backups are here.
+    fn store(&self) -> Option<String> {
+        self.snapshots.iter().rev().find_map(|number| Some(self.manifest(*number).ok()?.about.head.store))
     }
 
     /// The rows of a chunk.
@@ -146,12 +168,14 @@ impl Archive {
             _ => None,
         };
         self.remove_leftovers()?;
+        let store = self.store();
         let next = self.segments.last().map_or(1, |last| last + 1);
         let known =
             parent.iter().flat_map(|parent| parent.rows.iter().map(|rows| (rows.id, *rows))).collect();
         Ok(Writer {
             archive: self,
             parent,
+            store,
             head: None,
             known,
             segments: Vec::new(),
@@ -188,58 +212,6 @@ impl Archive {
         self.remove_leftovers()?;
         Ok(gone)
     }
-
-    /// Reads everything that a backup consists of, and checks that every block that an entry needs is there. Answers the bytes read.
-    pub fn verify(&self, number: u64, found: &mut dyn FnMut(BackupError)) -> Result<u64, BackupError> {
-        let manifest = self.manifest(number)?;
-        let mut blocks: HashSet<BlockId> = HashSet::new();
-        let mut lists: HashMap<BlockId, Vec<BlockId>> = HashMap::new();
-        let mut bytes = 0;
-        for segment in &manifest.segments {
-            match self.segment(segment) {
-                Ok(whole) => {
-                    bytes += whole.len() as u64;
-                    let name = segment_name(segment.number);
-                    for item in items(&whole) {
-                        let (kind, _, body) = item.map_err(|error| self.damaged(&name, error))?;
-                        if kind != Kind::Block {
-                            continue;
-                        }
-                        let (head, stored) =
-                            decode_block(&body).map_err(|error| self.damaged(&name, error))?;
-                        blocks.insert(head.id);
-                        if matches!(block::split(&stored), Ok((block::Kind::List, _))) {
-                            lists.extend(list_ids(&stored).map(|ids| (head.id, ids)));
-                        }
-                    }
-                }
-                Err(error) => found(error),
-            }
-        }
-        for chunk in &manifest.rows {
-            let rows = match self.rows(chunk) {
-                Ok(rows) => rows,
-                Err(error) => {
-                    found(error);
-                    continue;
-                }
-            };
-            for row in &rows {
-                let crate::frame::Change::Put { references, .. } = &row.0.change else { continue };
-                let mut needed = references.clone();
-                while let Some(id) = needed.pop() {
-                    if !blocks.contains(&id) {
-                        found(self.damaged(
-                            &snapshot_name(number),
-                            format!("block {id}, which an entry needs, is not there"),
-                        ));
-                    }
-                    needed.extend(lists.get(&id).into_iter().flatten());
-                }
-            }
-        }
-        Ok(bytes)
-    }
 }
 
 /// The items of a segment: kind, place, body.
@@ -272,6 +244,8 @@ pub(crate) fn items(
 pub struct Writer<'a> {
     archive: &'a mut Archive,
     parent: Option<Manifest>,
+    /// The store whose backups are there already.
+    store: Option<String>,
     head: Option<Head>,
     known: HashMap<RowsId, RowsRef>,
     segments: Vec<SegmentRef>,
@@ -342,11 +316,12 @@ impl Writer<'_> {
         if head.format != FORMAT || head.store_id().is_none() {
             return Err(bad("it is of another version; use the same version of jsfs here and there"));
         }
-        if let Some(other) =
-            self.parent.as_ref().map(|parent| &parent.about.head).filter(|old| old.store != head.store)
-        {
+        if let Some(other) = self.store.as_ref().filter(|store| **store != head.store) {
             let place = self.archive.depot.describe();
-            return Err(BackupError::OtherStore { place, store: other.store[..8].to_owned() });
+            return Err(BackupError::OtherStore {
+                place,
+                store: other.get(..8).unwrap_or_default().to_owned(),
+            });
         }
         match self.parent.take() {
             Some(parent) if head.after == parent.about.head.sequence => self.segments = parent.segments,

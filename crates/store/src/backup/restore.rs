@@ -51,12 +51,13 @@ pub struct Restored {
 }
 
 /// Makes a store of a backup in a new or empty directory. Damage ends it, unless it `may_be_damaged`. `finish` adds further files to the directory that it
-/// is given, before anything counts.
+/// is given, before anything counts. `moved` is told of the bytes read.
 pub fn restore(
     archive: &Archive,
     number: u64,
     directory: &Path,
     may_be_damaged: bool,
+    moved: &dyn Fn(u64),
     finish: impl FnOnce(&Path) -> io::Result<()>,
 ) -> Result<Restored, BackupError> {
     let io = |error| BackupError::io(&directory.display().to_string(), error);
@@ -87,6 +88,7 @@ pub fn restore(
     for segment in &manifest.segments {
         match archive.segment(segment) {
             Ok(whole) => {
+                moved(whole.len() as u64);
                 for item in items(&whole) {
                     let (kind, at, body) = item.map_err(|error| archive.damaged("a segment", error))?;
                     if kind == Kind::Block {

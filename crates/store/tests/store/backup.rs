@@ -64,7 +64,7 @@ pub(crate) fn contents(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
 }
 
 pub(crate) fn restored(archive: &Archive, number: u64, at: &Path) -> BTreeMap<Vec<u8>, Bytes> {
-    let done = restore(archive, number, at, false, |_| Ok(())).unwrap();
+    let done = restore(archive, number, at, false, &|_| {}, |_| Ok(())).unwrap();
     assert!(done.damage.is_empty());
     let store = open_at(at);
     assert!(store.read_only().is_none());
@@ -147,7 +147,7 @@ fn a_backup_made_while_others_write_and_packs_are_compacted_is_the_state_at_its_
         let at = folder.path().join(format!("restored-{}", written.number));
         assert_eq!(restored(&archive, written.number, &at), expected, "backup {}", written.number);
         let bad = &mut |error| panic!("{error}");
-        archive.verify(written.number, bad).unwrap();
+        archive.verify(written.number, &|_| {}, bad).unwrap();
     }
 }
 
@@ -290,7 +290,10 @@ fn a_copy_that_went_its_own_way_is_backed_up_in_full_and_another_store_is_refuse
     assert!(forked.is_full, "frames under the same numbers are not the same");
     assert_eq!(restored(&archive, forked.number, &folder.path().join("restored")), contents(&other));
     let stranger = filled(&folder.path().join("stranger"));
-    assert!(matches!(back_up(&stranger, &mut archive, false), Err(BackupError::OtherStore { .. })));
+    for is_full in [false, true] {
+        let refused = back_up(&stranger, &mut archive, is_full);
+        assert!(matches!(refused, Err(BackupError::OtherStore { .. })), "{refused:?}");
+    }
     assert_eq!(archive.numbers(), [1, 2]);
 }
 
@@ -336,7 +339,7 @@ fn what_a_killed_backup_leaves_is_the_backup_before() {
         let reading = Archive::open(depot::open(&single, depot::Access::Read).unwrap()).unwrap();
         assert_eq!(reading.numbers(), [1], "cut at {cut}");
         let mut again = archive(&single, true);
-        again.verify(1, &mut |error| panic!("{error}")).unwrap();
+        again.verify(1, &|_| {}, &mut |error| panic!("{error}")).unwrap();
         if round % 20 == 0 {
             assert_eq!(restored(&again, 1, &folder.path().join(format!("single-{round}"))), expected);
             let written = back_up(&store, &mut again, false).unwrap();
@@ -366,7 +369,7 @@ fn a_restore_that_was_killed_is_no_store_and_is_begun_anew() {
     let mut archive = archive(&folder.path().join("backup"), false);
     back_up(&store, &mut archive, false).unwrap();
     let at = folder.path().join("restored");
-    let killed = restore(&archive, 1, &at, false, |_| Err(std::io::Error::other("killed")));
+    let killed = restore(&archive, 1, &at, false, &|_| {}, |_| Err(std::io::Error::other("killed")));
     assert!(killed.is_err() && !at.join("store.json").exists());
     // Killed between any two moves into place.
     let unfinished = at.join(jsfs_store::backup::UNFINISHED);
@@ -377,11 +380,11 @@ fn a_restore_that_was_killed_is_no_store_and_is_begun_anew() {
         assert!(!at.join("store.json").exists());
         assert_eq!(restored(&archive, 1, &at), contents(&store));
         fs::remove_dir_all(&at).unwrap();
-        restore(&archive, 1, &at, false, |_| Err(std::io::Error::other("killed"))).unwrap_err();
+        restore(&archive, 1, &at, false, &|_| {}, |_| Err(std::io::Error::other("killed"))).unwrap_err();
     }
     fs::remove_dir_all(&at).unwrap();
     fs::create_dir_all(at.join("something")).unwrap();
-    assert!(matches!(restore(&archive, 1, &at, false, |_| Ok(())), Err(BackupError::NotEmpty(_))));
+    assert!(matches!(restore(&archive, 1, &at, false, &|_| {}, |_| Ok(())), Err(BackupError::NotEmpty(_))));
 }
 
 #[test]
@@ -402,12 +405,12 @@ fn a_flipped_bit_is_found_and_the_rest_is_restored_on_demand() {
         bad[at] ^= 1 << (round % 8);
         fs::write(file, &bad).unwrap();
         let mut found = 0;
-        let verified = archive.verify(1, &mut |_| found += 1);
+        let verified = archive.verify(1, &|_| {}, &mut |_| found += 1);
         assert!(verified.is_err() || found > 0, "byte {at} of {}", file.display());
         let place = folder.path().join(format!("restored-{round}"));
-        assert!(restore(&archive, 1, &place, false, |_| Ok(())).is_err());
+        assert!(restore(&archive, 1, &place, false, &|_| {}, |_| Ok(())).is_err());
         if file.to_string_lossy().contains("segment") && round % 4 == 0 {
-            let done = restore(&archive, 1, &place, true, |_| Ok(())).unwrap();
+            let done = restore(&archive, 1, &place, true, &|_| {}, |_| Ok(())).unwrap();
             assert!(!done.damage.is_empty() && done.blocks >= 103);
             let rest = open_at(&place);
             let mut lost = 0;

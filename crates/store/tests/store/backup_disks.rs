@@ -2,13 +2,14 @@
 
 use crate::{
     backup::{archive, back_up, contents, restored},
+    disks::lies_in,
     driver::fast_dir,
-    support::{commit, commit_with, delete, put, quiet, run, sample_block},
+    support::{commit, commit_with, delete, list_block, put, quiet, run, sample_block},
 };
 use jsfs_store::{
     Finding, Observer, OpenOptions, Store, Verification, VerifyError,
     backend::Directory,
-    backup::{Ask, Decoder, Kind},
+    backup::{Ask, BackupError, Decoder, Kind},
 };
 use std::{
     path::{Path, PathBuf},
@@ -84,18 +85,36 @@ fn without_a_disk_a_backup_has_what_lies_elsewhere_and_names_what_does_not() {
         store.close().unwrap();
         let store = Store::open(options(&root, &further, 1)).unwrap();
         fill(&store, 100..130);
+        let parts: Vec<_> = (300..303).map(|seed| sample_block(seed, 3_000)).collect();
+        let list = list_block(0, &parts.iter().map(|part| part.id).collect::<Vec<_>>());
+        let ids: Vec<_> = parts.iter().map(|part| part.id).collect();
+        commit_with(&store, vec![put("parts", "v", &ids)], parts.clone()).unwrap();
         store.close().unwrap();
-        further[lost] = dir.path().join("nothing here");
+        let store = Store::open(options(&root, &further, 2)).unwrap();
+        commit_with(&store, vec![put("listed", "v", &[list.id])], vec![list]).unwrap();
+        store.close().unwrap();
+        let away = std::mem::replace(&mut further[lost], dir.path().join("nothing here"));
         let store = Store::open(options(&root, &further, 1).degraded(true)).unwrap();
         let mut archive = archive(&dir.path().join("backup"), false);
         let written = back_up(&store, &mut archive, false).unwrap();
         let only_there = written.damage.len() as u64;
-        // With equal room the last location takes the only copy.
-        assert!(only_there == [0, 30][lost] && written.blocks + only_there == 60, "{written:?}");
+        let is_lost = |seed: &u64| lies_in(&away, &sample_block(*seed, 3_000));
+        let lost_ones = (100..130).filter(is_lost).count() as u64;
+        let lost_parts = (300..303).filter(is_lost).count() as u64;
+        assert_eq!(only_there, lost_ones + lost_parts, "{written:?}");
+        assert_eq!(written.blocks + only_there, 64);
+        // What an entry refers to, and what a list lists that an entry refers to.
+        let mut missing = 0;
+        let count = &mut |error: BackupError| {
+            assert!(error.to_string().contains("is not there"), "{error}");
+            missing += 1;
+        };
+        archive.verify(written.number, &|_| {}, count).unwrap();
+        assert_eq!(missing, lost_ones + 2 * lost_parts);
         let is_named = |what: &String| what.contains("nothing here") && what.contains("missing");
         assert!(written.damage.iter().all(is_named), "{:?}", written.damage);
         let at = dir.path().join("restored");
-        jsfs_store::backup::restore(&archive, written.number, &at, true, |_| Ok(())).unwrap();
+        jsfs_store::backup::restore(&archive, written.number, &at, true, &|_| {}, |_| Ok(())).unwrap();
         let restored = crate::support::open_at(&at);
         for id in (0..30).map(|seed| sample_block(seed, 3_000).id) {
             restored.block(&id).unwrap();

@@ -222,6 +222,8 @@ fn with_a_full_location_copies_go_to_the_others_or_are_refused() {
         }
     };
     assert!(refused.is_no_space() && stored.len() > 3, "{refused:?} after {}", stored.len());
+    let free = two[1].space().unwrap().free;
+    assert!(free >= 20_000, "{free} bytes are left of the floor");
     // Not where only some of the next block's copies would find room: then they lie on both disks or on none.
     stored.iter().for_each(|block| assert_eq!(holders(&two, block), 2));
     let next = sample_block(stored.len() as u64, 3_000);
