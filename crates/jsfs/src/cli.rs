@@ -145,7 +145,7 @@ pub(crate) enum Command {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(Config),
-    /// Check the store of a stopped node, or with --online of one that runs: 0 clean, 1 damage, 2 could not run
+    /// Check everything that a node stores, also while it runs: 0 clean, 1 damage, 2 could not run
     Check(Check),
     /// Free the space of what nobody needs any more, now
     Gc(Gc),
@@ -500,6 +500,8 @@ mod tests {
             "jsfs config show --set log.level=debug",
             "jsfs config check --config F",
             "jsfs check --data D",
+            "jsfs check --repair",
+            "jsfs check --rebuild --json",
             "jsfs gc --above 0 --dry-run --json",
             "jsfs federation create home --replicas 2 --space 10",
             "jsfs federation invite --role store,meta --expires 1h --member-for 30d --space 5",
@@ -533,6 +535,7 @@ mod tests {
             "jsfs sync a b --jobs 0",
             "jsfs import-jsfs4",
             "jsfs gc --above 100",
+            "jsfs check --rebuild --online",
             "jsfs backup",
             "jsfs backup D --verify --full",
             "jsfs restore D",

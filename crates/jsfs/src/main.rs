@@ -80,18 +80,15 @@ async fn run(cli: Cli, output: Output) -> ExitCode {
         Command::Config(command) => {
             return finish(commands::config::run(&connection, &command, output), output);
         }
-        Command::Check(arguments) if arguments.online => {
-            let checked =
-                async { check::online(&Session::find(&connection, output)?, arguments.repair).await };
-            return finish(checked.await, output);
-        }
         Command::Backup(arguments) if arguments.verify || arguments.list => {
             return finish(commands::backup::look(&arguments, output), output);
         }
         Command::Restore(arguments) => {
             return finish(commands::restore::run(&connection, &arguments, output), output);
         }
-        Command::Check(arguments) => return finish(check::run(&connection, &arguments, output), output),
+        Command::Check(arguments) => {
+            return finish(check::run(&connection, &arguments, output).await, output);
+        }
         Command::Key(cli::Key::New { output: file }) => {
             return finish(commands::key::new(file.as_deref(), output), output);
         }

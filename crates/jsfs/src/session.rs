@@ -170,7 +170,7 @@ pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<zeroize::Zeroizing<St
 }
 
 /// The node that runs on a data directory.
-fn running_node(data: &Path) -> Option<NodeUrl> {
+pub(crate) fn running_node(data: &Path) -> Option<NodeUrl> {
     let text = std::fs::read_to_string(data.join(NODE_URL_FILE)).ok()?;
     let node = text.lines().next()?.parse().ok()?;
     is_held(&data.join("lock")).then_some(node)

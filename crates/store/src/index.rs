@@ -403,6 +403,11 @@ impl DoubleEndedIterator for Rows {
     }
 }
 
+/// Has an index that nobody has open rebuilt at the next opening.
+pub(crate) fn doubt_at(path: &Path) -> io::Result<()> {
+    fs::write(doubt_path(path), b"")
+}
+
 /// A file beside the index that has it rebuilt at the next opening.
 fn doubt_path(path: &Path) -> PathBuf {
     path.with_extension("doubt")

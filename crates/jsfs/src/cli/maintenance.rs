@@ -7,12 +7,15 @@ use std::path::PathBuf;
 /// `check`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Check {
-    /// Check the node that runs, while it goes on
+    /// Check the node that runs, while it goes on; by itself where one runs on the data directory
     #[arg(long)]
     pub(crate) online: bool,
-    /// Put right what can be, from other copies
-    #[arg(long, requires = "online")]
+    /// Put right what is known bit for bit elsewhere: another copy, another location, the index
+    #[arg(long)]
     pub(crate) repair: bool,
+    /// Throw the index away and build it from the packs alone; the node must be stopped
+    #[arg(long, conflicts_with_all = ["online", "repair"])]
+    pub(crate) rebuild: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
