@@ -68,6 +68,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// How much room there is now.
     fn space(&self) -> io::Result<Space>;
+
+    /// What an operator should know of, if anything. Cheap.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One pack file.

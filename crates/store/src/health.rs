@@ -52,7 +52,8 @@ impl Store {
                 "{lacking} blocks have fewer copies than storage.copies says; the rest is being made"
             ));
         }
-        self.lacks_room()
+        let told = self.inner.reading.locations.iter().find_map(|backend| backend.trouble());
+        told.or_else(|| self.lacks_room())
     }
 
     /// Why new data is refused, when there is no room for as many copies as are kept.
