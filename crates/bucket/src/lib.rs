@@ -22,7 +22,7 @@ mod transfer;
 
 pub use location::{Bucket, Options};
 pub use record::{RECORD, is_used};
-pub use remote::{Place, PlaceError};
+pub use remote::{Keys, PATIENCE, Place, PlaceError};
 
 /// Why a bucket cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@
 //! while it is uploaded goes on being read, from the bucket.
 
 use crate::{
-    BucketError, Place,
+    BucketError, Keys, Place,
     pieces::{PIECE, Pieces},
     record::{Full, HEAD, Record},
     remote::{PART, Remote},
@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use url::Url;
 
@@ -42,8 +42,12 @@ pub struct Options {
     pub endpoint: Option<Url>,
     /// The region.
     pub region: String,
+    /// The keys, where they are not those of the environment (`AWS_ACCESS_KEY_ID`, …).
+    pub keys: Option<Keys>,
     /// Bytes of packs in the bucket that are kept in the directory too.
     pub cache: u64,
+    /// How long a request that fails is tried again.
+    pub patience: Duration,
 }
 
 /// A location whose full packs lie in a bucket.
@@ -88,7 +92,7 @@ impl Bucket {
     /// # Errors
     /// When the directory or the bucket cannot be used, or belong to different stores.
     pub fn open(options: &Options) -> Result<Self, BucketError> {
-        let remote = Remote::connect(&options.place, options.endpoint.as_ref(), &options.region)?;
+        let remote = Remote::connect(options)?;
         Self::of(options, remote)
     }
 
@@ -97,9 +101,8 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::open`].
     pub fn open_in(options: &Options, store: Arc<dyn ObjectStore>) -> Result<Self, BucketError> {
-        let remote = Remote::with(store, &options.place).map_err(|error| BucketError::Unusable {
-            bucket: options.place.to_string(),
-            reason: error.to_string(),
+        let remote = Remote::with(Arc::clone(&store), store, &options.place).map_err(|error| {
+            BucketError::Unusable { bucket: options.place.to_string(), reason: error.to_string() }
         })?;
         Self::of(options, remote)
     }
@@ -314,7 +317,11 @@ impl Shared {
             count
         };
         let range = piece * PIECE..length.min((piece + count) * PIECE);
-        let bytes = self.remote.range(&pack_name(number), range)?;
+        let bytes = self.remote.range(&pack_name(number), range);
+        // Should it have been too much for a slow line, the next attempt asks for less.
+        let bytes = bytes.inspect_err(|_| {
+            self.hold().next.remove(&number);
+        })?;
         for (at, part) in (piece..).zip(bytes.chunks(usize::try_from(PIECE).unwrap_or(usize::MAX))) {
             self.pieces.put((number, at), part);
         }

@@ -1,9 +1,9 @@
 //! The bucket: what is asked of it, by whom, and how long that may take.
 //!
 //! The store below which this lies waits for its disks, so each call here waits too, while the request runs on threads of the bucket's own. Errors name the
-//! bucket. What fails for a moment (a connection that broke, 503) is tried again within [`PATIENCE`].
+//! bucket. What fails for a moment (a connection that broke, 503) is tried again for as long as the location's options say.
 
-use crate::BucketError;
+use crate::{BucketError, Options};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{
@@ -19,12 +19,12 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Runtime;
-use url::Url;
 
-/// How long one request may take to be answered, and how long it is tried again.
-const ANSWER: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(30);
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long a request that fails is tried again by default; each attempt has half of it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many times as long one part of an upload may take.
+const UPLOAD: u32 = 8;
 
 /// What goes to the bucket at once, and how many of these are on their way together.
 pub(crate) const PART: usize = 8 << 20;
@@ -71,44 +71,68 @@ impl fmt::Display for Place {
     }
 }
 
+/// Who asks.
+#[derive(Clone)]
+pub struct Keys {
+    /// What is public of it.
+    pub id: String,
+    /// What is not.
+    pub secret: String,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({})", self.id)
+    }
+}
+
 /// What is asked of a bucket.
 #[derive(Debug)]
 pub(crate) struct Remote {
     store: Arc<dyn ObjectStore>,
+    /// The same, with more time for each request: somebody waits for what is read, and nobody for an upload.
+    up: Arc<dyn ObjectStore>,
     prefix: Path,
     called: String,
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl Remote {
-    /// A bucket of Amazon's or of whoever speaks as Amazon does; credentials come from the environment, as everywhere (`AWS_ACCESS_KEY_ID`, …).
-    pub(crate) fn connect(place: &Place, endpoint: Option<&Url>, region: &str) -> Result<Self, BucketError> {
-        let options = ClientOptions::new()
-            .with_timeout(ANSWER)
-            .with_connect_timeout(CONNECT)
-            .with_allow_http(endpoint.is_some_and(|url| url.scheme() == "http"));
-        let backoff = BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(5),
-            base: 2.0,
-        };
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&place.name)
-            .with_region(region)
-            .with_client_options(options)
-            .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: PATIENCE });
-        if let Some(endpoint) = endpoint {
-            builder = builder
-                .with_endpoint(endpoint.as_str().trim_end_matches('/'))
-                .with_virtual_hosted_style_request(false);
-        }
+    /// A bucket of Amazon's or of whoever speaks as Amazon does.
+    pub(crate) fn connect(options: &Options) -> Result<Self, BucketError> {
+        let Options { place, endpoint, region, keys, patience, .. } = options;
         let unusable = |reason: String| BucketError::Unusable { bucket: place.to_string(), reason };
-        let store = builder.build().map_err(|error| unusable(error.to_string()))?;
-        Self::with(Arc::new(store), place).map_err(|error| unusable(error.to_string()))
+        let client = |answer| {
+            let client = ClientOptions::new()
+                .with_timeout(answer)
+                .with_connect_timeout(*patience / 4)
+                .with_allow_http(endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
+            let (init_backoff, max_backoff) = (Duration::from_millis(100), Duration::from_secs(5));
+            let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
+            let mut builder = AmazonS3Builder::from_env()
+                .with_bucket_name(&place.name)
+                .with_region(region)
+                .with_client_options(client)
+                .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: *patience });
+            if let Some(endpoint) = endpoint {
+                let endpoint = endpoint.as_str().trim_end_matches('/');
+                builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
+            }
+            if let Some(keys) = keys {
+                builder = builder.with_access_key_id(&keys.id).with_secret_access_key(&keys.secret);
+            }
+            builder.build().map_err(|error| unusable(error.to_string()))
+        };
+        let (store, up) = (client(*patience / 2)?, client(*patience * UPLOAD)?);
+        Self::with(Arc::new(store), Arc::new(up), place).map_err(|error| unusable(error.to_string()))
     }
 
     /// Any object store.
-    pub(crate) fn with(store: Arc<dyn ObjectStore>, place: &Place) -> io::Result<Self> {
+    pub(crate) fn with(
+        store: Arc<dyn ObjectStore>,
+        up: Arc<dyn ObjectStore>,
+        place: &Place,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(2)
@@ -117,6 +141,7 @@ impl Remote {
             .build()?;
         Ok(Self {
             store,
+            up,
             prefix: Path::from(place.prefix.as_str()),
             called: place.to_string(),
             runtime: Mutex::new(Some(runtime)),
@@ -235,7 +260,7 @@ impl Remote {
         length: u64,
         mut next: impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static,
     ) -> io::Result<()> {
-        let (store, path, called) = (Arc::clone(&self.store), self.path(name), self.called.clone());
+        let (store, path, called) = (Arc::clone(&self.up), self.path(name), self.called.clone());
         let told = path.clone();
         let arrived = self.wait(async move {
             let mut writer = WriteMultipart::new_with_chunk_size(store.put_multipart(&path).await?, PART);

@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod locations;
 mod maintenance;
 mod memory;
 mod output;

@@ -132,7 +132,9 @@ async fn open(settings: &Settings, is_degraded: bool) -> anyhow::Result<(Store, 
     let data = settings.data.clone();
     make_directory(&data)?;
     std::iter::once(&data).chain(&settings.storage_locations).for_each(|place| warn_of_others(place));
-    let options = jsfs_store::OpenOptions::directory(&data, &settings.storage_locations)?
+    let place = settings.clone();
+    let options = tokio::task::spawn_blocking(move || crate::locations::options(&place))
+        .await??
         .copies(settings.storage_copies)
         .degraded(is_degraded)
         .floor(settings.storage_floor)

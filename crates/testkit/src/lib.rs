@@ -7,4 +7,5 @@ pub mod cargo;
 pub mod http;
 pub mod node;
 pub mod random;
+pub mod s3;
 pub mod simulation;

@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "jsfs",
         &[
+            "jsfs-bucket",
             "jsfs-client",
             "jsfs-exec",
             "jsfs-federation",
@@ -20,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "jsfs-worker",
         ],
     ),
+    ("jsfs-bucket", &["jsfs-store"]),
     ("jsfs-client", &[]),
     ("jsfs-exec", &[]),
     ("jsfs-federation", &["jsfs-objects", "jsfs-store"]),
@@ -34,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What tests may link beyond that: everyone may use the test kit, and who stands above the object layer needs a store to put under it.
 const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("jsfs", &["jsfs-testkit"]),
+    ("jsfs-bucket", &["jsfs-testkit"]),
     ("jsfs-client", &["jsfs-testkit"]),
     ("jsfs-federation", &["jsfs-testkit"]),
     ("jsfs-http", &["jsfs-testkit", "jsfs-store"]),

@@ -3,10 +3,12 @@
 use super::merge::Merged;
 use super::units::Value;
 use anyhow::{Context, bail};
+use jsfs_bucket::Place;
 use jsfs_exec::Host;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// Every setting. Field names are the settings' names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) storage_locations: Vec<PathBuf>,
     pub(crate) storage_copies: usize,
+    pub(crate) storage_bucket: Bucket,
     pub(crate) storage_durability: &'static str,
     pub(crate) storage_floor: u64,
     pub(crate) storage_derived: u64,
@@ -32,6 +35,15 @@ pub(crate) struct Settings {
     pub(crate) cache_size: u64,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
+}
+
+/// Where full packs go, if not into a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) place: Option<Place>,
+    pub(crate) endpoint: Option<Url>,
+    pub(crate) region: String,
+    pub(crate) cache: u64,
 }
 
 /// The group `limits`.
@@ -143,6 +155,12 @@ impl Settings {
             data: read.directories("data")?.into_iter().next().unwrap_or_default(),
             storage_locations: read.directories("storage.locations")?,
             storage_copies: read.size("storage.copies")?,
+            storage_bucket: Bucket {
+                place: read.bucket("storage.bucket")?,
+                endpoint: read.server("storage.bucket_endpoint")?,
+                region: read.word("storage.bucket_region")?,
+                cache: read.number("storage.bucket_cache")?,
+            },
             storage_durability: read.choice("storage.durability")?,
             storage_floor: read.number("storage.floor")?,
             storage_derived: read.number("storage.derived")?,
@@ -246,6 +264,27 @@ impl Reader<'_> {
         match self.value(key)? {
             Value::Addresses(addresses) => Ok(addresses.clone()),
             other => bail!("the setting {key} is {other}, no addresses"),
+        }
+    }
+
+    fn bucket(&self, key: &str) -> anyhow::Result<Option<Place>> {
+        match self.value(key)? {
+            Value::Bucket(place) => Ok(place.clone()),
+            other => bail!("the setting {key} is {other}, no bucket"),
+        }
+    }
+
+    fn server(&self, key: &str) -> anyhow::Result<Option<Url>> {
+        match self.value(key)? {
+            Value::Server(url) => Ok(url.clone()),
+            other => bail!("the setting {key} is {other}, no server"),
+        }
+    }
+
+    fn word(&self, key: &str) -> anyhow::Result<String> {
+        match self.value(key)? {
+            Value::Word(word) => Ok(word.clone()),
+            other => bail!("the setting {key} is {other}, no word"),
         }
     }
 

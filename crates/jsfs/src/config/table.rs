@@ -1,8 +1,10 @@
 //! The table of settings. Flags, file, environment, `config show` and `docs/configuration.md` all come from it.
 
 use super::units::{self, Value};
+use jsfs_bucket::Place;
 use jsfs_exec::Host;
 use std::path::PathBuf;
+use url::Url;
 
 /// What a change of the setting needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub(crate) enum Kind {
     Hosts,
     /// A list of addresses of nodes; separated by `,` outside the file.
     Addresses,
+    /// `s3://NAME/PREFIX`, or nothing.
+    Bucket,
+    /// `https://HOST`, or nothing.
+    Server,
+    /// Letters, digits and dashes.
+    Word,
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -75,6 +83,10 @@ settings! {
     "data" Kind::Directory, "", Restart, "the node's data directory: keys, index and the first storage location";
     "storage.locations" Kind::Directories, "", Restart, "further directories for packs, one per disk; a store remembers how many it has";
     "storage.copies" Kind::Count(1, 64), "1", Restart, "in how many locations each block is kept, at most as many as there are; metadata is kept in all of them";
+    "storage.bucket" Kind::Bucket, "", Restart, "object storage for packs that are full (s3://NAME/PREFIX, a prefix that is this node's alone); its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+    "storage.bucket_endpoint" Kind::Server, "", Restart, "who has the bucket, where that is not Amazon";
+    "storage.bucket_region" Kind::Word, "us-east-1", Restart, "the bucket's region";
+    "storage.bucket_cache" Kind::Bytes(0, 1024 * TIB), "4GiB", Restart, "bytes of packs in the bucket that are kept in the data directory too";
     "storage.durability" Kind::Choice(&["fsync", "os"]), "fsync", Restart, "when a write is answered: after it is on the disk (fsync), or after the operating system has it (os: a power failure loses the last seconds)";
     "storage.floor" Kind::Bytes(0, 1024 * TIB), "512MiB", Restart, "free disk space below which writes get 507; reads and deletes go on";
     "storage.derived" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that what can be computed again may take: compiled programs, results of map and reduce; the least lately used goes first";
@@ -152,6 +164,9 @@ impl Setting {
             Kind::Directories => "list of directories".to_owned(),
             Kind::Hosts => "list of HOST or HOST:PORT".to_owned(),
             Kind::Addresses => "list of /ip4/ADDRESS/tcp/PORT, /ip6/… or /dns/…".to_owned(),
+            Kind::Bucket => "s3://NAME/PREFIX".to_owned(),
+            Kind::Server => "https://HOST".to_owned(),
+            Kind::Word => "letters, digits and dashes".to_owned(),
             Kind::Switch => "true or false".to_owned(),
             Kind::Choice(words) => words.join(" or "),
             Kind::Bytes(least, most) => {
@@ -185,6 +200,15 @@ impl Setting {
                     |name: &str| jsfs_peer::parse_address(name).map(|address| address.to_string()).ok();
                 names.map(known).collect::<Option<_>>().map(Value::Addresses)
             }
+            Kind::Bucket if text.is_empty() => Some(Value::Bucket(None)),
+            Kind::Bucket => Place::parse(text).ok().map(|place| Value::Bucket(Some(place))),
+            Kind::Server if text.is_empty() => Some(Value::Server(None)),
+            Kind::Server => server(text).map(|url| Value::Server(Some(url))),
+            Kind::Word => {
+                let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+                let valid = !text.is_empty() && text.chars().all(is_plain);
+                valid.then(|| Value::Word(text.to_owned()))
+            }
             Kind::Switch => text.parse().ok().map(Value::Switch),
             Kind::Choice(words) => words.iter().find(|word| **word == text).map(|word| Value::Choice(word)),
             Kind::Bytes(least, most) => {
@@ -209,6 +233,13 @@ fn socket(text: &str) -> Option<std::net::SocketAddr> {
     let text =
         text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().ok()
+}
+
+/// A server with nothing behind its name.
+fn server(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.password().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare).then_some(url)
 }
 
 fn directory(text: &str) -> Option<PathBuf> {

@@ -1,9 +1,11 @@
 //! Values of settings and the units that people write them in.
 
+use jsfs_bucket::Place;
 use jsfs_exec::Host;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use url::Url;
 
 /// A value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,12 @@ pub(crate) enum Value {
     Hosts(Vec<Host>),
     /// Addresses of nodes.
     Addresses(Vec<String>),
+    /// A bucket; none where nobody names one.
+    Bucket(Option<Place>),
+    /// A server; none where nobody names one.
+    Server(Option<Url>),
+    /// A word.
+    Word(String),
     /// Yes or no.
     Switch(bool),
     /// One of the setting's words.
@@ -46,6 +54,9 @@ impl fmt::Display for Value {
                 f.write_str(&shown.join(","))
             }
             Value::Addresses(addresses) => f.write_str(&addresses.join(",")),
+            Value::Bucket(place) => place.iter().try_for_each(|place| write!(f, "{place}")),
+            Value::Server(url) => url.iter().try_for_each(|url| write!(f, "{url}")),
+            Value::Word(word) => f.write_str(word),
             Value::Switch(is_on) => write!(f, "{is_on}"),
             Value::Choice(word) => f.write_str(word),
             Value::Bytes(bytes) => f.write_str(&show_bytes(*bytes)),

@@ -1,0 +1,153 @@
+//! A store over a real server of object storage, and over a link to it that fails as networks do.
+#![allow(clippy::unwrap_used, reason = "a test program throughout")]
+
+use jsfs_bucket::{Bucket, BucketError, Keys, Options, Place};
+use jsfs_store::{
+    Commit, Compaction, NewBlock, Op, OpenOptions, Store, Table, backend::Backend, block, check,
+};
+use jsfs_testkit::s3::{Fault, Link, Server};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const T: Table = Table(7);
+const MIB: u64 = 1 << 20;
+
+fn location(folder: &Path, server: SocketAddr) -> Options {
+    Options {
+        directory: folder.join("data"),
+        place: Place::parse("s3://packs/a").unwrap(),
+        endpoint: Some(format!("http://{server}").parse().unwrap()),
+        region: "us-east-1".to_owned(),
+        keys: Some(Keys { id: "test".to_owned(), secret: "secret".to_owned() }),
+        cache: MIB,
+        patience: Duration::from_secs(1),
+    }
+}
+
+fn options(folder: &Path, server: SocketAddr) -> Result<OpenOptions, BucketError> {
+    let bucket: Arc<dyn Backend> = Arc::new(Bucket::open(&location(folder, server))?);
+    let compaction = Compaction { dead_share: 0.5, bytes_per_second: 0, every: None };
+    let options = OpenOptions::new(vec![bucket]).index(folder.join("index"));
+    Ok(options.pack_max(MIB).floor(0).compaction(compaction))
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+fn sample(seed: u64) -> NewBlock {
+    let mut plain = vec![0; 200_000];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut plain);
+    NewBlock::new(block::encode_clear(&plain, block::LEVEL).unwrap(), Vec::new())
+}
+
+fn put(store: &Store, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let block = sample(seed);
+        let op = Op::Put {
+            table: T,
+            key: seed.to_be_bytes().to_vec(),
+            value: "v".into(),
+            references: vec![block.id],
+        };
+        run(store.commit(Commit { ops: vec![op], blocks: vec![block], ..Commit::default() })).unwrap();
+    }
+}
+
+fn has_all(store: &Store, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        assert!(store.block(&sample(seed).id).unwrap() == sample(seed).bytes, "{seed}");
+    }
+}
+
+fn packs_here(folder: &Path) -> usize {
+    std::fs::read_dir(folder.join("data/packs")).unwrap().count()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn packs_lie_on_a_real_server() {
+    let Some(server) = Server::start("packs") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(folder.path(), server.address()).unwrap()).unwrap();
+    put(&store, 0..40);
+    wait_until("packs have moved", || packs_here(folder.path()) <= 2);
+    let listing = server.listing("packs");
+    assert!(listing.contains("a/store.json") && listing.contains("a/000000000001.pack"), "{listing}");
+    has_all(&store, 0..40);
+    store.close().unwrap();
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let again = options(folder.path(), server.address()).unwrap();
+    let store = Store::open(again.clone()).unwrap();
+    has_all(&store, 0..40);
+    store.close().unwrap();
+    let report = check(&again).unwrap();
+    assert!(report.is_clean() && report.packs >= 8, "{:?}", report.findings);
+    // Without its directory, from the server alone.
+    drop(again);
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let store = Store::open(options(folder.path(), server.address()).unwrap()).unwrap();
+    has_all(&store, 0..30);
+}
+
+#[test]
+fn a_network_that_fails_delays_packs_and_nothing_else() {
+    let Some(server) = Server::start("packs") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let link = Link::to(server.address());
+    let store = Store::open(options(folder.path(), link.address()).unwrap()).unwrap();
+    put(&store, 0..20);
+    wait_until("packs have moved", || packs_here(folder.path()) <= 2);
+    let faults = [Fault::Refuse, Fault::Silence, Fault::Busy, Fault::Cut(300)];
+    for (number, fault) in (1..).zip(faults) {
+        link.does(fault);
+        let begun = Instant::now();
+        put(&store, 20 * number..20 * (number + 1));
+        let oldest = sample(20 * (number - 1));
+        let error = store.block(&oldest.id).map(drop).unwrap_err().to_string();
+        assert!(error.contains("s3://packs/a"), "{fault:?}: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}: {:?}", begun.elapsed());
+        wait_until("the trouble is told", || {
+            store.trouble().is_some_and(|trouble| trouble.contains("wait for the bucket"))
+        });
+        link.does(Fault::None);
+        wait_until("packs have moved", || packs_here(folder.path()) <= 2);
+        assert!(store.block(&oldest.id).unwrap() == oldest.bytes, "{fault:?}");
+    }
+    link.does(Fault::Slow(5));
+    has_all(&store, 0..3);
+    link.does(Fault::None);
+    has_all(&store, 0..100);
+    assert!(store.trouble().is_none(), "{:?}", store.trouble());
+    store.close().unwrap();
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_named() {
+    let Some(server) = Server::start("others") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |options: &Options| match Bucket::open(options) {
+        Err(BucketError::Unreachable { bucket, source }) => format!("{bucket}: {source}"),
+        other => panic!("{other:?}"),
+    };
+    let options = location(folder.path(), server.address());
+    let found = Bucket::open(&options).map(drop);
+    // Some servers say nothing about a bucket that is not there until something is stored.
+    if found.is_ok() {
+        assert!(Store::open(self::options(folder.path(), server.address()).unwrap()).is_err());
+    }
+    let nobody = Options { endpoint: Some("http://127.0.0.1:1".parse().unwrap()), ..options };
+    assert!(refused(&nobody).contains("s3://packs/a"));
+}
