@@ -26,6 +26,7 @@ pub struct Setup {
     port: u16,
     settings: Vec<String>,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -39,6 +40,7 @@ impl Setup {
             port: 0,
             settings: Vec::new(),
             flags: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -57,6 +59,12 @@ impl Setup {
     /// Adds a flag of `jsfs serve`.
     pub fn flag(mut self, flag: &str) -> Setup {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -91,6 +99,7 @@ impl Setup {
             .env("HOME", home)
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

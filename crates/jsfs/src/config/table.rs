@@ -238,7 +238,8 @@ fn socket(text: &str) -> Option<std::net::SocketAddr> {
 /// A server with nothing behind its name.
 fn server(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let is_bare = url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.password().is_none();
+    let is_bare =
+        url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.password().is_none();
     (matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare).then_some(url)
 }
 
