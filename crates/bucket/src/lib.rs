@@ -51,6 +51,16 @@ pub enum BucketError {
         /// Which.
         bucket: String,
     },
+    /// It has a store that is not in the directory, and nobody said that it is to be taken up.
+    #[error(
+        "the bucket {bucket} has a store, and {place} has none; name another prefix in storage.bucket, or, if the directory was lost and its node runs nowhere, start once with --from-bucket"
+    )]
+    Held {
+        /// Which.
+        bucket: String,
+        /// The directory.
+        place: String,
+    },
     /// The directory cannot be used.
     #[error("cannot use {place}: {source}")]
     Directory {

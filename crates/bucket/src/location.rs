@@ -48,6 +48,8 @@ pub struct Options {
     pub cache: u64,
     /// How long a request that fails is tried again.
     pub patience: Duration,
+    /// Whether a store that the bucket has is taken up into an empty directory. Whoever says so says that no other node has it.
+    pub takes_up: bool,
 }
 
 /// A location whose full packs lie in a bucket.
@@ -112,7 +114,7 @@ impl Bucket {
         let local = |source| BucketError::Directory { place: place.clone(), source };
         let directory = Directory::open(&options.directory).map_err(local)?;
         let pieces = Pieces::open(&options.directory.join("cache"), options.cache).map_err(local)?;
-        let record = record(&directory, &remote)?;
+        let record = record(&directory, &remote, options.takes_up)?;
         let newest = directory.packs().map_err(local)?.last().copied().unwrap_or_default();
         let state = Mutex::new(State { record, newest, ..State::default() });
         let shared =
@@ -141,7 +143,7 @@ impl Drop for Bucket {
 }
 
 /// What is known of the packs. Without a record the bucket tells: it is empty, this store's, or another's.
-fn record(directory: &Directory, remote: &Remote) -> Result<Record, BucketError> {
+fn record(directory: &Directory, remote: &Remote, takes_up: bool) -> Result<Record, BucketError> {
     let local = |source| BucketError::Directory { place: directory.describe(), source };
     let unreachable = |source| BucketError::Unreachable { bucket: remote.called().to_owned(), source };
     if let Some(record) = Record::read(directory).map_err(local)? {
@@ -162,6 +164,10 @@ fn record(directory: &Directory, remote: &Remote) -> Result<Record, BucketError>
             record.packs = packs(remote).map_err(unreachable)?
         }
         (Some(_), Some(_)) => return Err(BucketError::Taken { bucket: remote.called().to_owned() }),
+        (None, Some(_)) if !takes_up => {
+            let (bucket, place) = (remote.called().to_owned(), directory.describe());
+            return Err(BucketError::Held { bucket, place });
+        }
         // The directory was lost. The last pack comes back, because what is written goes on in it.
         (None, Some(there)) => {
             record.packs = packs(remote).map_err(unreachable)?;
@@ -421,6 +427,10 @@ impl Backend for Bucket {
 
     fn space(&self) -> io::Result<Space> {
         self.shared.directory.space()
+    }
+
+    fn is_fixed(&self) -> bool {
+        true
     }
 
     fn trouble(&self) -> Option<String> {

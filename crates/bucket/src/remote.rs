@@ -194,10 +194,8 @@ impl Remote {
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
                 io::ErrorKind::AlreadyExists
             }
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                io::ErrorKind::PermissionDenied
-            }
-            _ => io::ErrorKind::Other,
+            // The store takes this for a place that cannot be reached, and not for damage.
+            _ => io::ErrorKind::NotConnected,
         };
         io::Error::new(kind, format!("{}: {error}", self.called))
     }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
 use jsfs_bucket::{Bucket, BucketError, Options, PATIENCE, Place};
 use jsfs_store::{
-    Commit, Compaction, NewBlock, Op, OpenOptions, Store, Table,
-    backend::{Backend, LockGuard, PackFile, Space},
+    Commit, Compaction, MoveError, NewBlock, Op, OpenOptions, Store, Table,
+    backend::{Backend, Directory, LockGuard, PackFile, Space},
     block, check,
 };
 use object_store::{
@@ -171,6 +171,9 @@ impl Backend for Shown {
     fn space(&self) -> io::Result<Space> {
         self.0.space()
     }
+    fn is_fixed(&self) -> bool {
+        self.0.is_fixed()
+    }
     fn trouble(&self) -> Option<String> {
         self.0.trouble()
     }
@@ -192,7 +195,16 @@ impl Stage {
     fn options(&self, cache: u64) -> Options {
         let place = Place::parse("s3://packs/node/1").unwrap();
         let (directory, region) = (self.folder.path().join("data"), "x".to_owned());
-        Options { directory, place, endpoint: None, region, keys: None, cache, patience: PATIENCE }
+        Options {
+            directory,
+            place,
+            endpoint: None,
+            region,
+            keys: None,
+            cache,
+            patience: PATIENCE,
+            takes_up: false,
+        }
     }
 
     fn bucket(&self, cache: u64) -> std::result::Result<Arc<Bucket>, BucketError> {
@@ -294,6 +306,14 @@ fn full_packs_move_and_are_read_back_once() {
     store.close().unwrap();
     let report = check(&stage.open_options(&bucket)).unwrap();
     assert!(report.is_clean() && report.packs > 10, "{:?}", report.findings);
+    drop(bucket);
+
+    // It is more than a directory.
+    let (bucket, store) = stage.open(64 * MIB);
+    let to = Directory::open(stage.folder.path().join("elsewhere")).unwrap();
+    let moved = store.move_location(&bucket.describe(), Arc::new(to), &|_, _| true);
+    assert!(matches!(moved, Err(MoveError::Fixed { .. })));
+    store.close().unwrap();
     drop(bucket);
 
     // The index is made again from what is here and there.
@@ -400,7 +420,13 @@ fn what_was_uploaded_outlives_the_directory() {
     drop(bucket);
     std::fs::remove_dir_all(stage.folder.path().join("data")).unwrap();
     std::fs::remove_dir_all(stage.folder.path().join("index")).unwrap();
-    let (bucket, store) = stage.open(MIB);
+    assert!(
+        matches!(stage.bucket(MIB), Err(BucketError::Held { .. })),
+        "nobody said that the directory was lost"
+    );
+    let options = Options { takes_up: true, ..stage.options(MIB) };
+    let bucket = Arc::new(Bucket::open_in(&options, Arc::new(stage.remote.clone())).unwrap());
+    let store = Store::open(stage.open_options(&bucket)).unwrap();
     has_all(&store, 0..45);
     put(&store, 100..130);
     moved(&bucket);

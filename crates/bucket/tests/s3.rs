@@ -25,6 +25,7 @@ fn location(folder: &Path, server: SocketAddr) -> Options {
         keys: Some(Keys { id: "test".to_owned(), secret: "secret".to_owned() }),
         cache: MIB,
         patience: Duration::from_secs(1),
+        takes_up: true,
     }
 }
 

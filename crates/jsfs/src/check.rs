@@ -179,7 +179,7 @@ fn options(settings: &Settings) -> anyhow::Result<OpenOptions> {
         );
     }
     crate::serve::keep_to_oneself();
-    let options = crate::locations::options(settings)?;
+    let options = crate::locations::options(settings, false)?;
     Ok(options.copies(settings.storage_copies).floor(settings.storage_floor))
 }
 

@@ -177,6 +177,9 @@ pub(crate) struct Serve {
     /// Start although a storage location is missing: read what lies elsewhere, write nothing
     #[arg(long)]
     pub(crate) degraded: bool,
+    /// Take up the store in storage.bucket into an empty data directory; no other node may have it
+    #[arg(long)]
+    pub(crate) from_bucket: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }

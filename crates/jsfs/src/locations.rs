@@ -10,9 +10,9 @@ use jsfs_store::{
 use std::sync::Arc;
 
 /// Where the store is. A store whose packs lie in a bucket that the settings do not name is refused: it would look damaged.
-pub(crate) fn options(settings: &Settings) -> anyhow::Result<OpenOptions> {
+pub(crate) fn options(settings: &Settings, takes_up: bool) -> anyhow::Result<OpenOptions> {
     match &settings.storage_bucket.place {
-        Some(place) => with_bucket(settings, place),
+        Some(place) => with_bucket(settings, place, takes_up),
         None => match jsfs_bucket::is_used(&settings.data)? {
             Some(bucket) => anyhow::bail!(
                 "packs of the store in {} lie in {bucket}; set storage.bucket={bucket}",
@@ -23,7 +23,7 @@ pub(crate) fn options(settings: &Settings) -> anyhow::Result<OpenOptions> {
     }
 }
 
-fn with_bucket(settings: &Settings, place: &Place) -> anyhow::Result<OpenOptions> {
+fn with_bucket(settings: &Settings, place: &Place, takes_up: bool) -> anyhow::Result<OpenOptions> {
     let bucket = Bucket::open(&Options {
         directory: settings.data.clone(),
         place: place.clone(),
@@ -32,6 +32,7 @@ fn with_bucket(settings: &Settings, place: &Place) -> anyhow::Result<OpenOptions
         keys: None,
         cache: settings.storage_bucket.cache,
         patience: PATIENCE,
+        takes_up,
     })?;
     let mut locations: Vec<Arc<dyn Backend>> = vec![Arc::new(bucket)];
     for path in &settings.storage_locations {

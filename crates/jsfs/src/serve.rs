@@ -51,7 +51,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     keep_to_oneself();
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
-    let (store, objects, node_key) = open(&settings, arguments.degraded).await.map_err(cannot_run)?;
+    let (store, objects, node_key) = open(&settings, arguments).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
     let limits = settings.limits.front();
     let peers = federation::start(&settings, node_key, &objects).map_err(cannot_run)?;
@@ -128,15 +128,15 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Opens store and object layer; makes keys and namespace `localhost` at the first start.
-async fn open(settings: &Settings, is_degraded: bool) -> anyhow::Result<(Store, Objects, SigningKey)> {
+async fn open(settings: &Settings, arguments: &Serve) -> anyhow::Result<(Store, Objects, SigningKey)> {
     let data = settings.data.clone();
     make_directory(&data)?;
     std::iter::once(&data).chain(&settings.storage_locations).for_each(|place| warn_of_others(place));
-    let place = settings.clone();
-    let options = tokio::task::spawn_blocking(move || crate::locations::options(&place))
+    let (place, takes_up) = (settings.clone(), arguments.from_bucket);
+    let options = tokio::task::spawn_blocking(move || crate::locations::options(&place, takes_up))
         .await??
         .copies(settings.storage_copies)
-        .degraded(is_degraded)
+        .degraded(arguments.degraded)
         .floor(settings.storage_floor)
         .synced(settings.storage_durability == "fsync");
     let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;

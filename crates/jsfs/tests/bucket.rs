@@ -51,7 +51,7 @@ fn a_node_takes_a_bucket_and_another_is_refused() {
     assert!(setup.check().status.success());
     let other = self::setup(folder.path(), "other");
     let settings = ["storage.bucket=s3://packs/node", &endpoint];
-    says(&refusal(&other, &settings), &["s3://packs/node", "another store", "storage.bucket"]);
+    says(&refusal(&other, &settings), &["s3://packs/node", "has a store", "--from-bucket"]);
     assert!(!other.data().join("store.json").exists());
 }
 

@@ -69,6 +69,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// How much room there is now.
     fn space(&self) -> io::Result<Space>;
 
+    /// Whether the location cannot be moved to another directory.
+    fn is_fixed(&self) -> bool {
+        false
+    }
+
     /// What an operator should know of, if anything. Cheap.
     fn trouble(&self) -> Option<String> {
         None

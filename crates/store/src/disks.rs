@@ -36,6 +36,12 @@ pub enum MoveError {
         /// What there is.
         known: String,
     },
+    /// It lies in more than a directory.
+    #[error("{from} has its full packs elsewhere and cannot be moved; name another location")]
+    Fixed {
+        /// The location.
+        from: String,
+    },
     /// Something else is in the new directory.
     #[error("{to} is not empty: {what}; name an empty directory")]
     Occupied {
@@ -103,6 +109,9 @@ impl Store {
         }
         let _alone = hold(&self.inner.in_place);
         let old = places[at].current();
+        if old.is_fixed() {
+            return Err(MoveError::Fixed { from: from.to_owned() });
+        }
         let lock = lock(to.as_ref())?;
         let Some(here) = Parameters::read(old.as_ref())? else {
             return Err(

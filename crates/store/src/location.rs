@@ -39,6 +39,14 @@ impl Backend for Location {
         self.current().is_missing()
     }
 
+    fn is_fixed(&self) -> bool {
+        self.current().is_fixed()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.current().trouble()
+    }
+
     fn lock(&self) -> io::Result<LockGuard> {
         self.current().lock()
     }

@@ -169,7 +169,9 @@ impl From<MoveError> for MaintenanceError {
             MoveError::CalledOff { .. } | MoveError::Write(WriteError::Closed) => {
                 StorageError::Stopping.into()
             }
-            MoveError::NoLocation { .. } => Self::Invalid { what: error.to_string() },
+            MoveError::NoLocation { .. } | MoveError::Fixed { .. } => {
+                Self::Invalid { what: error.to_string() }
+            }
             MoveError::Occupied { .. }
             | MoveError::Open(OpenError::InUse { .. })
             | MoveError::Write(WriteError::ReadOnly(_)) => impossible(error.to_string()),
