@@ -105,17 +105,16 @@ async fn copy(blocks: &[Bytes]) -> Duration {
             stream.read_exact(&mut block).await.unwrap();
         }
     };
-    let sending = tokio::spawn({
-        let blocks = blocks.to_vec();
-        async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            for block in &blocks {
-                stream.write_all(block).await.unwrap();
-            }
+    let mut sending = tokio::task::JoinSet::new();
+    let sent = blocks.to_vec();
+    sending.spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for block in &sent {
+            stream.write_all(block).await.unwrap();
         }
     });
     receiving.await;
-    sending.await.unwrap();
+    sending.join_next().await.unwrap().unwrap();
     begun.elapsed()
 }
 
