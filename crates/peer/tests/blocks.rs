@@ -257,10 +257,10 @@ async fn an_expired_certificate_and_one_of_another_role_open_nothing() {
     .await;
     soon("the first may read", || late.node.status().reachable >= 2).await;
     // The keeper answers once it has heard of the member.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while late.node.fetch_block(id).await.is_none() {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "as long as it is a member");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "as long as it is a member");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(admin.node.fetch_block(id).await.is_none(), "a certificate for something else opens nothing");
     ours.advance(2 * MINUTE_MS);
