@@ -1,13 +1,13 @@
 //! A store over a bucket: what moves, what is read back, and what a failing, slow, foreign or emptied place does to it.
-#![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
+use crate::support::{MIB, T, has_all, put, run, sample, wait_until};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::BoxStream};
 use jsfs_bucket::{Bucket, BucketError, Options, PATIENCE, Place};
 use jsfs_store::{
-    Commit, Compaction, MoveError, NewBlock, Op, OpenOptions, Store, Table,
+    Commit, Compaction, MoveError, Op, OpenOptions, Store,
     backend::{Backend, Directory, LockGuard, PackFile, Space},
-    block, check,
+    check,
 };
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -19,7 +19,6 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 /// A bucket in memory that fails from some request on, and counts them.
@@ -179,9 +178,6 @@ impl Backend for Shown {
     }
 }
 
-const T: Table = Table(7);
-const MIB: u64 = 1 << 20;
-
 struct Stage {
     folder: tempfile::TempDir,
     remote: Flaky,
@@ -236,45 +232,6 @@ impl Stage {
             listed.into_iter().map(|meta| meta.unwrap().location.to_string()).collect();
         names.sort();
         names
-    }
-}
-
-fn run<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
-}
-
-fn sample(seed: u64) -> NewBlock {
-    let mut plain = vec![0; 200_000];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut plain);
-    NewBlock::new(block::encode_clear(&plain, block::LEVEL).unwrap(), Vec::new())
-}
-
-fn put(store: &Store, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let block = sample(seed);
-        let op = Op::Put {
-            table: T,
-            key: seed.to_be_bytes().to_vec(),
-            value: "v".into(),
-            references: vec![block.id],
-        };
-        run(store.commit(Commit { ops: vec![op], blocks: vec![block], ..Commit::default() })).unwrap();
-    }
-}
-
-fn has_all(store: &Store, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let block = sample(seed);
-        assert!(store.get(T, &seed.to_be_bytes()).unwrap().is_some(), "{seed}");
-        assert!(store.block(&block.id).unwrap() == block.bytes, "{seed}");
-    }
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,10 +1,8 @@
 //! A store over a real server of object storage, and over a link to it that fails as networks do.
-#![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
+use crate::support::{MIB, has_all, put, sample, wait_until};
 use jsfs_bucket::{Bucket, BucketError, Keys, Options, Place};
-use jsfs_store::{
-    Commit, Compaction, NewBlock, Op, OpenOptions, Store, Table, backend::Backend, block, check,
-};
+use jsfs_store::{Compaction, OpenOptions, Store, backend::Backend, check};
 use jsfs_testkit::s3::{Fault, Link, Server};
 use std::{
     net::SocketAddr,
@@ -12,9 +10,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-const T: Table = Table(7);
-const MIB: u64 = 1 << 20;
 
 fn location(folder: &Path, server: SocketAddr) -> Options {
     Options {
@@ -36,45 +31,8 @@ fn options(folder: &Path, server: SocketAddr) -> Result<OpenOptions, BucketError
     Ok(options.pack_max(MIB).floor(0).compaction(compaction))
 }
 
-fn run<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
-}
-
-fn sample(seed: u64) -> NewBlock {
-    let mut plain = vec![0; 200_000];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut plain);
-    NewBlock::new(block::encode_clear(&plain, block::LEVEL).unwrap(), Vec::new())
-}
-
-fn put(store: &Store, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let block = sample(seed);
-        let op = Op::Put {
-            table: T,
-            key: seed.to_be_bytes().to_vec(),
-            value: "v".into(),
-            references: vec![block.id],
-        };
-        run(store.commit(Commit { ops: vec![op], blocks: vec![block], ..Commit::default() })).unwrap();
-    }
-}
-
-fn has_all(store: &Store, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        assert!(store.block(&sample(seed).id).unwrap() == sample(seed).bytes, "{seed}");
-    }
-}
-
 fn packs_here(folder: &Path) -> usize {
     std::fs::read_dir(folder.join("data/packs")).unwrap().count()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
