@@ -368,6 +368,30 @@ fn packs_that_the_store_removes_leave_the_bucket() {
 }
 
 #[test]
+fn a_pack_that_arrived_unnoted_leaves_the_bucket_too() {
+    let stage = Stage::new();
+    let (bucket, store) = stage.open(MIB);
+    // Begun, one part, ended; and nobody can ask whether it is there.
+    stage.remote.fail_after(3);
+    put(&store, 0..16);
+    wait_until("it fails", || bucket.trouble().is_some());
+    let first = "node/1/000000000001.pack".to_owned();
+    assert!(stage.there().contains(&first), "{:?}", stage.there());
+    for seed in 0..16u64 {
+        let op = Op::Delete { table: T, key: seed.to_be_bytes().to_vec() };
+        run(store.commit(Commit { ops: vec![op], ..Commit::default() })).unwrap();
+    }
+    run(store.settle()).unwrap();
+    assert!(store.compact(0.5).unwrap().packs > 0);
+    assert!(!bucket.packs().unwrap().contains(&1));
+    store.close().unwrap();
+    drop(bucket);
+    stage.remote.mend();
+    let (_bucket, _store) = stage.open(MIB);
+    wait_until("it is gone", || !stage.there().contains(&first));
+}
+
+#[test]
 fn what_was_uploaded_outlives_the_directory() {
     let stage = Stage::new();
     let (bucket, store) = stage.open(MIB);
