@@ -111,12 +111,12 @@ fn a_disk_is_drained_and_a_location_moved_while_the_node_writes_and_a_move_that_
         command
     };
     let run = |arguments: &[&str]| command(arguments).output().unwrap();
-    let (from, to) = (disk.to_str().unwrap(), new.to_str().unwrap());
     let file = home.path().join("file");
     let content = Random::seeded(1).bytes(40_000_000);
     std::fs::write(&file, &content).unwrap();
     assert!(run(&["put", file.to_str().unwrap(), "before"]).status.success());
 
+    let (from, to) = (disk.to_str().unwrap(), new.to_str().unwrap());
     for (wrong, code, says) in [
         (vec!["move-location", to], 1, "is no location"),
         (vec!["move-location", from, data.to_str().unwrap()], 5, "holds"),
@@ -128,31 +128,34 @@ fn a_disk_is_drained_and_a_location_moved_while_the_node_writes_and_a_move_that_
         assert!(said.contains(says), "{said}");
     }
 
-    // Killed on its way: the old directory counts, and the same command goes on.
-    let mut killed =
-        command(&["move-location", from, to]).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let pack = new.join("packs/000000000001.pack");
-    while !std::fs::metadata(&pack).is_ok_and(|pack| pack.len() > 1 << 20) {
-        assert!(killed.try_wait().unwrap().is_none(), "it ended before it could be killed");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert!(run(&["put", file.to_str().unwrap(), "between"]).status.success());
-    let mut moved = run(&["move-location", from, to]);
-    while moved.status.code() == Some(5) {
-        // The node notices at its next step that nobody follows the first.
-        moved = run(&["move-location", from, to]);
-    }
+    // Killed on its way: the old directory counts, and the same command goes on. A move that was over before the kill reached it
+    // is followed by another, from where the packs are now.
+    let mut places = (1..=10).map(|number| home.path().join(format!("new{number}")));
+    let (mut from, mut to) = (disk.clone(), new.clone());
+    let moved = loop {
+        let movement = ["move-location", from.to_str().unwrap(), to.to_str().unwrap()];
+        kill_on_its_way(command(&movement), &to.join("packs/000000000001.pack"));
+        assert!(run(&["put", file.to_str().unwrap(), "between"]).status.success());
+        let mut moved = run(&movement);
+        while moved.status.code() == Some(5) {
+            // The node notices at its next step that nobody follows the first.
+            moved = run(&movement);
+        }
+        if !String::from_utf8_lossy(&moved.stderr).contains("is no location") {
+            break moved;
+        }
+        from =
+            std::mem::replace(&mut to, places.next().expect("one move that is not over before it is killed"));
+    };
     assert!(moved.status.success(), "{moved:?}");
     let said: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
     assert!(said["bytes"].as_u64().unwrap() > 40_000_000 && said["left"] == 0, "{said}");
-    assert_eq!(std::fs::read_dir(disk.join("packs")).unwrap().count(), 0, "the disk is empty");
+    assert_eq!(std::fs::read_dir(from.join("packs")).unwrap().count(), 0, "the disk is empty");
     let read = |name: &str| run(&["cat", name]).stdout == content;
     assert!(read("before") && read("between"));
 
     // Off its disk, to where there is room.
-    let drained = run(&["move-location", to]);
+    let drained = run(&["move-location", to.to_str().unwrap()]);
     assert!(drained.status.success(), "{drained:?}");
     assert!(data.join("location-1/packs/000000000001.pack").exists());
     assert!(run(&["put", file.to_str().unwrap(), "after"]).status.success());
@@ -164,4 +167,17 @@ fn a_disk_is_drained_and_a_location_moved_while_the_node_writes_and_a_move_that_
     assert!(read("before") && read("after"));
     assert!(node.stop().success());
     assert_eq!(run(&["check", "--set", &locations]).status.code(), Some(0));
+}
+
+/// Starts a move and kills it once it has written a part of a pack, or has ended.
+fn kill_on_its_way(mut movement: std::process::Command, pack: &std::path::Path) {
+    let mut running =
+        movement.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while running.try_wait().unwrap().is_none()
+        && !std::fs::metadata(pack).is_ok_and(|pack| pack.len() > 1 << 20)
+    {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let _ = running.kill();
+    running.wait().unwrap();
 }
