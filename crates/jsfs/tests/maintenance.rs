@@ -149,7 +149,8 @@ fn a_disk_is_drained_and_a_location_moved_while_the_node_writes_and_a_move_that_
     };
     assert!(moved.status.success(), "{moved:?}");
     let said: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
-    assert!(said["bytes"].as_u64().unwrap() > 40_000_000 && said["left"] == 0, "{said}");
+    // How much of the file lies on which disk is the node's affair.
+    assert!(said["bytes"].as_u64().unwrap() > 1 << 20 && said["left"] == 0, "{said}");
     assert_eq!(std::fs::read_dir(from.join("packs")).unwrap().count(), 0, "the disk is empty");
     let read = |name: &str| run(&["cat", name]).stdout == content;
     assert!(read("before") && read("between"));
