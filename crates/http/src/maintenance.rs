@@ -79,6 +79,10 @@ fn begin(
             document.finish("from and to")?;
             Ok(objects.move_location(grant, Relocation { from: from.into(), to })?)
         }
+        "stats" => {
+            document.finish("nothing")?;
+            Ok(objects.weigh(grant)?)
+        }
         _ => Err(Problem::new(
             Kind::NotFound,
             "there is no such maintenance; docs/http.md lists what there is",

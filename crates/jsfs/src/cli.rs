@@ -149,6 +149,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Free the space of what nobody needs any more, now
     Gc(Gc),
+    /// Show where the node's space goes, by namespace and from what was stored to what lies on the disk
+    Stats,
     /// Move one of the node's storage locations to another directory, or off its disk
     MoveLocation(MoveLocation),
     /// Keep what the node has, as it is now, in a directory or a file; the next one adds what changed
@@ -506,6 +508,7 @@ mod tests {
             "jsfs check --repair",
             "jsfs check --rebuild --json",
             "jsfs gc --above 0 --dry-run --json",
+            "jsfs stats --json",
             "jsfs federation create home --replicas 2 --space 10",
             "jsfs federation invite --role store,meta --expires 1h --member-for 30d --space 5",
             "jsfs federation status",
@@ -538,6 +541,7 @@ mod tests {
             "jsfs sync a b --jobs 0",
             "jsfs import-jsfs4",
             "jsfs gc --above 100",
+            "jsfs stats x",
             "jsfs check --rebuild --online",
             "jsfs backup",
             "jsfs backup D --verify --full",

@@ -18,6 +18,7 @@ mod program;
 mod put;
 pub(crate) mod restore;
 mod share;
+mod stats;
 mod sync;
 mod tree;
 mod versions;
@@ -59,6 +60,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         }
         Command::Backup(arguments) => backup::run(session, &arguments).await,
         Command::Gc(arguments) => gc::run(session, &arguments).await,
+        Command::Stats => stats::run(session).await,
         Command::Federation(command) => federation::run(session, &command).await,
         Command::Join(arguments) => federation::join(session, &arguments).await,
         Command::MoveLocation(arguments) => location::relocate(session, &arguments).await,

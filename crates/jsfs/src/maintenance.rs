@@ -28,6 +28,20 @@ pub(crate) async fn follow(
     parameters: &Value,
     tell: impl Fn(&Value) -> String,
 ) -> anyhow::Result<Outcome> {
+    attend(session, name, parameters, |finding| Some(tell(finding))).await
+}
+
+/// As [`follow`], but what it finds is only kept.
+pub(crate) async fn gather(session: &Session, name: &str, parameters: &Value) -> anyhow::Result<Outcome> {
+    attend(session, name, parameters, |_| None).await
+}
+
+async fn attend(
+    session: &Session,
+    name: &str,
+    parameters: &Value,
+    tell: impl Fn(&Value) -> Option<String>,
+) -> anyhow::Result<Outcome> {
     let mut work = session.client.maintain(name, parameters).await?;
     let bar = Progress::new(session.output, name, None);
     let (mut findings, mut more) = (Vec::new(), 0);
@@ -35,7 +49,9 @@ pub(crate) async fn follow(
         match line {
             MaintenanceLine::Progress(progress) => bar.at(progress.done, progress.total),
             MaintenanceLine::Finding(finding) => {
-                bar.suspend(|| session.output.line(&one_line(&tell(&finding))))?;
+                if let Some(text) = tell(&finding) {
+                    bar.suspend(|| session.output.line(&one_line(&text)))?;
+                }
                 if findings.len() < FINDINGS_MAX {
                     findings.push(finding);
                 } else {

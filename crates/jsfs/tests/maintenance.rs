@@ -27,6 +27,20 @@ fn a_node_that_runs_is_checked_and_frees_space_and_damage_is_named() {
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
     let freed = run(&["gc", "--dry-run"]);
     assert!(freed.status.success(), "{freed:?}");
+    let stats = run(&["stats"]);
+    assert!(stats.status.success(), "{stats:?}");
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(
+        (&stats["logical"], &stats["by_namespace"][0]["objects"]),
+        (&200_000.into(), &1.into()),
+        "{stats}"
+    );
+    let shown = setup.command().args(["stats", "--data"]).arg(&data).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for wanted in ["NAMESPACE", "localhost ", "  logical "] {
+        assert!(shown.contains(wanted), "{wanted:?} in {shown}");
+    }
+    assert!(shown.contains(&"#".repeat(40)), "{shown}");
     let pack =
         std::fs::File::options().read(true).write(true).open(data.join("packs/000000000001.pack")).unwrap();
     let mut byte = [0];

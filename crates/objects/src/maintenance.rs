@@ -4,6 +4,7 @@
 //! stops; each step leaves the store whole. Lines that wait for their reader are bounded: progress that finds no place is left out, findings wait.
 
 mod location;
+mod stats;
 
 pub use location::Relocation;
 

@@ -81,6 +81,7 @@ mod task;
 mod verify;
 mod view;
 mod walk;
+mod weigh;
 
 pub use check::{Report, check};
 pub use commit::{Commit, Committed, Entry, Expect, NewBlock, Op, REQUEST_MAX};
@@ -101,3 +102,4 @@ pub use stats::{LocationStats, Stats};
 pub use store::{Scan, Store};
 pub use task::{Observer, Unobserved};
 pub use verify::{PackPlace, Verification, Verified, VerifyError};
+pub use weigh::{Share, WeighError, Weights};

@@ -60,11 +60,62 @@ fn gc_frees_what_it_said_it_would_and_loses_nothing() {
     assert_eq!(again["packs"], 0, "{again}");
 }
 
+/// The result of `stats` and what it says of a namespace.
+fn stats(node: &Node) -> (Value, Value) {
+    let mut lines = run(node, "stats", "{}");
+    let result = lines.pop().unwrap()["result"].clone();
+    let namespace = lines.iter().map(|line| &line["finding"]).find(|found| found["namespace"] == "localhost");
+    (result, namespace.unwrap().clone())
+}
+
+#[test]
+fn stats_say_where_the_space_goes_and_the_parts_are_the_whole() {
+    let node = Node::start();
+    let number = |value: &Value| value.as_u64().unwrap();
+    let content = noise(1, 300_000);
+    node.put("/one", &content);
+    let (before, _) = stats(&node);
+    node.put("/same", &content);
+    let text = "all work and no play makes a dull text. ".repeat(10_000);
+    node.put("/text", text.as_bytes());
+    node.put("/text", &noise(2, 100_000));
+    let (all, own) = stats(&node);
+
+    let text = u64::try_from(text.len()).unwrap();
+    assert_eq!((number(&own["objects"]), number(&own["versions"])), (3, 1), "{own}");
+    assert_eq!(number(&own["current"]), 700_000, "{own}");
+    assert_eq!(number(&own["logical"]), 700_000 + text, "{own}");
+    assert_eq!((&all["logical"], &all["current"]), (&own["logical"], &own["current"]));
+    // The second copy is no new content, and the text repeats itself.
+    assert_eq!(number(&before["unique"]), 300_000, "{before}");
+    let unique = number(&all["unique"]);
+    assert!((400_001..=400_000 + text).contains(&unique), "{all}");
+    let compressed = number(&all["compressed"]);
+    assert!((400_000..420_000).contains(&compressed), "{all}");
+    // What two objects share is counted once.
+    let stored = number(&own["stored"]);
+    assert!((compressed..compressed + 20_000).contains(&stored), "{own} of {all}");
+
+    let (disk, besides) = (&all["disk"], &all["disk"]["besides"]);
+    assert_eq!(disk["objects"], own["stored"]);
+    let parts = [&disk["objects"], &disk["records"], &disk["dead"], &disk["index"]];
+    let others = ["uploads", "programs", "other_nodes", "rest"].map(|name| &besides[name]);
+    let sum: u64 = parts.into_iter().chain(others).map(number).sum();
+    assert!(sum.abs_diff(number(&all["stored"])) < 8, "{sum} of {all}");
+
+    // What is purged is dead, and in nobody's share.
+    assert_eq!(node.ask(&node.own("DELETE", "/text?purge=true")).status, 204);
+    let (after, own) = stats(&node);
+    assert!((300_000..310_000).contains(&number(&own["stored"])), "{own}");
+    assert_eq!(number(&after["unique"]), 300_000, "{after}");
+    assert!(number(&after["disk"]["dead"]) > number(&disk["dead"]) + 100_000, "{after}");
+}
+
 #[test]
 fn nobody_but_the_holder_of_the_root_key_maintains() {
     let node = Node::start();
     let names = node.get("/.jsfs/namespaces");
-    for name in ["gc", "nothing"] {
+    for name in ["gc", "stats", "nothing"] {
         let target = format!("/.jsfs/maintenance/{name}");
         for key in ["", "wrong"] {
             let asked = match key {

@@ -16,3 +16,4 @@ mod health;
 mod maintenance;
 mod model;
 mod support;
+mod weighing;
