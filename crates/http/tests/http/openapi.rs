@@ -300,7 +300,6 @@ const CASES: &[Case<'_>] = &[
     (CHECKPOINT, "OPTIONS", "/.jsfs/proc/ab/checkpoint", &[], "", 204),
     (LOGS, "OPTIONS", LOGS, &[], "", 204),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], r#"{"dry_run":true}"#, 200),
-    (MAINTENANCE, "POST", "/.jsfs/maintenance/stats", &[KEY], "{}", 200),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/stats", &[KEY], r#"{"of":"x"}"#, 400),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/check", &[KEY], r#"{"repair":"x"}"#, 400),
     (MAINTENANCE, "POST", "/.jsfs/maintenance/gc", &[KEY], r#"{"dead_share":"x"}"#, 400),
