@@ -20,9 +20,9 @@ use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
 use jsfs_exec::Exec;
-use jsfs_objects::Objects;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
+use jsfs_objects::{Objects, Scrubbing};
 use jsfs_store::Store;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -65,6 +65,10 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
 
     let stop = CancellationToken::new();
     objects.start_sweeping(SWEEP_EVERY);
+    if !settings.storage_scrub.is_zero() {
+        let (every, bytes_per_second) = (settings.storage_scrub, settings.storage_scrub_rate);
+        objects.start_scrubbing(Scrubbing { every, bytes_per_second });
+    }
     exec.take_up()
         .await
         .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;

@@ -14,7 +14,7 @@
 //! | what was attached to a program | `program` |
 //! | what can be computed again | `derived` |
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
-//! | maintenance while the node runs; backups of it | `maintenance`, `backup` |
+//! | maintenance while the node runs; by itself; backups of it | `maintenance`, `scrub`, `backup` |
 //! | blocks of other nodes | `remote` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
@@ -57,6 +57,7 @@ pub mod record;
 mod remote;
 mod reseal;
 mod retention;
+mod scrub;
 pub mod seal;
 mod share;
 mod status;
@@ -91,6 +92,7 @@ pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX, HOSTS_MAX};
 pub use read::{Body, Object};
 pub use remote::{BlocksFrom, LeaseError, Lessee, Remote, RemoteAnswer};
 pub use retention::Swept;
+pub use scrub::{ScrubError, ScrubPass, ScrubStatus, Scrubbing};
 pub use share::MintedToken;
 pub use status::Status;
 pub use unfinished::{Resumed, UNFINISHED_MAX, Unfinished, UploadId};
@@ -191,6 +193,7 @@ struct Inner {
     left_sealed: AtomicU64,
     owned_is_complete: owned::IsComplete,
     tails: Tails,
+    scrub: scrub::Scrub,
     authority: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -214,6 +217,7 @@ impl Objects {
             left_sealed: AtomicU64::new(0),
             owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
+            scrub: scrub::Scrub::default(),
             authority: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -299,6 +303,15 @@ impl Objects {
         self.0.opened_ms
     }
 
+    pub(crate) fn scrub_state(&self) -> &scrub::Scrub {
+        &self.0.scrub
+    }
+
+    /// Cancelled when the node stops.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
     pub(crate) fn tails(&self) -> &Tails {
         &self.0.tails
     }
@@ -326,6 +339,14 @@ impl Objects {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
         self.0.tasks.spawn(work)
+    }
+
+    /// As [`Objects::task`], on a thread that may block.
+    pub(crate) fn task_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.0.tasks.spawn_blocking(work)
     }
 
     pub(crate) fn owned_is_complete(&self) -> &owned::IsComplete {

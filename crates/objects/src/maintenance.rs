@@ -216,7 +216,8 @@ impl Objects {
     /// # Errors
     /// [`MaintenanceError::UnderWay`].
     pub fn check(&self, grant: &Grant<Root>, is_repairing: bool) -> Result<Maintenance, MaintenanceError> {
-        let store = self.store().clone();
+        let (objects, store) = (self.clone(), self.store().clone());
+        let runtime = tokio::runtime::Handle::current();
         self.maintain(grant, "check", move |teller| {
             let how = Verification { is_repairing, ..Verification::default() };
             let done = store.verify(how, teller).map_err(|error| match error {
@@ -225,6 +226,9 @@ impl Objects {
             })?;
             if is_repairing && done.index_differs > 0 {
                 store.doubt_index("a check found that it differs from the packs");
+            }
+            if done.damaged == 0 {
+                runtime.block_on(objects.scrub_is_over());
             }
             Ok(serde_json::to_value(done).unwrap_or_default())
         })

@@ -4,6 +4,7 @@ use crate::{
     Objects,
     error::ReadError,
     grant::{Grant, Root},
+    scrub::ScrubStatus,
 };
 use serde::Serialize;
 
@@ -22,6 +23,9 @@ pub struct Status {
     pub resealing: u64,
     /// Entries that could not be sealed again since the node was started, because nobody's key opens them; the log names them.
     pub unreadable: u64,
+    /// The scrub, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubStatus>,
     /// The store underneath.
     pub store: serde_json::Value,
 }
@@ -29,7 +33,7 @@ pub struct Status {
 impl Objects {
     /// What is wrong with the node's store, if anything. For the node's owner: it may name what is on the disk.
     pub fn trouble(&self) -> Option<String> {
-        self.store().trouble()
+        self.store().trouble().or_else(|| self.scrub_trouble())
     }
 
     /// The state of the node.
@@ -44,6 +48,7 @@ impl Objects {
             logical_bytes: namespaces.iter().map(|namespace| namespace.bytes).sum(),
             resealing,
             unreadable,
+            scrub: self.scrub_status(),
             store: serde_json::to_value(store).unwrap_or_default(),
         })
     }

@@ -21,6 +21,7 @@
 //! | process output | id, byte (u64) | what a process wrote from that byte on, sealed |
 //! | lease | block (32 bytes), peer (32 bytes) | bytes that it counts for and ms since 1970 until when the block is kept for that peer (u64 each, little-endian); 0 (one byte): bytes in all (`remote`) |
 //! | cached | block (32 bytes) | bytes that it counts for and ms since 1970 when it was fetched (u64 each, little-endian); 0 (one byte): bytes in all (`remote`) |
+//! | scrub | 0 (one byte) | how far the scrub has come and what it has found, JSON (`scrub`) |
 //! | process input | id, number (u64) | what was sent to a process and not taken yet, sealed |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
@@ -57,6 +58,10 @@ pub(crate) const PROCESS_INPUT: Table = Table(19);
 pub(crate) const OLD_KEY: Table = Table(20);
 pub(crate) const LEASE: Table = Table(21);
 pub(crate) const CACHED: Table = Table(22);
+pub(crate) const SCRUB: Table = Table(23);
+
+/// The one key of the scrub.
+pub(crate) const SCRUB_KEY: &[u8] = &[0];
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];

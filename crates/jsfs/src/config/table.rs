@@ -90,6 +90,8 @@ settings! {
     "storage.durability" Kind::Choice(&["fsync", "os"]), "fsync", Restart, "when a write is answered: after it is on the disk (fsync), or after the operating system has it (os: a power failure loses the last seconds)";
     "storage.floor" Kind::Bytes(0, 1024 * TIB), "512MiB", Restart, "free disk space below which writes get 507; reads and deletes go on";
     "storage.derived" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that what can be computed again may take: compiled programs, results of map and reduce; the least lately used goes first";
+    "storage.scrub" Kind::Duration(0, 3_650 * DAY), "30d", Restart, "time in which every stored byte is read and verified once in the background, and mended where another copy is good; 0 for never";
+    "storage.scrub_rate" Kind::Bytes(64 * KIB, GIB), "16MiB", Restart, "bytes per second that storage.scrub reads at most";
     "versions.days" Kind::Count(0, 36_500), "30", Restart, "days that earlier versions are kept where a directory says nothing else";
     "versions.count" Kind::Count(0, 1_000_000), "100", Restart, "earlier versions kept per object where a directory says nothing else";
     "versions.bytes" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that a namespace's earlier versions may always take; beyond that they take at most as many as its live data";
