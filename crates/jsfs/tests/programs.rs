@@ -330,3 +330,167 @@ fn a_client_that_leaves_in_the_midst_of_an_answer_cancels_its_stream() {
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// A key that nobody has yet.
+fn other_key() -> String {
+    let key = jsfs_objects::key::AccessKey::generate(&jsfs_objects::clock::SystemRandom);
+    key.seed().unwrap().to_text().to_string()
+}
+
+/// Answers its environment, and what comes of a request that it makes.
+const ASKS: &str = "export default { async fetch(request, env) {
+  const { method = 'GET', path, body } = await request.json();
+  const answer = await fetch(path, { method, body });
+  return Response.json({ env, status: answer.status, text: await answer.text() });
+} };";
+
+impl Stage {
+    /// Has a program ask for something, as the holder of a key. Its environment, and the status of what it asked for.
+    fn asks(&self, key: &str, program: &str, asked: &Value) -> (Value, u64) {
+        let body = asked.to_string();
+        let request = Request::new("POST", program).header("X-Access-Key", key).body(body.as_bytes());
+        let answer = self.ask(&request);
+        assert_eq!(answer.status, 200, "{program}: {}", answer.text());
+        (answer.json()["env"].clone(), answer.json()["status"].as_u64().unwrap())
+    }
+
+    fn hand_over(&self, address: &str, key: &str) {
+        let answer =
+            self.ask(&self.own("PATCH", address).header("X-Replacement-Access-Key", key).body(b"{}"));
+        assert_eq!(answer.status, 204, "{address}: {}", answer.text());
+    }
+
+    fn carry(&self, verb: &str, from: &str, to: &str) {
+        let answer = self.ask(&self.own(verb, from).header("Destination", to));
+        assert!(matches!(answer.status, 201 | 204), "{verb} {from}: {} {}", answer.status, answer.text());
+    }
+
+    /// A private program that writes beside itself, reads one thing elsewhere, and has an environment.
+    fn application(&self, directory: &str) {
+        self.stored("/config.txt", "configured");
+        let attached = "grant=GET,PUT:data/+GET:/config.txt&env=%7B%22A%22%3A%22b%22%7D";
+        self.stored(&format!("{directory}api.js?executable=true&{attached}"), ASKS);
+    }
+}
+
+#[test]
+fn a_program_that_its_owner_copies_or_moves_keeps_what_was_attached() {
+    let stage = Stage::new();
+    stage.application("/app/");
+    let (key, has) = (stage.key.clone(), json!({"A": "b"}));
+    let write = json!({"method": "PUT", "path": "data/a", "body": "1"});
+    assert_eq!(stage.asks(&key, "/app/api.js", &write), (has.clone(), 201));
+    // What goes along with a program stays its own; what stays where it is, too.
+    stage.carry("COPY", "/app/", "/second/");
+    assert_eq!(stage.asks(&key, "/second/api.js", &write), (has.clone(), 200), "the copy of the data");
+    assert_eq!(stage.asks(&key, "/second/api.js", &json!({"path": "/app/data/a"})).1, 404);
+    assert_eq!(stage.asks(&key, "/second/api.js", &json!({"path": "/config.txt"})).1, 200);
+    stage.carry("MOVE", "/app/", "/moved/");
+    assert_eq!(stage.asks(&key, "/moved/api.js", &write), (has.clone(), 200));
+    assert_eq!(stage.ask(&stage.own("POST", "/app/api.js").body(b"{}")).status, 201, "nothing runs there");
+    stage.carry("COPY", "/second/api.js", "/alone.js");
+    assert_eq!(stage.asks(&key, "/alone.js", &json!({"path": "/second/data/a"})), (has.clone(), 200));
+    assert_eq!(stage.asks(&key, "/alone.js", &write).1, 401, "beside the copy nothing was granted");
+    // An older version comes back as the program that it was.
+    stage.stored("/alone.js", &format!("{ASKS} // newer"));
+    let restored = stage.ask(&stage.own("POST", "/alone.js?restore=1"));
+    assert_eq!(restored.status, 200, "{}", restored.text());
+    assert_eq!(stage.asks(&key, "/alone.js", &json!({"path": "/second/data/a"})), (has, 200));
+}
+
+#[test]
+fn nobody_gains_by_copying_what_was_attached_to_a_program() {
+    let stage = Stage::new();
+    stage.application("/app/");
+    let ask = json!({"path": "/config.txt"}).to_string();
+    let token = stage.token("/localhost/", &["GET", "PUT", "DELETE"]);
+    let by_token = |from: &str, to: &str| {
+        let answer = stage.ask(&Request::new("COPY", from).bearer(&token).header("Destination", to));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    };
+    by_token("/app/api.js", "/file.js");
+    let copy = stage.ask(&stage.own("GET", "/file.js"));
+    assert_eq!((copy.status, copy.text().as_str()), (200, ASKS), "an ordinary file");
+    // A public one stays a program, because its source is nobody's who may only run it, and has nothing.
+    stage.carry("COPY", "/app/api.js", "/app/open.js");
+    let shown = stage.own("PATCH", "/app/open.js").body(br#"{"private":false}"#);
+    assert_eq!(stage.ask(&shown).status, 204);
+    by_token("/app/open.js", "/open.js");
+    let ran = stage.ask(&Request::new("POST", "/open.js").body(ask.as_bytes())).json();
+    assert_eq!((&ran["env"], &ran["status"]), (&json!({}), &json!(404)), "{ran}");
+    assert_eq!(stage.ask(&Request::new("GET", "/open.js?executable=false")).status, 401);
+    // Who holds the key of the destination and may only read the source has a program that begins with nothing.
+    let other = other_key();
+    stage.hand_over("/theirs/", &other);
+    let reader = stage.token("/localhost/app/api.js", &["GET"]);
+    let copy =
+        Request::new("COPY", "/app/api.js").header("X-Access-Key", &other).header("X-Access-Token", &reader);
+    assert_eq!(stage.ask(&copy.header("Destination", "/theirs/api.js")).status, 201);
+    let (env, status) = stage.asks(&other, "/theirs/api.js", &json!({"path": "/config.txt"}));
+    assert_eq!((env, status), (json!({}), 404));
+    // Restoring an older version is a write: without the key it takes what was attached away.
+    stage.stored("/app/api.js", &format!("{ASKS} // newer"));
+    let restored = stage.ask(&Request::new("POST", "/app/api.js?restore=1").bearer(&token));
+    assert_eq!(restored.status, 200, "{}", restored.text());
+    assert_eq!(stage.ask(&stage.own("GET", "/app/api.js")).text(), ASKS, "an ordinary file");
+}
+
+#[test]
+fn a_program_whose_key_is_replaced_runs_on_and_new_code_begins_with_nothing() {
+    let stage = Stage::new();
+    let (other, has) = (other_key(), json!({"A": "b"}));
+    let read = json!({"path": "/config.txt"});
+    stage.application("/one/");
+    stage.hand_over("/one/api.js", &other);
+    assert_eq!(stage.asks(&other, "/one/api.js", &read), (has.clone(), 200), "granted by who wrote it");
+    let write = json!({"method": "PUT", "path": "data/a", "body": "1"});
+    assert_eq!(stage.asks(&other, "/one/api.js", &write).1, 201);
+    let theirs = |method, target| Request::new(method, target).header("X-Access-Key", &other);
+    for (program, method, body) in
+        [("/put/api.js", "PUT", ASKS.as_bytes()), ("/patched/api.js", "PATCH", b"{}")]
+    {
+        stage.application(program.trim_end_matches("api.js"));
+        stage.hand_over(program, &other);
+        let newer = theirs(method, program).header("X-Env", "{\"B\":\"c\"}").body(body);
+        let answer = stage.ask(&newer);
+        assert!(answer.status < 300, "{}", answer.text());
+        assert_eq!(stage.asks(&other, program, &read), (json!({"B": "c"}), 404), "by another");
+    }
+    // Nor is it there for bytes that are put behind those that are there.
+    stage.application("/longer/");
+    stage.hand_over("/longer/api.js", &other);
+    let append = theirs("POST", "/longer/api.js?append=true").body(b" // longer");
+    assert_eq!(stage.ask(&append).status, 200);
+    assert_eq!(stage.ask(&theirs("PATCH", "/longer/api.js?executable=true").body(b"{}")).status, 204);
+    assert_eq!(stage.asks(&other, "/longer/api.js", &read), (json!({}), 404));
+    // Nor does what the new owner copies elsewhere.
+    stage.hand_over("/theirs/", &other);
+    let copied = stage.ask(&theirs("COPY", "/one/api.js").header("Destination", "/theirs/api.js"));
+    assert_eq!(copied.status, 201, "{}", copied.text());
+    assert_eq!(stage.asks(&other, "/theirs/api.js", &read), (json!({}), 404));
+    // Stored and handed over in one request.
+    let put = stage.own("PUT", "/put.js?executable=true&env=%7B%22A%22%3A%22b%22%7D");
+    let put = put.header("Content-Type", "text/javascript").header("X-Replacement-Access-Key", &other);
+    assert_eq!(stage.ask(&put.body(ASKS.as_bytes())).status, 201);
+    assert_eq!(stage.asks(&other, "/put.js", &read), (has.clone(), 404));
+    // A directory: its programs are reached one after another.
+    stage.application("/app/");
+    stage.hand_over("/app/", &other);
+    let until = Instant::now() + Duration::from_secs(20);
+    let body = read.to_string();
+    while stage.ask(&theirs("POST", "/app/api.js").body(body.as_bytes())).status == 409 {
+        assert!(Instant::now() < until, "it was not handed on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(stage.asks(&other, "/app/api.js", &write), (has.clone(), 201), "within the directory");
+    assert_eq!(stage.asks(&other, "/app/api.js", &read), (has, 200), "outside, by who granted it");
+}
+
+#[test]
+fn an_object_that_is_no_program_any_more_is_not_run() {
+    let stage = Stage::new();
+    stage.application("/app/");
+    assert_eq!(stage.ask(&stage.own("PATCH", "/app/api.js").body(br#"{"executable":false}"#)).status, 204);
+    assert_eq!(stage.ask(&stage.own("POST", "/app/api.js").body(b"posted")).status, 200);
+    assert_eq!(stage.ask(&stage.own("GET", "/app/api.js")).text(), "posted");
+}

@@ -90,6 +90,9 @@ impl Objects {
                 kind: EventKind::Updated,
             };
             self.revise(&mut commit, &held, revision)?;
+            if !opened.content.executable {
+                commit.detach_program(self, &held.address)?;
+            }
             commit.answers(Done { metadata: Some(opened.metadata()), created: false, new_key: None });
             if commit.commit(self).await?.is_some() {
                 return Ok(opened.metadata());
@@ -203,6 +206,7 @@ pub(crate) async fn hand_over_object(
         };
         let mut commit = Change::new();
         objects.revise(&mut commit, &held, revision)?;
+        objects.hand_on_program(&mut commit, &held.address, &handover)?;
         if commit.commit(objects).await?.is_some() {
             return Ok(());
         }

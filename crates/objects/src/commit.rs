@@ -127,11 +127,7 @@ impl Change {
         objects: &Objects,
         address: &Address,
     ) -> Result<(), StorageError> {
-        let key = tables::address_key(address);
-        if objects.store().get(tables::PROGRAM, &key)?.is_some() {
-            self.op(Op::Delete { table: tables::PROGRAM, key });
-        }
-        Ok(())
+        self.attach_program(objects, address, None)
     }
 
     /// Keeps the table of public objects true.

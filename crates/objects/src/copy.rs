@@ -12,6 +12,7 @@ use crate::{
     list::ListOptions,
     metadata::Metadata,
     owned::named_owner,
+    program::{Attachment, Way},
     read::{self, Opened},
     record::Kind,
     tables::Stored,
@@ -49,6 +50,8 @@ struct Leg {
     target: Arc<Held>,
     stored: Stored,
     opened: Opened,
+    /// What it holds where it arrives, if it is a program.
+    attachment: Option<Attachment>,
 }
 
 impl Objects {
@@ -127,10 +130,11 @@ impl Objects {
     /// Every object that goes, with authority decided for both ends of each.
     fn legs(&self, from: &Grant<Read>, to: &Grant<Write>, is_move: bool) -> Result<Vec<Leg>, WriteError> {
         let (source, target) = (from.address(), to.address());
+        let way = Way { from: source, to: target };
         if !source.is_directory() {
             let held = self.authorize_proven::<Read>(&from.held.proven, source)?.held;
             let to = self.authorize_proven::<Write>(&to.held.proven, target)?.held;
-            return Ok(vec![leg(held, to)?]);
+            return Ok(vec![self.leg(held, to, way)?]);
         }
         let mut legs = Vec::new();
         for address in tree::live_objects(self, source)? {
@@ -145,12 +149,23 @@ impl Objects {
             let destination = Address::parse_exact(&format!("{target}{below}"))
                 .map_err(|error| WriteError::Invalid { what: format!("{target}{below}: {error}") })?;
             let to = self.authorize_proven::<Write>(&to.held.proven, &destination)?.held;
-            legs.push(leg(held.held, to)?);
+            legs.push(self.leg(held.held, to, way)?);
         }
         if legs.is_empty() {
             return Err(WriteError::of_source(from.held.nothing_there()));
         }
         Ok(legs)
+    }
+
+    fn leg(&self, source: Arc<Held>, target: Arc<Held>, way: Way<'_>) -> Result<Leg, WriteError> {
+        let stored = present(&source.address, &source.chain)?.clone();
+        let mut opened = source.open(&stored).map_err(WriteError::of_source)?;
+        if opened.content.executable && matches!(source.access, Access::Public) {
+            // That anybody may run a program gives nobody its source.
+            return Err(Refusal::Unauthenticated { note: None }.into());
+        }
+        let attachment = self.carry_program(&source, &target, &mut opened, way)?;
+        Ok(Leg { source, target, stored, opened, attachment })
     }
 
     fn arrive(
@@ -160,7 +175,7 @@ impl Objects {
         precondition: Option<&Precondition>,
         moved: bool,
     ) -> Result<(bool, Metadata), WriteError> {
-        let Leg { source, target, stored, opened } = leg;
+        let Leg { source, target, stored, opened, attachment } = leg;
         let chain = &target.chain;
         let before = present(&target.address, chain).ok();
         let at_target = write::before(target, chain, target.opener().as_ref())?;
@@ -208,7 +223,7 @@ impl Objects {
             public: !opened.private,
         };
         change.put_current(&target.address, chain, chain.object.as_ref(), newest);
-        change.detach_program(self, &target.address)?;
+        change.attach_program(self, &target.address, attachment.as_ref())?;
         let kind = match (moved, before) {
             (true, _) => EventKind::Moved,
             (false, Some(_)) => EventKind::Updated,
@@ -272,7 +287,7 @@ impl Objects {
             if stored.record.kind != Kind::Object {
                 return Err(absent());
             }
-            let opened = source.open(&stored).map_err(|error| match error {
+            let mut opened = source.open(&stored).map_err(|error| match error {
                 ReadError::Resealing { .. } => absent(),
                 // An older version that was private is not opened by who may read the newest because it is public.
                 ReadError::Refused(Refusal::Forbidden { .. }) => absent(),
@@ -284,7 +299,9 @@ impl Objects {
                 change.expect_version(&address, version, stored.sequence);
             }
             let sequence = current.map_or(0, |current| current.sequence);
-            let leg = Leg { source, target, stored: Stored { sequence, ..stored }, opened };
+            let way = Way { from: &address, to: &address };
+            let attachment = self.carry_program(&source, &target, &mut opened, way)?;
+            let leg = Leg { source, target, stored: Stored { sequence, ..stored }, opened, attachment };
             let (created, metadata) = self.arrive(&mut change, &leg, None, false)?;
             change.answers(Done { metadata: Some(metadata.clone()), created, new_key: None });
             if change.commit(self).await?.is_some() {
@@ -293,16 +310,6 @@ impl Objects {
         }
         Err(WriteError::Conflict { address })
     }
-}
-
-fn leg(source: Arc<Held>, target: Arc<Held>) -> Result<Leg, WriteError> {
-    let stored = present(&source.address, &source.chain)?.clone();
-    let opened = source.open(&stored).map_err(WriteError::of_source)?;
-    if opened.content.executable && matches!(source.access, Access::Public) {
-        // That anybody may run a program gives nobody its source.
-        return Err(Refusal::Unauthenticated { note: None }.into());
-    }
-    Ok(Leg { source, target, stored, opened })
 }
 
 /// A tree has no version of its own: its condition is tried with none.

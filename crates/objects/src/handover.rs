@@ -82,6 +82,16 @@ impl Handover {
         }
     }
 
+    /// The new owner's keys.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.to
+    }
+
+    /// The read key of the place from now on.
+    pub(crate) fn root(&self) -> &ReadKey {
+        &self.root
+    }
+
     /// The new root for the new owner, and the older ones under the new.
     pub(crate) fn roots(&self) -> Vec<PlaceRoot> {
         let newest = PlaceRoot { epoch: self.epoch, wrapped: self.to.wrap_root(&self.root) };

@@ -3,7 +3,12 @@
 //! An attachment is made of access tokens, minted with the owner's key when the program is stored: a program meets the same authority as any
 //! bearer of them, and revoking a token or replacing the owner's key takes them away. It is sealed under a key that only this node has. Only
 //! the owner's key attaches; whoever else writes the program detaches it in the same commit, so that nobody's code acts with what was
-//! granted to other code.
+//! granted to other code. An attachment remembers whose key made it: what goes to another owner runs on, and what that owner writes in its
+//! place begins with nothing attached.
+
+mod carried;
+
+pub(crate) use carried::Way;
 
 use crate::{
     Objects,
@@ -11,9 +16,10 @@ use crate::{
     crypto::Secret,
     error::{ReadError, Refusal, StorageError, WriteError},
     grant::{Access, Grant, Manage},
+    key::Owner,
     seal::{BlockKey, open_block, seal_block},
     tables,
-    token::{Method, Methods},
+    token::{Method, Methods, Token},
 };
 use jsfs_store::{Commit, Op};
 use serde::{Deserialize, Serialize};
@@ -45,6 +51,9 @@ pub struct Attachment {
     /// Hosts outside the node that it may ask.
     #[serde(default)]
     hosts: Vec<String>,
+    /// Whose key attached it, where that is not who made the token for the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
 }
 
 impl Attachment {
@@ -68,6 +77,14 @@ impl Attachment {
         &self.hosts
     }
 
+    /// Whose key attached it.
+    pub(crate) fn attached_by(&self) -> Option<Owner> {
+        match &self.by {
+            Some(owner) => owner.parse().ok(),
+            None => self.source().and_then(|token| Token::parse(token).ok()).map(|token| token.issuer()),
+        }
+    }
+
     /// The places that it was granted, with the methods.
     pub fn granted(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.granted.iter().map(|(place, methods)| (place.as_str(), methods.as_slice()))
@@ -75,7 +92,7 @@ impl Attachment {
 }
 
 impl Objects {
-    /// Makes an attachment for the program at the grant's address, without keeping it. What is left out stays as it was.
+    /// Makes an attachment for the program at the grant's address, without keeping it. What is left out stays as this owner attached it.
     ///
     /// # Errors
     /// When a place is not the caller's to grant, or there is too much of anything.
@@ -87,7 +104,7 @@ impl Objects {
         hosts: Option<Vec<String>>,
     ) -> Result<Attachment, WriteError> {
         let address = grant.address();
-        let before = self.attachment(address)?.unwrap_or_default();
+        let before = self.attachment_by(address, grant.owner())?.unwrap_or_default();
         let expires_s = self.clock().now_ms() / 1_000 + LIFETIME_S;
         let source = Methods::default().with(Method::Get);
         let mut attachment = Attachment {
@@ -132,20 +149,25 @@ impl Objects {
         let Access::Owner(_) = &grant.held.access else {
             return Err(Refusal::Forbidden { needs: "an access key" }.into());
         };
+        let op = self.attaching(grant.address(), attachment)?;
+        let commit = Commit { expect: Vec::new(), ops: vec![op], blocks: Vec::new(), pins: Vec::new() };
+        self.store().commit(commit).await?;
+        Ok(())
+    }
+
+    /// The operation that keeps an attachment, instead of what was there.
+    fn attaching(&self, address: &Address, attachment: &Attachment) -> Result<Op, StorageError> {
         let clear = serde_json::to_vec(attachment).map_err(|error| StorageError::Write(error.to_string()))?;
         let salt: [u8; SALT_BYTES] = self.random().bytes();
         let mut value = vec![FORMAT];
         value.extend_from_slice(&salt);
         value.extend_from_slice(&seal_block(&self.program_key(&salt), &clear));
-        let op = Op::Put {
+        Ok(Op::Put {
             table: tables::PROGRAM,
-            key: tables::address_key(grant.address()),
+            key: tables::address_key(address),
             value: value.into(),
             references: Vec::new(),
-        };
-        let commit = Commit { expect: Vec::new(), ops: vec![op], blocks: Vec::new(), pins: Vec::new() };
-        self.store().commit(commit).await?;
-        Ok(())
+        })
     }
 
     /// What was attached to the program at this address, if anything.
@@ -154,17 +176,20 @@ impl Objects {
     /// When the store cannot be read, or what is there does not open.
     pub fn attachment(&self, address: &Address) -> Result<Option<Attachment>, ReadError> {
         let entry = self.store().get(tables::PROGRAM, &tables::address_key(address))?;
-        let Some(entry) = entry else { return Ok(None) };
+        entry.map(|entry| self.open_attachment(address, &entry.value)).transpose()
+    }
+
+    fn open_attachment(&self, address: &Address, value: &[u8]) -> Result<Attachment, ReadError> {
         let damaged = || StorageError::Record {
             address: address.clone(),
             what: "what is attached to the program does not open; store the program again".to_owned(),
         };
-        let (salt, sealed) = match entry.value.split_first() {
+        let (salt, sealed) = match value.split_first() {
             Some((&FORMAT, rest)) => rest.split_first_chunk::<SALT_BYTES>().ok_or_else(damaged)?,
             _ => return Err(damaged().into()),
         };
         let clear = open_block(&self.program_key(salt), sealed).map_err(|_| damaged())?;
-        Ok(Some(serde_json::from_slice(&clear).map_err(|_| damaged())?))
+        Ok(serde_json::from_slice(&clear).map_err(|_| damaged())?)
     }
 
     /// The key of one attachment. Each has a salt of its own, because such a key seals once.

@@ -53,6 +53,8 @@ impl Objects {
     }
 
     async fn reseal_all(&self, directory: &Address, keys: &Arc<Keys>) -> Result<(), WriteError> {
+        // First, because these do not run until then.
+        self.hand_on_programs_below(directory, keys).await?;
         for table in [tables::CURRENT, tables::VERSION] {
             let mut from = tables::address_key(directory);
             while let Some(next) = self.reseal_step(directory, keys, table, from).await? {
@@ -116,7 +118,7 @@ impl Objects {
     }
 
     /// The address of the place that a path belongs to.
-    fn place_of(&self, address: &Address) -> Result<Option<Address>, WriteError> {
+    pub(crate) fn place_of(&self, address: &Address) -> Result<Option<Address>, WriteError> {
         Ok(Chain::load(self, address)?.map(|chain| chain.place.address))
     }
 

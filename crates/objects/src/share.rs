@@ -2,8 +2,11 @@
 
 use crate::{
     Objects,
+    address::Address,
     error::WriteError,
     grant::{Grant, Manage},
+    key::Keys,
+    read_key::ReadKey,
     token::{Methods, Mint, Token},
 };
 
@@ -28,6 +31,16 @@ impl Objects {
         methods: Methods,
         expires_s: u64,
     ) -> Result<MintedToken, WriteError> {
+        self.mint(grant, methods, expires_s)
+    }
+
+    /// The same, where nothing is waited for.
+    pub(crate) fn mint(
+        &self,
+        grant: &Grant<Manage>,
+        methods: Methods,
+        expires_s: u64,
+    ) -> Result<MintedToken, WriteError> {
         let held = &grant.held;
         let now_s = self.clock().now_ms() / 1_000;
         if methods.is_empty() {
@@ -41,10 +54,20 @@ impl Objects {
             return Err(crate::Refusal::Forbidden { needs: "an access key" }.into());
         };
         let read = held.opener().and_then(|opener| opener.read_key(&held.address, held.chain.place.epoch));
-        let mint = Mint { subject: held.address.clone(), methods, expires_s, not_before_s: None, read };
-        let token: Token = mint
-            .sign(keys, self.random())
-            .map_err(|error| WriteError::Invalid { what: error.to_string() })?;
+        let token = self.sign_token(keys, &held.address, read, methods, expires_s)?;
         Ok(MintedToken { text: token.to_text().to_string(), jti: token.jti().to_owned(), expires_s })
+    }
+
+    /// A token by the holder of these keys, whose place the subject lies in.
+    pub(crate) fn sign_token(
+        &self,
+        keys: &Keys,
+        subject: &Address,
+        read: Option<ReadKey>,
+        methods: Methods,
+        expires_s: u64,
+    ) -> Result<Token, WriteError> {
+        let mint = Mint { subject: subject.clone(), methods, expires_s, not_before_s: None, read };
+        mint.sign(keys, self.random()).map_err(|error| WriteError::Invalid { what: error.to_string() })
     }
 }

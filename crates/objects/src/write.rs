@@ -329,9 +329,7 @@ impl Finish {
             change.names_owner();
         }
         change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
-        if !matches!(held.access, Access::Owner(_)) {
-            change.detach_program(objects, address)?;
-        }
+        self.program(&mut change, chain, content.executable)?;
         change.carry(blocks.fresh, blocks.pins);
         if let Some(ending) = &self.ending {
             ending.add_to(&mut change, chain, address, version);
@@ -345,6 +343,21 @@ impl Finish {
         let blocks =
             stowed.blocks.told.iter().map(|(id, size)| BlockInfo { hash: id.to_string(), size: *size });
         Ok(Some(Written { metadata, created, new_key: self.new_key.clone(), blocks: blocks.collect() }))
+    }
+
+    /// What was attached stays with what its owner writes, and with nobody else's code.
+    fn program(&self, change: &mut Change, chain: &Chain, executable: bool) -> Result<(), WriteError> {
+        let (objects, address) = (&self.objects, &self.held.address);
+        let owner = chain.place.owner;
+        let stays = executable
+            && matches!(self.held.access, Access::Owner(_))
+            && objects.attachment_by(address, owner)?.is_some();
+        match &self.ownership {
+            _ if !stays => change.detach_program(objects, address)?,
+            Ownership::Handed(handover) => objects.hand_on_program(change, address, handover)?,
+            Ownership::Chain => {}
+        }
+        Ok(())
     }
 
     /// Puts the stowed bytes behind those of the version before.
