@@ -1,7 +1,7 @@
 //! Map and reduce on a real node: what is counted, what is made anew after a change, who may, and what is refused.
 #![allow(clippy::unwrap_used, reason = "a test program throughout")]
 
-use jsfs_testkit::cargo::compiled;
+use jsfs_testkit::cargo::{built, compiled};
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use serde_json::{Value, json};
@@ -336,8 +336,17 @@ fn command(memory: &str, length: u32, before: &str) -> Vec<u8> {
 
 #[test]
 fn a_command_counts_what_a_module_counts() {
+    counts_what_a_module_counts("wasm32-wasip1");
+}
+
+#[test]
+fn a_command_that_is_a_component_counts_what_a_module_counts() {
+    counts_what_a_module_counts("wasm32-wasip2");
+}
+
+fn counts_what_a_module_counts(target: &str) {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/wordcount");
-    let Some(words) = compiled(&example.join("words.rs"), "wasm32-wasip1") else { return };
+    let Some(words) = compiled(&example.join("words.rs"), target) else { return };
     let stage = Stage::new(&["programs.runs=16"]);
     stage.program("/words.js", &std::fs::read_to_string(example.join("wordcount.js")).unwrap());
     stage.wasm("/words.wasm", &words);
@@ -359,6 +368,42 @@ fn a_command_counts_what_a_module_counts() {
     assert!(counted["middle"].as_u64() >= Some(1) && (1..=3).contains(&worked), "{worked} of {parts}");
     // Without an input it is a program like others.
     assert_eq!(stage.run("/words.wasm").status, 500);
+}
+
+#[test]
+fn a_component_that_handles_requests_maps_and_reduces_and_reaches_nothing() {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/proxy");
+    let Some(program) = built(&guest, "wasm32-wasip2", "proxy.wasm") else { return };
+    let stage = Stage::new(&[]);
+    stage.wasm("/proxy.wasm", &program);
+    stage.put("/good.txt?private=false", b"for everybody");
+    let (text, lines, _) = numbered(2 << 20);
+    stage.put("/text", text.as_bytes());
+    let target = "/proxy.wasm?parallel=auto&input=/text";
+    let first = stage.run(target);
+    assert_eq!(first.status, 200, "{}", first.text());
+    let (value, parts) = (first.text(), first.header("x-parts").unwrap().to_owned());
+    assert!(value.starts_with(&format!("{lines} clock 0 random ")), "both clocks stand still: {value}");
+    assert!(value.ends_with(" refused"), "what everybody may read is out of reach, too: {value}");
+    assert_eq!(first.header("x-parts-cached"), Some("0"));
+    let again = stage.run(target);
+    assert_eq!((again.text(), again.header("x-parts-cached")), (value.clone(), Some(&*parts)));
+    let anew = stage.run(&format!("{target}&cache=no"));
+    assert_eq!(
+        (anew.text(), anew.header("x-parts-cached")),
+        (value, Some("0")),
+        "the same by chance of none"
+    );
+    let doubled = stage.run(&format!("{target}&times=2")).text();
+    assert!(doubled.starts_with(&format!("{} ", lines * 2)), "{doubled}");
+    // What it answers otherwise than with success is no value.
+    for fails in ["times=no", "status=404"] {
+        let failed = stage.run(&format!("{target}&{fails}"));
+        assert!(failed.status == 500 && failed.text().contains("part "), "{fails}: {}", failed.text());
+    }
+    // Asked without an input, or without a word about parts, it handles a request.
+    assert_eq!(stage.run("/proxy.wasm?hello").text(), "hello");
+    assert_eq!(stage.run("/proxy.wasm?hello=1&input=/text").text(), "hello");
 }
 
 #[test]
@@ -401,7 +446,6 @@ fn a_command_is_told_what_to_do_and_may_fail() {
         assert_eq!(answer.status, status, "{before}: {}", answer.text());
         assert!(answer.text().contains(says), "{before}: {}", answer.text());
     }
-    // A component handles requests, and does not map.
     let component = wat::parse_str("(component)").unwrap();
     let put =
         stage.own("PUT", "/component.wasm?executable=true&content_type=application/wasm").body(&component);

@@ -372,10 +372,7 @@ impl Worker {
         if kind == Kind::Wasm {
             return match self.wasm.prepare(source) {
                 Ok(artefact) => {
-                    let mut handlers = vec![Handler::Fetch.name().to_owned()];
-                    if wasm::is_command(&artefact) {
-                        handlers.push(Handler::COMMAND.to_owned());
-                    }
+                    let handlers = vec![Handler::Fetch.name().to_owned(), Handler::COMMAND.to_owned()];
                     self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(WASM, artefact));
                 }
                 Err(fault) => self.out.send(&ToNode::Refused { run, fault }, &[]),

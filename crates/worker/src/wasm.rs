@@ -197,11 +197,6 @@ fn encode(is_component: bool, compiled: &[u8]) -> Result<Vec<u8>> {
     Ok(artefact)
 }
 
-/// Whether an artefact is of a core module, which does what its arguments say.
-pub(crate) fn is_command(artefact: &[u8]) -> bool {
-    artefact.first() == Some(&0)
-}
-
 fn decode(artefact: &[u8]) -> Result<(bool, Vec<u8>)> {
     let malformed = || format_err!("the compiled program is malformed");
     let (kind, rest) = artefact.split_first().ok_or_else(malformed)?;

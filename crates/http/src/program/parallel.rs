@@ -49,7 +49,7 @@ pub(super) async fn run(
     for handler in [Handler::Map, Handler::Reduce] {
         if !found.prepared.has(handler) && !found.prepared.is_command() {
             let detail = format!(
-                "{address} exports no {}; map(part, ctx) and reduce(parts, ctx) are needed, or a WASI preview 1 command",
+                "{address} exports no {}; map(part, ctx) and reduce(parts, ctx) are needed, or a WebAssembly program",
                 handler.name()
             );
             return Err(Problem::new(Kind::Unprocessable, detail));
@@ -241,7 +241,7 @@ fn answer(done: Done, is_command: bool) -> Answer {
             Ok(text) => ("text/plain;charset=UTF-8", Bytes::from(text)),
             Err(_) => ("application/json", json),
         },
-        // A command says what it writes no other way than by what that is.
+        // WebAssembly says what it gives no other way than by what that is.
         Value::Binary(bytes) if is_command && is_text(&bytes) => ("text/plain;charset=UTF-8", bytes),
         Value::Binary(bytes) => ("application/octet-stream", bytes),
     };

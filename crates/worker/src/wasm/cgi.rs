@@ -4,7 +4,12 @@
 //! `Proxy` of a request makes no variable: programs would take it for the proxy that they are to use.
 
 use super::{RequestHead, Told, answer::Head};
+use jsfs_exec::wire::Handler;
 use std::collections::BTreeMap;
+use url::form_urlencoded;
+
+/// The field that tells a component whether it is to map or to reduce.
+const HANDLER: &str = "jsfs-handler";
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 16 << 10;
@@ -45,6 +50,16 @@ pub(super) fn own(told: &Told) -> impl Iterator<Item = (&String, &String)> {
 pub(super) fn name(told: &Told) -> String {
     let path = Url::of(&told.base).path;
     path.rsplit('/').next().unwrap_or(path).replace('\0', "")
+}
+
+/// What a component that handles requests is asked for a part, or for several values: a POST of it, with the parameters as the query. A field says
+/// which of the two it is.
+pub(super) fn request_of_part(told: &Told, handler: Handler) -> RequestHead {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&told.parameters).finish();
+    let separator = if query.is_empty() { "" } else { "?" };
+    let url = format!("{}{separator}{query}", told.base);
+    let headers = vec![(HANDLER.to_owned(), handler.name().to_owned())];
+    RequestHead { url, method: "POST".to_owned(), headers, body: true }
 }
 
 fn of_request(request: &RequestHead, set: &mut impl FnMut(&str, &str)) {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Inbound, Out, cpu_time, hold, limiter::Limiter};
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, future::try_join, stream};
+use futures_util::{Stream, StreamExt, future::try_join, stream};
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -159,13 +159,15 @@ impl Instance<'_> {
     async fn run(self, program: &Program, handler: Handler, params: &str) -> Result<()> {
         let told: Told = serde_json::from_str(params).context("the run's parameters are malformed")?;
         match program {
-            Program::Module(pre) if handler.is_deterministic() => self.part(&told, handler, pre).await,
-            _ if handler.is_deterministic() => {
-                Err(Stop::Failed("only a core module maps and reduces".to_owned()).into())
+            Program::Module(pre) if handler.is_deterministic() => {
+                self.part(&told, handler, Start::Module(pre)).await
+            }
+            Program::Command(pre) if handler.is_deterministic() => {
+                self.part(&told, handler, Start::Component(pre)).await
             }
             Program::Module(pre) => self.command(&told, Start::Module(pre)).await,
             Program::Command(pre) => self.command(&told, Start::Component(pre)).await,
-            Program::Proxy(pre) => self.proxy(&told, pre).await,
+            Program::Proxy(pre) => self.proxy(&told, handler, pre).await,
         }
     }
 
@@ -225,7 +227,7 @@ impl Instance<'_> {
     }
 
     /// A command that makes a value of a part of an input, or one of several: which, its argument says. It has nothing that may differ the next time.
-    async fn part(self, told: &Told, handler: Handler, pre: &InstancePre<Ctx>) -> Result<()> {
+    async fn part(self, told: &Told, handler: Handler, start: Start<'_>) -> Result<()> {
         let (stdout, errors) = (Stdout::default(), Lines::new(self.conversation, Level::Warn));
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdin(Stdin::new(self.conversation, true)).stdout(stdout.clone()).stderr(errors.clone());
@@ -239,7 +241,7 @@ impl Instance<'_> {
         still::make(&mut wasi);
         let mut store = self.store(&mut wasi);
         let program = async {
-            let ended = Start::Module(pre).run(&mut store).await;
+            let ended = start.run(&mut store).await;
             errors.finish();
             match ended? {
                 0 => stdout.close(),
@@ -247,22 +249,32 @@ impl Instance<'_> {
             }
             Ok(())
         };
-        let value = async {
-            let (mut pieces, mut value) = (pin!(stdout.pieces()), BytesMut::new());
-            while let Some(piece) = pieces.next().await {
-                let piece = piece.map_err(Stop::Failed)?;
-                self.conversation.take_output(piece.len())?;
-                value.extend_from_slice(&piece);
-            }
-            Ok::<_, wasmtime::Error>(value)
-        };
+        let value = self.collect(stdout.pieces());
         let ((), value) = try_join(program, value).await?;
-        self.conversation.say(|run| ToNode::Answer { run, json: None, has_bytes: true }, &value);
+        self.give(&value);
         Ok(())
     }
 
-    /// A component that handles requests.
-    async fn proxy(self, told: &Told, pre: &ProxyPre<Ctx>) -> Result<()> {
+    /// The whole of a value, as far as a run may answer.
+    async fn collect(
+        &self,
+        pieces: impl Stream<Item = std::result::Result<Bytes, String>>,
+    ) -> Result<BytesMut> {
+        let (mut pieces, mut value) = (pin!(pieces), BytesMut::new());
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(Stop::Failed)?;
+            self.conversation.take_output(piece.len())?;
+            value.extend_from_slice(&piece);
+        }
+        Ok(value)
+    }
+
+    fn give(&self, value: &[u8]) {
+        self.conversation.say(|run| ToNode::Answer { run, json: None, has_bytes: true }, value);
+    }
+
+    /// A component that handles requests. For a part or several values the request is made here, and the body of the answer is the value.
+    async fn proxy(self, told: &Told, handler: Handler, pre: &ProxyPre<Ctx>) -> Result<()> {
         let (output, errors) =
             (Lines::new(self.conversation, Level::Info), Lines::new(self.conversation, Level::Warn));
         let mut wasi = WasiCtxBuilder::new();
@@ -270,8 +282,13 @@ impl Instance<'_> {
         for (name, value) in &told.env {
             wasi.env(name, value);
         }
+        let of_part = handler.is_deterministic().then(|| cgi::request_of_part(told, handler));
+        if of_part.is_some() {
+            still::make(&mut wasi);
+        }
         let mut store = self.store(&mut wasi);
-        let head = told.request.as_ref().ok_or_else(|| format_err!("there is no request to handle"))?;
+        let head = of_part.as_ref().or(told.request.as_ref());
+        let head = head.ok_or_else(|| format_err!("there is no request to handle"))?;
         let scheme = if head.url.starts_with("https:") { Scheme::Https } else { Scheme::Http };
         let request = request(self.conversation, head)?;
         let (sender, answered) = oneshot::channel();
@@ -289,14 +306,14 @@ impl Instance<'_> {
         let answer = async {
             let response = match answered.await {
                 Ok(Ok(response)) => response,
-                Ok(Err(code)) => return Err(Stop::Failed(format!("it answered with the error {code:?}"))),
-                Err(_) => return Err(Stop::Failed("its handler returned without an answer".to_owned())),
+                Ok(Err(code)) => {
+                    return Err(Stop::Failed(format!("it answered with the error {code:?}")).into());
+                }
+                Err(_) => {
+                    return Err(Stop::Failed("its handler returned without an answer".to_owned()).into());
+                }
             };
             let (parts, body) = response.into_parts();
-            let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
-            let fields =
-                parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
-            let head = Head { status: parts.status.as_u16(), fields: fields.collect() };
             let pieces = stream::unfold(body, |mut body| async {
                 let frame = body.frame().await?;
                 // Trailers go no further.
@@ -305,10 +322,27 @@ impl Instance<'_> {
                     .map_err(|error| error.to_string());
                 Some((piece, body))
             });
-            deliver(self.conversation, head, Bytes::new(), pieces).await
+            if of_part.is_some() {
+                return match parts.status.is_success() {
+                    true => self.collect(pieces).await.map(Some),
+                    false => {
+                        Err(Stop::Failed(format!("it answered with the status {}", parts.status)).into())
+                    }
+                };
+            }
+            let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+            let fields =
+                parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
+            let head = Head { status: parts.status.as_u16(), fields: fields.collect() };
+            deliver(self.conversation, head, Bytes::new(), pieces).await?;
+            Ok(None)
         };
-        let answer = async { answer.await.map_err(wasmtime::Error::from) };
-        try_join(program, answer).await.map(drop)
+        let ((), value) = try_join(program, answer).await?;
+        // Not before the handler has returned: what breaks has no value.
+        if let Some(value) = value {
+            self.give(&value);
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,13 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             .split_once('=')
             .unwrap_or_else(|| (target.split_once('?').map_or("", |(_, query)| query), ""));
         let host = request.authority().unwrap_or_default();
+        let part = request.headers().get("jsfs-handler").pop();
+        if let Some(handler) = part {
+            let given = read(request.consume().expect("a body"));
+            let value = if handler == b"map" { map(&host, action, what, &given) } else { reduce(&given) };
+            let status = if action == "status" { what.parse().expect("a status") } else { 201 };
+            return respond(out, status, value.as_bytes());
+        }
         let body = match action {
             "hello" => b"hello".to_vec(),
             "echo" => read(request.consume().expect("a body")),
@@ -43,15 +50,42 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             },
             _ => b"what?".to_vec(),
         };
-        respond(out, &body);
+        respond(out, 201, &body);
     }
 }
 
-fn respond(out: ResponseOutparam, bytes: &[u8]) {
+/// What a part comes to: its lines, and then all that could differ the next time.
+fn map(host: &str, name: &str, value: &str, part: &[u8]) -> String {
+    let times: usize = if name == "times" { value.parse().expect("a number") } else { 1 };
+    let lines = part.iter().filter(|byte| **byte == b'\n').count() * times;
+    let clock = wasip2::clocks::wall_clock::now().seconds + wasip2::clocks::monotonic_clock::now();
+    let random = wasip2::random::random::get_random_u64();
+    let asked = if fetch(host, "/good.txt", None).is_ok() { "answered" } else { "refused" };
+    format!("{lines} clock {clock} random {random} {asked}")
+}
+
+/// Adds up the lines of values that say the same of everything else.
+fn reduce(mut values: &[u8]) -> String {
+    let mut all: Option<(usize, String)> = None;
+    while !values.is_empty() {
+        let end = values.iter().position(|byte| *byte == b'\n').expect("a line");
+        let length: usize = str::from_utf8(&values[..end]).expect("a text").parse().expect("a number");
+        let (value, rest) = values[end + 1..].split_at(length);
+        let (lines, others) = str::from_utf8(value).expect("a text").split_once(' ').expect("two");
+        let (sum, known) = all.get_or_insert_with(|| (0, others.to_owned()));
+        *sum += lines.parse::<usize>().expect("a number");
+        assert_eq!(known, others);
+        values = rest;
+    }
+    let (sum, others) = all.unwrap_or_default();
+    format!("{sum} {others}")
+}
+
+fn respond(out: ResponseOutparam, status: u16, bytes: &[u8]) {
     let fields = Fields::new();
     fields.append("x-made-by", b"wasm").expect("a field");
     let response = OutgoingResponse::new(fields);
-    response.set_status_code(201).expect("a status");
+    response.set_status_code(status).expect("a status");
     let body = response.body().expect("a body");
     ResponseOutparam::set(out, Ok(response));
     let mut stream = body.write().expect("a stream");
