@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::connections::{Doom, Permit, Watch};
+use crate::connections::{Doom, Permit, StreamPlace, Watch};
 use crate::live;
 use crate::problem::{Kind, Problem};
 
@@ -37,6 +37,8 @@ pub struct Body {
 pub(crate) struct Held {
     pub(crate) watch: Arc<Watch>,
     pub(crate) permits: [Option<Permit>; 2],
+    /// Where the request shares its connection with others.
+    pub(crate) stream: Option<StreamPlace>,
 }
 
 impl Drop for Held {
@@ -95,7 +97,7 @@ impl Body {
 
     /// Keeps places among the requests until the body was handed over or dropped.
     pub(crate) fn keeping(self, permits: [Option<Permit>; 2]) -> Self {
-        self.holding(Held { watch: Arc::new(Watch::new()), permits })
+        self.holding(Held { watch: Arc::new(Watch::new()), permits, stream: None })
     }
 
     /// Keeps what the request holds until the body was handed over or dropped.
@@ -116,7 +118,29 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match &mut self.content {
+        let stream = self.held.as_ref().and_then(|held| held.stream.as_ref()).map(StreamPlace::watch);
+        if let Some(watch) = &stream {
+            watch.asked_for_more();
+        }
+        let frame = self.content.poll_frame(cx);
+        if let (Some(watch), Poll::Ready(Some(Ok(frame)))) = (&stream, &frame) {
+            watch.handed_over(frame.data_ref().map_or(0, Bytes::len));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Content {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self {
             Content::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Pieces { left: Some(0), .. } => Poll::Ready(None),
@@ -138,14 +162,6 @@ impl HttpBody for Body {
             },
         }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.length() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
 }
 
 fn broken(why: &str) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
@@ -156,7 +172,7 @@ fn broken(why: &str) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
 /// Where the bytes of a request come from.
 enum Source {
     /// A request of its own. Taken out only when the body is dropped.
-    Http { incoming: Option<Incoming>, watch: Arc<Watch> },
+    Http { incoming: Option<Incoming>, watch: Arc<Watch>, is_stream: bool },
     /// A stream of a socket.
     Stream(live::Incoming),
     /// A call of a socket.
@@ -218,10 +234,11 @@ impl Rest {
 }
 
 impl Arriving {
-    pub(crate) fn new(incoming: Incoming, watch: Arc<Watch>, bytes_max: u64) -> Self {
+    pub(crate) fn new(incoming: Incoming, held: &Held, bytes_max: u64) -> Self {
         let ended = incoming.is_end_stream();
         let rest = (!ended).then(Arc::default);
-        let source = Source::Http { incoming: Some(incoming), watch };
+        let (watch, is_stream) = (Arc::clone(&held.watch), held.stream.is_some());
+        let source = Source::Http { incoming: Some(incoming), watch, is_stream };
         Self { source, bytes_max, read: 0, asked_for: false, ended, rest }
     }
 
@@ -328,7 +345,7 @@ impl Source {
     async fn next(&mut self, asked_for: &mut bool) -> Result<Option<Bytes>, Problem> {
         match self {
             Source::Http { incoming: None, .. } => Ok(None),
-            Source::Http { incoming: Some(incoming), watch } => loop {
+            Source::Http { incoming: Some(incoming), watch, is_stream } => loop {
                 *asked_for = true;
                 watch.wait_for_body(true);
                 let frame = incoming.frame().await;
@@ -341,6 +358,9 @@ impl Source {
                     // Trailers say nothing that is stored.
                     Some(Ok(frame)) => {
                         if let Ok(bytes) = frame.into_data() {
+                            if *is_stream {
+                                watch.received(bytes.len());
+                            }
                             return Ok(Some(bytes));
                         }
                     }
@@ -399,7 +419,7 @@ mod tests {
     async fn what_a_body_holds_is_given_back_with_it() {
         let gate = Arc::new(Gate::default());
         let permit = gate.enter(1).expect("room");
-        let held = Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None] };
+        let held = Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None], stream: None };
         let body = Body::full(Bytes::from_static(b"x")).holding(held);
         assert!(gate.enter(1).is_none());
         drop(body);

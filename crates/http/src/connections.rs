@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -29,6 +30,8 @@ pub(crate) enum Phase {
     Lingering,
     /// The connection has become a socket, which looks after itself but for what the client does not take.
     Socket,
+    /// The connection carries several requests, each with marks of its own.
+    Streams,
 }
 
 /// Why a connection must end.
@@ -51,7 +54,7 @@ pub(crate) enum Doom {
     Gone,
 }
 
-/// The marks of one connection.
+/// The marks of one connection, or of one request where a connection carries several.
 #[derive(Debug)]
 pub(crate) struct Watch {
     started: Instant,
@@ -75,6 +78,8 @@ pub(crate) struct Watch {
     written_bytes: AtomicU64,
     doom: AtomicU8,
     waker: AtomicWaker,
+    /// Requests that share this connection now.
+    streams: AtomicUsize,
     /// Written by the watching task only: when the current stretch of waiting began and the bytes moved until then.
     wait_since_ms: AtomicU64,
     wait_bytes: AtomicU64,
@@ -97,6 +102,7 @@ impl Watch {
             written_bytes: AtomicU64::new(0),
             doom: AtomicU8::new(Doom::None as u8),
             waker: AtomicWaker::new(),
+            streams: AtomicUsize::new(0),
             wait_since_ms: AtomicU64::new(0),
             wait_bytes: AtomicU64::new(0),
         }
@@ -117,7 +123,8 @@ impl Watch {
             1 => Phase::Head,
             2 => Phase::Work,
             3 => Phase::Lingering,
-            _ => Phase::Socket,
+            4 => Phase::Socket,
+            _ => Phase::Streams,
         }
     }
 
@@ -221,6 +228,26 @@ impl Watch {
         self.waker.register(waker);
     }
 
+    /// Waits until there is a reason to end. One task at a time.
+    pub(crate) async fn doomed(&self) {
+        std::future::poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.doom() == Doom::None { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    /// A piece of an answer was handed over: until the next is asked for, the client is who is waited for.
+    pub(crate) fn handed_over(&self, bytes: usize) {
+        self.sent(bytes);
+        self.write_blocked.store(true, Relaxed);
+    }
+
+    /// The next piece of an answer is asked for.
+    pub(crate) fn asked_for_more(&self) {
+        self.write_blocked.store(false, Relaxed);
+    }
+
     pub(crate) fn doom(&self) -> Doom {
         match self.doom.load(Relaxed) {
             0 => Doom::None,
@@ -251,7 +278,7 @@ impl Watch {
             Phase::Work if age > limits.request_time_max => self.end(Doom::Request),
             Phase::Work if self.is_gone(now_ms) => self.end(Doom::Gone),
             Phase::Work | Phase::Socket => self.judge_progress(now_ms, limits),
-            Phase::Idle | Phase::Head | Phase::Lingering => {}
+            Phase::Idle | Phase::Head | Phase::Lingering | Phase::Streams => {}
         }
     }
 
@@ -288,7 +315,35 @@ pub(crate) struct Connections {
 struct Inner {
     next: u64,
     watches: HashMap<u64, Arc<Watch>>,
+    /// Requests that share a connection with others.
+    streams: HashMap<u64, Arc<Watch>>,
     per_address: HashMap<IpAddr, usize>,
+}
+
+/// One request of a connection that carries several; the connection rests when the last is dropped.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    connections: Arc<Connections>,
+    id: u64,
+    connection: Arc<Watch>,
+    watch: Arc<Watch>,
+}
+
+impl StreamPlace {
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        // Under the lock, so that a request that begins meanwhile does not find its connection at rest.
+        let mut inner = self.connections.lock();
+        inner.streams.remove(&self.id);
+        if self.connection.streams.fetch_sub(1, Relaxed) == 1 {
+            self.connection.enter(Phase::Idle);
+        }
+    }
 }
 
 /// Why a connection is not taken.
@@ -338,9 +393,24 @@ impl Connections {
 
     /// Dooms every connection that has waited too long.
     pub(crate) fn judge(&self, limits: &Limits) {
-        for watch in self.lock().watches.values() {
+        let inner = self.lock();
+        for watch in inner.watches.values().chain(inner.streams.values()) {
             watch.judge(limits);
         }
+    }
+
+    /// Takes a place for a request that shares its connection.
+    pub(crate) fn begin_stream(self: &Arc<Self>, connection: &Arc<Watch>) -> StreamPlace {
+        let watch = Arc::new(Watch::new());
+        watch.begin_work();
+        let mut inner = self.lock();
+        let id = inner.next;
+        inner.next += 1;
+        inner.streams.insert(id, Arc::clone(&watch));
+        if connection.streams.fetch_add(1, Relaxed) == 0 {
+            connection.enter(Phase::Streams);
+        }
+        StreamPlace { connections: Arc::clone(self), id, connection: Arc::clone(connection), watch }
     }
 
     pub(crate) fn len(&self) -> usize {

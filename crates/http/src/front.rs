@@ -16,6 +16,7 @@ use crate::federation::Federation;
 use crate::headers::{self, METHODS};
 use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
+use crate::metrics::{self, Metrics, MetricsOnly};
 use crate::problem::Problem;
 use crate::process::Keeping;
 use crate::program::{self, Inside, Kept, Programs};
@@ -32,9 +33,15 @@ pub(crate) struct Front {
     federation: Option<Arc<dyn Federation>>,
     programs: Programs,
     locks: Arc<Locks>,
+    metrics: Metrics,
 }
 
 impl Front {
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Programs, where this node runs any.
     pub(crate) fn exec(&self) -> Option<&Exec> {
         self.exec.as_ref()
@@ -128,6 +135,7 @@ impl Server {
             federation,
             programs,
             locks: Arc::default(),
+            metrics: Metrics::new(),
         });
         if let Some(exec) = &front.exec {
             exec.keep_artefacts_in(Arc::new(Kept(front.objects.clone())));
@@ -144,6 +152,9 @@ impl Server {
 
 /// Answers a request that came over HTTP: it may be the handshake of a socket.
 async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
+    if parts.extensions.get::<MetricsOnly>().is_some() {
+        return Box::pin(metrics::answer_alone(front, &parts)).await;
+    }
     if live::asks_for_socket(&parts) {
         if let Some(opened) = Box::pin(live::open_program(front, &parts)).await {
             return opened.unwrap_or_else(|problem| problem.response());
@@ -184,6 +195,7 @@ async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Bod
         headers::preflight(response.headers_mut());
     }
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
+    front.metrics.count(&parts.method, response.status(), begun.elapsed());
     note(&parts, &response, begun);
     response
 }

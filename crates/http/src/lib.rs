@@ -31,9 +31,12 @@ mod front;
 mod get;
 mod guard;
 mod jsfs4;
+mod listener;
 mod logs;
 mod maintenance;
 mod metadata;
+mod metrics;
+mod multiplexed;
 mod options;
 mod patch;
 mod process;
@@ -41,10 +44,13 @@ mod program;
 mod put;
 mod refusals;
 mod request;
+mod tls;
 mod tus;
 
 pub use federation::{
     BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
 };
 pub use limits::Limits;
+pub use listener::Listener;
 pub use server::{Handle, Load, Server};
+pub use tls::{Tls, TlsError};

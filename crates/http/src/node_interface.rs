@@ -23,6 +23,7 @@ use crate::front::Front;
 use crate::logs;
 use crate::maintenance;
 use crate::metadata::{json, no_content};
+use crate::metrics;
 use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
 use crate::process;
@@ -48,11 +49,12 @@ enum Resource<'r> {
     Maintenance(&'r str),
     Federation(federation::Resource),
     Backup,
+    Metrics,
     Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
-pub const RESOURCES: [(&str, &str); 18] = [
+pub const RESOURCES: [(&str, &str); 19] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -71,6 +73,7 @@ pub const RESOURCES: [(&str, &str); 18] = [
     ("/.jsfs/federation/join", "POST, OPTIONS"),
     ("/.jsfs/federation/revocations", "POST, OPTIONS"),
     ("/.jsfs/backup", "POST, OPTIONS"),
+    ("/.jsfs/metrics", "GET, HEAD, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -82,6 +85,7 @@ impl<'r> Resource<'r> {
             "/namespaces" => Some(Self::Namespaces),
             "/logs" => Some(Self::Logs),
             "/backup" => Some(Self::Backup),
+            "/metrics" => Some(Self::Metrics),
             other if other.starts_with(tus::UPLOADS) => {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
@@ -123,6 +127,7 @@ impl<'r> Resource<'r> {
             Self::Federation(federation::Resource::Join) => RESOURCES[15].1,
             Self::Federation(federation::Resource::Revocations) => RESOURCES[16].1,
             Self::Backup => RESOURCES[17].1,
+            Self::Metrics => RESOURCES[18].1,
             Self::Dav(_) => dav::METHODS,
         }
     }
@@ -154,6 +159,7 @@ pub(crate) async fn answer(
         (Resource::Federation(which), _) => {
             Box::pin(federation::answer(front, asked, which, resource.methods(), body)).await
         }
+        (Resource::Metrics, "GET" | "HEAD") => Box::pin(metrics::answer(front, asked)).await,
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,

@@ -5,7 +5,7 @@
 
 use hyper::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Uri, Version};
+use hyper::{HeaderMap, Method, Version};
 use jsfs_objects::Credentials;
 use jsfs_objects::address::{Address, AddressError};
 
@@ -31,6 +31,10 @@ pub(crate) enum Target<'r> {
 #[derive(Clone)]
 pub(crate) struct Beside(pub(crate) Credentials);
 
+/// Marks a request that came under TLS.
+#[derive(Clone, Copy)]
+pub(crate) struct Secured;
+
 /// One request, read but not yet decided.
 pub(crate) struct Asked<'r> {
     pub(crate) method: &'r Method,
@@ -52,7 +56,7 @@ impl<'r> Asked<'r> {
         check_expectation(&parts.headers)?;
         check_transfer_coding(&parts.headers)?;
         let parameters = Parameters::parse(parts.uri.query(), &parts.headers)?;
-        let target = target(&parts.method, &parts.uri, host)?;
+        let target = target(parts, host)?;
         let asked = Self {
             method: &parts.method,
             headers: &parts.headers,
@@ -95,6 +99,11 @@ impl<'r> Asked<'r> {
         self.extensions.get()
     }
 
+    /// `https` where the request came under TLS.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.extension::<Secured>().is_some() { "https" } else { "http" }
+    }
+
     /// The host that counts.
     pub(crate) fn host(&self) -> &str {
         self.host
@@ -113,7 +122,7 @@ impl<'r> Asked<'r> {
 
     /// A URL of an address, at the host of this request.
     pub(crate) fn url_of(&self, address: &Address) -> String {
-        format!("http://{}{}", self.host, self.path_to(address))
+        format!("{}://{}{}", self.scheme(), self.host, self.path_to(address))
     }
 
     /// The address that a `Destination` (or `copy_to`, `move_to`) means: a URL, or a path at the host of this request.
@@ -168,11 +177,15 @@ fn or_localhost(host: &str) -> &str {
     }
 }
 
-fn target<'r>(method: &Method, uri: &'r Uri, host: &str) -> Result<Target<'r>, Problem> {
+fn target<'r>(parts: &'r Parts, host: &str) -> Result<Target<'r>, Problem> {
+    let (method, uri) = (&parts.method, &parts.uri);
+    let own = if parts.extensions.get::<Secured>().is_some() { "https" } else { "http" };
     match uri.scheme_str() {
-        None | Some("http") => {}
+        None => {}
+        Some(scheme) if scheme == own => {}
         Some(_) => {
-            let detail = "this node speaks for http only at this port; ask the host that the target names";
+            let detail =
+                "this node speaks for another scheme at this port; ask the host that the target names";
             return Err(Problem::new(Kind::Misdirected, detail));
         }
     }

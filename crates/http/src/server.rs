@@ -1,6 +1,6 @@
 //! Accepts connections, hands requests to their handler, and ends both in good order.
 //!
-//! Tasks: one per listener, one that watches the connections, one per connection; all belong to one tracker. At shutdown
+//! Tasks: one per listener, one per certificate, one that watches the connections, one per connection; all belong to one tracker. At shutdown
 //! listeners close first, resting connections at once, running requests get `shutdown_time_max` and are cut then. A request whose
 //! connection ends is dropped where it awaits: what it has not committed is not stored. A handler that panics answers 500.
 //! A connection that becomes a socket goes on in the task that served its requests.
@@ -22,16 +22,22 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Gate, Permit, Place, Watch};
+use crate::connections::{Connections, Full, Gate, Permit, Place, StreamPlace, Watch};
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::limits::{BadLimit, Limits};
+use crate::listener::Listener;
+use crate::metrics::MetricsOnly;
+use crate::multiplexed;
 use crate::problem::Problem;
+use crate::request::Secured;
+use crate::tls::{self, Tls, Wire};
 use crate::tus;
 
 /// An answer in the making.
@@ -99,6 +105,11 @@ impl Counters {
         Ok([request, upload])
     }
 
+    /// A place for a request that shares its connection.
+    pub(crate) fn begin_stream(&self, connection: &Arc<Watch>) -> StreamPlace {
+        self.connections.begin_stream(connection)
+    }
+
     /// Cancelled when the node stops: answers that last as long as the client listens end then.
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
@@ -115,9 +126,9 @@ impl Counters {
 }
 
 /// What all connections share.
-struct Shared {
+pub(crate) struct Shared {
     handler: Handler,
-    counters: Counters,
+    pub(crate) counters: Counters,
 }
 
 /// A front door that is ready to be opened.
@@ -174,10 +185,14 @@ impl Server {
     }
 
     /// Serves until `shutdown` is cancelled and every connection has ended.
-    pub async fn run(self, listeners: Vec<TcpListener>, shutdown: CancellationToken) {
+    pub async fn run(self, listeners: Vec<Listener>, shutdown: CancellationToken) {
         let tracker = TaskTracker::new();
         let cut = CancellationToken::new();
         for listener in listeners {
+            if let Some(tls) = listener.tls.clone() {
+                let stopped = shutdown.clone();
+                tracker.spawn(async move { stopped.run_until_cancelled(tls.keep_fresh()).await });
+            }
             let stop = Stop { shutdown: shutdown.clone(), cut: cut.clone() };
             tracker.spawn(accept(Arc::clone(&self.shared), listener, tracker.clone(), stop));
         }
@@ -202,9 +217,9 @@ impl Server {
 
 /// The two stages of an end: no new requests, then no running ones.
 #[derive(Clone)]
-struct Stop {
-    shutdown: CancellationToken,
-    cut: CancellationToken,
+pub(crate) struct Stop {
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 /// Dooms connections that wait too long.
@@ -218,11 +233,11 @@ async fn watch(shared: Arc<Shared>, cut: CancellationToken) {
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, tracker: TaskTracker, stop: Stop) {
+async fn accept(shared: Arc<Shared>, listener: Listener, tracker: TaskTracker, stop: Stop) {
     loop {
         let accepted = tokio::select! {
             () = stop.shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -232,7 +247,18 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tracker: TaskTracker
             }
         };
         match shared.counters.connections.enter(peer.ip(), &shared.counters.limits()) {
-            Ok(place) => drop(tracker.spawn(serve(Arc::clone(&shared), socket, place, stop.clone()))),
+            Ok(place) => {
+                let door = Door {
+                    shared: Arc::clone(&shared),
+                    tls: listener.tls.clone(),
+                    metrics_only: listener.metrics_only,
+                    stop: stop.clone(),
+                    tracker: tracker.clone(),
+                };
+                drop(tracker.spawn(serve(door, socket, place)));
+            }
+            // Under TLS there is nobody to explain it to before a handshake, which costs more than a refusal may.
+            Err(_) if listener.tls.is_some() => {}
             Err(full) => {
                 // Best effort: the refusal itself must not become a way to hold this loop.
                 let _ = refuse(socket, full);
@@ -268,10 +294,39 @@ fn refuse(socket: TcpStream, full: Full) -> io::Result<()> {
     socket.read(&mut [0; 4096]).map(drop)
 }
 
-async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop) {
+/// What a connection came in by.
+struct Door {
+    shared: Arc<Shared>,
+    tls: Option<Tls>,
+    metrics_only: bool,
+    stop: Stop,
+    tracker: TaskTracker,
+}
+
+async fn serve(door: Door, socket: TcpStream, place: Place) {
+    let Door { shared, tls, metrics_only, stop, tracker } = door;
+    // Answers are written in whole pieces: waiting to fill a packet only delays their last one.
+    let _ = socket.set_nodelay(true);
+    let wire = match tls {
+        None => Either::Left(socket),
+        Some(tls) => match shake_hands(&shared, &tls, socket, &stop).await {
+            Some(wire) => wire,
+            None => return,
+        },
+    };
+    if tls::speaks_http2(&wire) {
+        return Box::pin(multiplexed::serve(shared, wire, &place, &stop, tracker)).await;
+    }
     let continuing = Continuing::default();
+    let requests = Requests {
+        shared,
+        watch: Arc::clone(&place.watch),
+        continuing: continuing.clone(),
+        is_secured: matches!(wire, Either::Right(_)),
+        metrics_only,
+    };
     // Boxed, so that a connection that becomes a socket keeps no room for requests.
-    Box::pin(serve_requests(shared, socket, &place, &stop, &continuing)).await;
+    Box::pin(serve_requests(requests, wire, &stop)).await;
     let continuation = continuing.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(go_on) = continuation {
         let Stop { shutdown, cut } = stop;
@@ -279,24 +334,29 @@ async fn serve(shared: Arc<Shared>, socket: TcpStream, place: Place, stop: Stop)
     }
 }
 
-async fn serve_requests(
-    shared: Arc<Shared>,
-    socket: TcpStream,
-    place: &Place,
-    stop: &Stop,
-    continuing: &Continuing,
-) {
-    // Answers are written in whole pieces: waiting to fill a packet only delays their last one.
-    let _ = socket.set_nodelay(true);
-    let limits = shared.counters.limits();
-    let watch = Arc::clone(&place.watch);
-    let io = TokioIo::new(Guard::new(socket, Arc::clone(&watch)));
+/// The handshake of TLS, in the time that the head of a request has. Nothing where it fails: there is no way to say why.
+async fn shake_hands(shared: &Shared, tls: &Tls, socket: TcpStream, stop: &Stop) -> Option<Wire> {
+    let time_max = shared.counters.limits().head_time_max;
+    let shaken = stop.shutdown.run_until_cancelled(tokio::time::timeout(time_max, tls.accept(socket))).await;
+    match shaken? {
+        Ok(Ok(stream)) => Some(Either::Right(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!("no TLS with a client: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn serve_requests(requests: Requests, wire: Wire, stop: &Stop) {
+    let limits = requests.shared.counters.limits();
+    let io = TokioIo::new(Guard::new(wire, Arc::clone(&requests.watch)));
     let connection = http1::Builder::new()
         .max_headers(limits.header_fields_max)
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(WRITE_BUFFER_BYTES.max(limits.head_bytes_max))
         .header_read_timeout(None)
-        .serve_connection(io, Requests { shared, watch, continuing: continuing.clone() })
+        .serve_connection(io, requests)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut told = false;
@@ -345,6 +405,8 @@ struct Requests {
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     continuing: Continuing,
+    is_secured: bool,
+    metrics_only: bool,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -357,19 +419,31 @@ impl Service<Request<Incoming>> for Requests {
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(self.continuing.clone());
         }
-        let held = Held { watch: Arc::clone(&self.watch), permits: [None, None] };
+        if self.is_secured {
+            request.extensions_mut().insert(Secured);
+        }
+        if self.metrics_only {
+            request.extensions_mut().insert(MetricsOnly);
+        }
+        let held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None };
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(answer(&shared, held, request).await) })
+        Box::pin(async move { Ok(answer_held(&shared, held, request).await) })
     }
 }
 
-async fn answer(shared: &Shared, mut held: Held, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request, which gives back what it holds with the last byte of its answer.
+pub(crate) async fn answer_held(
+    shared: &Shared,
+    mut held: Held,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let limits = shared.counters.limits();
     let (parts, incoming) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let waits_for_continue = parts.headers.contains_key(EXPECT);
-    let arriving = Arriving::new(incoming, Arc::clone(&held.watch), limits.body_bytes_max);
-    let rest = arriving.rest();
+    let arriving = Arriving::new(incoming, &held, limits.body_bytes_max);
+    // What is left of a body concerns the next request only where that comes on the same stream.
+    let rest = arriving.rest().filter(|_| held.stream.is_none());
     let mut response = match shared.counters.admit(stores(&parts, &arriving)) {
         Ok(permits) => {
             held.permits = permits;

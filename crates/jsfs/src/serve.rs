@@ -20,6 +20,7 @@ use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
 use jsfs_exec::Exec;
+use jsfs_http::Listener;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_objects::{Objects, Scrubbing};
@@ -51,6 +52,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     keep_to_oneself();
     let listener = bind(settings.listen).await.map_err(cannot_run)?;
     let address = listener.local_addr()?;
+    let beside = beside(&settings).await.map_err(cannot_run)?;
     let (store, objects, node_key) = open(&settings, arguments).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
     let limits = settings.limits.front();
@@ -61,7 +63,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
         .map_err(|error| cannot_run(error.into()))?;
     let reload = reload::Reload::new(flags, merged, logging, server.handle());
     let url_file = UrlFile::write(&settings.data, address);
-    welcome::say(address, &settings, output);
+    welcome::say(address, &beside, &settings, output);
 
     let stop = CancellationToken::new();
     objects.start_sweeping(SWEEP_EVERY);
@@ -72,7 +74,8 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     exec.take_up()
         .await
         .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
-    let serving = server.run(vec![listener], stop.clone());
+    let serving =
+        server.run(std::iter::once(listener.into()).chain(beside.listeners()).collect(), stop.clone());
     let ended = until_told(serving, signals, &stop, &url_file, &exec, reload).await;
     exec.close().await;
     peers.close().await;
@@ -129,6 +132,31 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         _ => anyhow::anyhow!("cannot listen on {listen}: {error}; choose another with --listen"),
     })
+}
+
+/// Where the node listens beside its first address.
+struct Beside {
+    secured: Option<Listener>,
+    metrics: Option<Listener>,
+}
+
+impl Beside {
+    fn listeners(self) -> impl Iterator<Item = Listener> {
+        self.secured.into_iter().chain(self.metrics)
+    }
+}
+
+async fn beside(settings: &Settings) -> anyhow::Result<Beside> {
+    let metrics = match settings.metrics_listen {
+        Some(listen) => Some(Listener::metrics(bind(listen).await?)),
+        None => None,
+    };
+    let Some(tls) = &settings.tls else { return Ok(Beside { secured: None, metrics }) };
+    let certificate = jsfs_http::Tls::read(&tls.certificate, &tls.key)?;
+    if fs::metadata(&tls.key).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        tracing::warn!("others on this machine can read {}; run chmod 600 {0}", tls.key.display());
+    }
+    Ok(Beside { secured: Some(Listener::secured(bind(tls.listen).await?, certificate)), metrics })
 }
 
 /// Opens store and object layer; makes keys and namespace `localhost` at the first start.

@@ -76,6 +76,10 @@ impl Objects {
 
     /// Every namespace of this node.
     pub async fn namespaces(&self, _grant: &Grant<Root>) -> Result<Vec<NamespaceInfo>, ReadError> {
+        self.every_namespace()
+    }
+
+    pub(crate) fn every_namespace(&self) -> Result<Vec<NamespaceInfo>, ReadError> {
         let mut infos = Vec::new();
         for directory in self.namespace_directories()? {
             infos.push(self.namespace_info(&directory)?);

@@ -19,7 +19,6 @@ use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, News, Watch as WatchVerb, Watching};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -43,6 +42,7 @@ use crate::limits::Limits;
 use crate::problem::{Kind, Problem};
 use crate::request::Beside;
 use crate::server::Ending;
+use crate::tls::Wire;
 
 /// After this time of silence the node asks whether the client is there.
 pub(super) const PING_AFTER: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ const PROGRAM_MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Messages are gathered up to here and then written at once.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
-pub(super) type Stream = WebSocketStream<Guard<TcpStream>>;
+pub(super) type Stream = WebSocketStream<Guard<Wire>>;
 
 /// How a socket ends: the close code and the reason; nothing is said to a client that is gone.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ impl Socket {
 
 /// The connection after its handshake, as a socket.
 async fn upgraded(upgrade: OnUpgrade, ending: &Ending, config: WebSocketConfig) -> Option<Stream> {
-    let Upgraded { io, read_buf, .. } = upgrade.await.ok()?.downcast::<TokioIo<Guard<TcpStream>>>().ok()?;
+    let Upgraded { io, read_buf, .. } = upgrade.await.ok()?.downcast::<TokioIo<Guard<Wire>>>().ok()?;
     ending.watch.begin_socket();
     // What came after the handshake; the buffer that it lies in was made for requests and is given back.
     let early = read_buf.to_vec();

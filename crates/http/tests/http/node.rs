@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use jsfs_http::{Handle, Limits, Server};
+use jsfs_http::{Handle, Limits, Listener, Server, Tls};
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::{Seed, SigningKey};
 use jsfs_objects::{Objects, OpenOptions, Settings};
 use jsfs_store::Store;
 use jsfs_store::backend::{Backend, Faulty, Memory};
 use jsfs_testkit::http::{Answer, Client, Request};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// A running server. Stops with it.
@@ -18,6 +19,8 @@ pub struct Node {
     pub address: SocketAddr,
     pub handle: Handle,
     pub key: String,
+    /// Where the node listens besides, if it does.
+    pub metrics: Option<SocketAddr>,
     shutdown: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,16 +31,32 @@ impl Node {
     }
 
     pub fn with(limits: Limits) -> Node {
-        Node::over(Arc::new(Memory::new(4 << 30)), limits)
+        Node::over(Arc::new(Memory::new(4 << 30)), limits, Listener::from, None)
+    }
+
+    /// Under TLS.
+    pub fn secured(limits: Limits, tls: Tls) -> Node {
+        let secure = move |socket| Listener::secured(socket, tls);
+        Node::over(Arc::new(Memory::new(4 << 30)), limits, secure, None)
+    }
+
+    /// With a second place to listen.
+    pub fn beside(limits: Limits, second: fn(TcpListener) -> Listener) -> Node {
+        Node::over(Arc::new(Memory::new(4 << 30)), limits, Listener::from, Some(second))
     }
 
     /// On a disk that fails on demand.
     pub fn faulty() -> (Node, Faulty) {
         let disk = Faulty::new(1 << 30);
-        (Node::over(Arc::new(disk.clone()), Limits::default()), disk)
+        (Node::over(Arc::new(disk.clone()), Limits::default(), Listener::from, None), disk)
     }
 
-    fn over(disk: Arc<dyn Backend>, limits: Limits) -> Node {
+    fn over(
+        disk: Arc<dyn Backend>,
+        limits: Limits,
+        first: impl FnOnce(TcpListener) -> Listener + Send + 'static,
+        second: Option<fn(TcpListener) -> Listener>,
+    ) -> Node {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
@@ -47,13 +66,20 @@ impl Node {
             runtime.block_on(async move {
                 let (objects, key) = objects(disk).await;
                 let server = Server::new(objects, "5.0.0-test", limits).unwrap();
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                sender.send((listener.local_addr().unwrap(), server.handle(), key)).unwrap();
-                server.run(vec![listener], stop).await;
+                let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let listener = first(bind().await);
+                let address = listener.local_addr().unwrap();
+                let mut listeners = vec![listener];
+                if let Some(second) = second {
+                    listeners.push(second(bind().await));
+                }
+                let beside = listeners.get(1).map(|listener| listener.local_addr().unwrap());
+                sender.send((address, server.handle(), key, beside)).unwrap();
+                server.run(listeners, stop).await;
             });
         });
-        let (address, handle, key) = receiver.recv().unwrap();
-        Node { address, handle, key, shutdown, thread: Some(thread) }
+        let (address, handle, key, metrics) = receiver.recv().unwrap();
+        Node { address, handle, key, metrics, shutdown, thread: Some(thread) }
     }
 
     /// One request on a connection of its own.

@@ -44,6 +44,7 @@ const OBJECT: &str = "/{path}";
 const DIRECTORY: &str = "/{path}/";
 const TOKENS: &str = "/.jsfs/tokens";
 const REVOCATIONS: &str = "/.jsfs/revocations";
+const METRICS: &str = "/.jsfs/metrics";
 const NAMESPACES: &str = "/.jsfs/namespaces";
 const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
 
@@ -231,6 +232,13 @@ const CASES: &[Case<'_>] = &[
     (REVOCATIONS, "POST", REVOCATIONS, &[KEY], "LONG", 413),
     (REVOCATIONS, "POST", REVOCATIONS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
     (REVOCATIONS, "OPTIONS", REVOCATIONS, &[], "", 204),
+    (METRICS, "GET", METRICS, &[KEY], "", 200),
+    (METRICS, "GET", METRICS, &[], "", 401),
+    (METRICS, "GET", METRICS, &[ALMOST], "", 403),
+    (METRICS, "HEAD", METRICS, &[KEY], "", 200),
+    (METRICS, "HEAD", METRICS, &[], "", 401),
+    (METRICS, "HEAD", METRICS, &[ALMOST], "", 403),
+    (METRICS, "OPTIONS", METRICS, &[], "", 204),
     (NAMESPACES, "GET", NAMESPACES, &[KEY], "", 200),
     (NAMESPACES, "GET", NAMESPACES, &[], "", 401),
     (NAMESPACES, "GET", NAMESPACES, &[ALMOST], "", 403),

@@ -14,6 +14,7 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<Tls>,
     pub(crate) data: PathBuf,
     pub(crate) storage_locations: Vec<PathBuf>,
     pub(crate) storage_copies: usize,
@@ -35,8 +36,17 @@ pub(crate) struct Settings {
     pub(crate) federation_announce: Vec<String>,
     pub(crate) federation_settle_time: Duration,
     pub(crate) cache_size: u64,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) log_level: String,
     pub(crate) log_format: &'static str,
+}
+
+/// The group `tls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Where full packs go, if not into a directory.
@@ -154,6 +164,7 @@ impl Settings {
         limits.front().check()?;
         Ok(Settings {
             listen: read.socket("listen")?,
+            tls: read.tls()?,
             data: read.directories("data")?.into_iter().next().unwrap_or_default(),
             storage_locations: read.directories("storage.locations")?,
             storage_copies: read.size("storage.copies")?,
@@ -198,6 +209,7 @@ impl Settings {
             federation_announce: read.addresses("federation.announce")?,
             federation_settle_time: read.duration("federation.settle_time")?,
             cache_size: read.number("cache.size")?,
+            metrics_listen: read.optional_socket("metrics.listen")?,
             log_level: read.filter("log.level")?,
             log_format: read.choice("log.format")?,
         })
@@ -239,6 +251,31 @@ impl Reader<'_> {
         match self.value(key)? {
             Value::Socket(socket) => Ok(*socket),
             other => bail!("the setting {key} is {other}, no socket address"),
+        }
+    }
+
+    /// HTTPS: all of its settings, or none.
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        match (self.optional_socket("tls.listen")?, self.file("tls.certificate")?, self.file("tls.key")?) {
+            (None, None, None) => Ok(None),
+            (Some(listen), Some(certificate), Some(key)) => Ok(Some(Tls { listen, certificate, key })),
+            (None, _, _) => bail!("a certificate or a key is named, but not where to use it; set tls.listen"),
+            (Some(_), None, _) => bail!("tls.listen needs a certificate; set tls.certificate"),
+            (Some(_), _, None) => bail!("tls.listen needs the certificate's key; set tls.key"),
+        }
+    }
+
+    fn optional_socket(&self, key: &str) -> anyhow::Result<Option<SocketAddr>> {
+        match self.value(key)? {
+            Value::OptionalSocket(socket) => Ok(*socket),
+            other => bail!("the setting {key} is {other}, no socket address"),
+        }
+    }
+
+    fn file(&self, key: &str) -> anyhow::Result<Option<PathBuf>> {
+        match self.value(key)? {
+            Value::File(path) => Ok(path.clone()),
+            other => bail!("the setting {key} is {other}, no file"),
         }
     }
 
@@ -321,6 +358,26 @@ mod tests {
         let flags = Flags { set: vec!["nonsense=1".into()], ..Flags::default() };
         let error = Settings::of(&merge(&flags, &environment).unwrap()).unwrap_err();
         assert!(error.to_string().contains("no setting nonsense"), "{error}");
+    }
+
+    #[test]
+    fn https_needs_all_of_its_settings() {
+        let environment = Environment::from([("HOME".to_owned(), "/home/x".to_owned())]);
+        let of = |set: &[&str]| {
+            let set = set.iter().map(|text| (*text).to_owned()).collect();
+            Settings::of(&merge(&Flags { set, ..Flags::default() }, &environment).unwrap())
+        };
+        let (listen, certificate, key) = ("tls.listen=127.0.0.1:0", "tls.certificate=/a", "tls.key=/b");
+        let settings = of(&[listen, certificate, key]).unwrap();
+        assert_eq!(settings.tls.unwrap().key, PathBuf::from("/b"));
+        for (set, missing) in [
+            (vec![listen], "tls.certificate"),
+            (vec![listen, certificate], "tls.key"),
+            (vec![certificate, key], "tls.listen"),
+        ] {
+            let error = of(&set).unwrap_err().to_string();
+            assert!(error.contains(&format!("set {missing}")), "{error}");
+        }
     }
 
     #[test]

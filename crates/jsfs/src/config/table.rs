@@ -20,6 +20,10 @@ pub(crate) enum Reload {
 pub(crate) enum Kind {
     /// `ADDRESS:PORT`.
     Socket,
+    /// `ADDRESS:PORT`, or nothing.
+    OptionalSocket,
+    /// A file, or nothing.
+    File,
     /// A directory.
     Directory,
     /// A list of directories; separated by `:` outside the file.
@@ -81,6 +85,9 @@ macro_rules! settings {
 settings! {
     "listen" Kind::Socket, "127.0.0.1:7302", Restart, "where the node listens; port 0 picks a free one. Beyond loopback anybody on the network can try";
     "data" Kind::Directory, "", Restart, "the node's data directory: keys, index and the first storage location";
+    "tls.listen" Kind::OptionalSocket, "", Restart, "where the node listens for HTTPS (HTTP/2 and HTTP/1.1), beside listen";
+    "tls.certificate" Kind::File, "", Restart, "the node's certificate and those between it and its issuer, PEM, the node's own first; read again within 10 seconds of a change";
+    "tls.key" Kind::File, "", Restart, "the certificate's private key, PEM; read again like it";
     "storage.locations" Kind::Directories, "", Restart, "further directories for packs, one per disk; a store remembers how many it has";
     "storage.copies" Kind::Count(1, 64), "1", Restart, "in how many locations each block is kept, at most as many as there are; metadata is kept in all of them";
     "storage.bucket" Kind::Bucket, "", Restart, "object storage for packs that are full (s3://NAME/PREFIX, a prefix that is this node's alone); its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
@@ -137,6 +144,7 @@ settings! {
     "federation.announce" Kind::Addresses, "", Restart, "where this node tells others that it is reached, where that is not where it listens, as in /dns/node.example.com/tcp/7303";
     "federation.settle_time" Kind::Duration(0, DAY), "60s", Restart, "time after which blocks of a member that came or went are looked after: a node that only restarts moves nothing";
     "cache.size" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that blocks of other nodes may take that were fetched to be read here; the least lately used goes first";
+    "metrics.listen" Kind::OptionalSocket, "", Restart, "where the node tells its metrics at /metrics, to everybody who asks; without it the root key's holder finds them at /.jsfs/metrics";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";
 }
@@ -161,7 +169,8 @@ impl Setting {
     /// What values look like, for people.
     pub(crate) fn form(&self) -> String {
         match self.kind {
-            Kind::Socket => "ADDRESS:PORT".to_owned(),
+            Kind::Socket | Kind::OptionalSocket => "ADDRESS:PORT".to_owned(),
+            Kind::File => "file".to_owned(),
             Kind::Directory => "directory".to_owned(),
             Kind::Directories => "list of directories".to_owned(),
             Kind::Hosts => "list of HOST or HOST:PORT".to_owned(),
@@ -187,6 +196,10 @@ impl Setting {
         let within = |number: u64, least: u64, most: u64| (least..=most).contains(&number).then_some(number);
         let value = match self.kind {
             Kind::Socket => socket(text).map(Value::Socket),
+            Kind::OptionalSocket if text.is_empty() => Some(Value::OptionalSocket(None)),
+            Kind::OptionalSocket => socket(text).map(|socket| Value::OptionalSocket(Some(socket))),
+            Kind::File if text.is_empty() => Some(Value::File(None)),
+            Kind::File => directory(text).map(|path| Value::File(Some(path))),
             Kind::Directory => directory(text).map(Value::Directory),
             Kind::Directories => {
                 let parts = text.split(':').filter(|part| !part.is_empty());

@@ -12,6 +12,10 @@ use url::Url;
 pub(crate) enum Value {
     /// Where to listen.
     Socket(SocketAddr),
+    /// Where to listen as well; nowhere where nobody says so.
+    OptionalSocket(Option<SocketAddr>),
+    /// A file; none where nobody names one.
+    File(Option<PathBuf>),
     /// A directory.
     Directory(PathBuf),
     /// Several directories.
@@ -44,6 +48,8 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Socket(socket) => write!(f, "{socket}"),
+            Value::OptionalSocket(socket) => socket.iter().try_for_each(|socket| write!(f, "{socket}")),
+            Value::File(path) => path.iter().try_for_each(|path| write!(f, "{}", path.display())),
             Value::Directory(path) => write!(f, "{}", path.display()),
             Value::Directories(paths) => {
                 let shown = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();

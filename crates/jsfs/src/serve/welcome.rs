@@ -2,17 +2,25 @@
 
 use crate::config::{self, Flags, Settings};
 use crate::output::{Output, shell_word};
+use crate::serve::Beside;
 use crate::session::ROOT_KEY_FILE;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// Prints the line that scripts wait for, and for people how to go on. A closed standard output is no reason to stop.
-pub(super) fn say(address: SocketAddr, settings: &Settings, output: Output) {
+pub(super) fn say(address: SocketAddr, beside: &Beside, settings: &Settings, output: Output) {
     let url = local_url(address);
     let data = settings.data.display();
-    let _ = output
-        .json(&json!({ "ready": true, "url": url, "listen": address.to_string(), "data": settings.data }));
+    let mut said = json!({ "ready": true, "url": url, "listen": address.to_string(), "data": settings.data });
+    let beside = [("tls_listen", &beside.secured), ("metrics_listen", &beside.metrics)]
+        .map(|(name, listener)| (name, listener.as_ref().and_then(|listener| listener.local_addr().ok())));
+    for (name, address) in beside {
+        if let Some(address) = address {
+            said[name] = json!(address.to_string());
+        }
+    }
+    let _ = output.json(&said);
     let _ = output.line(&format!("JSFS {} is ready at {url} (data: {data})", env!("CARGO_PKG_VERSION")));
     let program = program(&settings.data);
     let _ = output.done(&format!(
@@ -25,11 +33,13 @@ pub(super) fn say(address: SocketAddr, settings: &Settings, output: Output) {
         root_key(&settings.data),
     ));
     let _ = crate::output::flush();
-    tracing::info!(listen = %address, data = %data, "ready");
+    let [(_, secured), (_, metrics)] =
+        beside.map(|(name, address)| (name, address.map(tracing::field::display)));
+    tracing::info!(listen = %address, tls_listen = secured, metrics_listen = metrics, data = %data, "ready");
     if !address.ip().is_loopback() {
         tracing::warn!(
             "listening on {address} without TLS: keys, tokens and private data travel in the clear to everybody on the way; \
-             put a proxy with TLS in front, or listen on 127.0.0.1"
+             give the node a certificate (tls.listen, tls.certificate, tls.key) and listen on 127.0.0.1 besides, or put a proxy with TLS in front"
         );
     }
 }
