@@ -14,7 +14,8 @@ use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::connections::{Doom, Permit, StreamPlace, Watch};
+use crate::connections::{Doom, StreamPlace, Watch};
+use crate::gate::Permit;
 use crate::live;
 use crate::problem::{Kind, Problem};
 
@@ -395,7 +396,8 @@ impl Drop for Arriving {
 #[cfg(test)]
 mod tests {
     use super::{Body, BrokenOff, Held};
-    use crate::connections::{Gate, Watch};
+    use crate::connections::Watch;
+    use crate::gate::Gate;
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::BodyExt;

@@ -18,7 +18,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::body::{Body, BrokenOff};
-use crate::connections::{Gate, Permit};
+use crate::gate::{Gate, Permit};
 use crate::headers;
 
 /// Encoders at work at the same time; each needs up to a megabyte.

@@ -28,6 +28,7 @@ mod delete;
 mod document;
 mod federation;
 mod front;
+mod gate;
 mod get;
 mod guard;
 mod jsfs4;

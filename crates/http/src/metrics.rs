@@ -14,7 +14,7 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::body::Body;
@@ -97,9 +97,8 @@ impl Metrics {
     }
 }
 
-/// From 100 µs to a minute and a half.
 fn histogram() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_1, 4.0, 11))
+    Histogram::new([0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0])
 }
 
 /// Answers where nothing but metrics is told.

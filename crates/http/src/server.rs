@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Gate, Permit, Place, StreamPlace, Watch};
+use crate::connections::{Connections, Full, Place, StreamPlace, Watch};
+use crate::gate::{Gate, Permit};
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::limits::{BadLimit, Limits};

@@ -47,7 +47,6 @@ const REVOCATIONS: &str = "/.jsfs/revocations";
 const METRICS: &str = "/.jsfs/metrics";
 const NAMESPACES: &str = "/.jsfs/namespaces";
 const NAMESPACE: &str = "/.jsfs/namespaces/{name}";
-
 const PROCESSES: &str = "/.jsfs/proc/";
 const PROCESS: &str = "/.jsfs/proc/{id}";
 const OUTPUT: &str = "/.jsfs/proc/{id}/output";
@@ -68,11 +67,9 @@ const READS: (&str, &str) = ("X-Access-Token", "READS");
 const LISTS: (&str, &str) = ("X-Access-Token", "LISTS");
 /// A token for all of the root key's own namespace: no key all the same.
 const ALMOST: (&str, &str) = ("X-Access-Token", "ALMOST");
-
 const TO: (&str, &str) = ("Destination", "/t/to");
 const TO_TREE: (&str, &str) = ("Destination", "/t/tree/");
 const TO_SMALL: (&str, &str) = ("Destination", "/small/x");
-
 const TUS: (&str, &str) = ("Tus-Resumable", "1.0.0");
 const PIECE: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
 const AT_0: (&str, &str) = ("Upload-Offset", "0");
