@@ -17,6 +17,7 @@ mod outsiders;
 mod problems;
 mod raw;
 mod reading;
+mod schema;
 mod socket;
 mod sse;
 mod stranger;

@@ -25,9 +25,9 @@ pub(super) fn start(settings: &Settings) -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
-/// The index tells of its own workings, which concern nobody who keeps a node: what matters of it comes back as our errors. A setting that
+/// The index and the transport tell of their own workings, which concern nobody who keeps a node: what matters comes back as our errors. A setting that
 /// names these modules wins.
-const QUIET: &str = "lsm_tree=off,sfa=off";
+const QUIET: &str = "lsm_tree=off,sfa=off,libp2p_swarm=warn";
 
 /// The filter of the settings.
 pub(super) fn filter(settings: &Settings) -> anyhow::Result<Targets> {
