@@ -9,6 +9,7 @@ use crate::{
     key::{Keys, Owner},
     read_key::{Group, Locator, ReadKey},
     record::{Content, Delegation, Envelope, Kind, PlaceRoot, Policy, Record, RecordHash, SignKey},
+    tables::Stored,
     token::Token,
 };
 use jsfs_store::BlockId;
@@ -109,13 +110,46 @@ impl Author {
             }
             Body::Gone { .. } | Body::Directory => {}
         }
+        self.sign_record(objects, &record)
+    }
+
+    /// Signs and countersigns what is sealed already.
+    pub(crate) fn sign_record(&self, objects: &Objects, record: &Record) -> Result<Envelope, Refusal> {
         let now_ms = objects.clock().now_ms();
         let key = match &self.signer {
             Signer::Owner(keys) => SignKey::Owner(keys),
             Signer::Token(token) => SignKey::Token(token),
         };
-        let signed = Envelope::sign(&record, key).map_err(|error| StorageError::Write(error.to_string()))?;
+        let signed = Envelope::sign(record, key).map_err(|error| StorageError::Write(error.to_string()))?;
         Ok(signed.countersigned(objects.node_key(), now_ms))
+    }
+
+    /// The tombstone that says where an object was, of which this is the next version, that it is filed elsewhere now.
+    pub(crate) fn moved_on(
+        &self,
+        objects: &Objects,
+        before: &Stored,
+        version: u64,
+    ) -> Result<Envelope, Refusal> {
+        self.sign_record(
+            objects,
+            &Record {
+                kind: Kind::Tombstone,
+                version,
+                owner: self.owner,
+                epoch: self.epoch,
+                time: objects.hybrid_time(),
+                predecessor: Some(before.hash),
+                blocks: Vec::new(),
+                content: None,
+                sealed: None,
+                place: None,
+                delegation: None,
+                policy: None,
+                purged: false,
+                ..before.record.clone()
+            },
+        )
     }
 
     /// Where the record is filed: in the clear for what is public, under derived names for what is not.

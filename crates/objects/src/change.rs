@@ -56,7 +56,7 @@ impl Objects {
         let mut held = Arc::clone(&grant.held);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                held = self.authorize_proven::<Write>(&held.proven, &held.address)?.held;
+                held = self.authorize_again::<Write>(&held.proven, &held.address).await?.held;
             }
             let before = present(&held.address, &held.chain)?;
             let mut opened = held.open(before)?;
@@ -132,7 +132,7 @@ impl Objects {
             table: tables::CURRENT,
             key,
             value: tables::entry_value(before.size, &envelope).into(),
-            references: before.references.clone(),
+            references: before.held.clone(),
         });
         commit.own(address, named_owner(&before.record), is_place.then_some(author.owner));
         let (version, time_ms) = (before.record.version, self.clock().now_ms());
@@ -189,7 +189,7 @@ pub(crate) async fn hand_over_object(
     let mut held = Arc::clone(&grant.held);
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
-            held = objects.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
+            held = objects.authorize_again::<Manage>(&held.proven, &held.address).await?.held;
         }
         let before = present(&held.address, &held.chain)?;
         let mut opened = held.open(before)?;

@@ -8,7 +8,8 @@ use crate::{
     event::{Event, EventKind},
     key::Owner,
     owned::named_owner,
-    record::{Envelope, Kind, RECORD_BLOCKS_MAX},
+    metastore::Named,
+    record::{Envelope, Kind, RECORD_BLOCKS_MAX, RecordHash},
     tables::{self, Stored},
     tree,
 };
@@ -20,7 +21,7 @@ pub(crate) const ATTEMPTS: usize = 16;
 
 /// A commit being put together. Counters of directories are added up, so that a tree costs one operation for each.
 pub(crate) struct Change {
-    commit: Commit,
+    pub(crate) commit: Commit,
     expected: HashSet<(u8, Vec<u8>)>,
     sums: BTreeMap<(u8, Address), i64>,
     quotas: Vec<(Address, u64)>,
@@ -30,6 +31,15 @@ pub(crate) struct Change {
     concerns_authority: bool,
     /// What the change is answered with, for a process that asks again.
     done: Option<Done>,
+    is_placed: bool,
+    /// Whether it only takes in what other nodes have.
+    pub(crate) adopts: bool,
+    /// Whether it makes a namespace of the federation's.
+    pub(crate) founds: bool,
+    /// Names that others need to find what it writes.
+    pub(crate) names: Vec<Named>,
+    /// Tombstones for where an object was filed until now, each with the hash of what was there.
+    pub(crate) moved: Vec<(RecordHash, Vec<u8>)>,
 }
 
 /// The version that becomes the newest.
@@ -55,7 +65,90 @@ impl Change {
             logged: BTreeSet::new(),
             concerns_authority: false,
             done: None,
+            is_placed: false,
+            adopts: false,
+            founds: false,
+            names: Vec::new(),
+            moved: Vec::new(),
         }
+    }
+
+    /// A change that makes what other nodes wrote this node's own.
+    pub(crate) fn adopting() -> Self {
+        Change { adopts: true, ..Change::new() }
+    }
+
+    /// Adds a name to be published with it.
+    pub(crate) fn named(&mut self, named: Named) {
+        self.names.push(named);
+    }
+
+    /// Adds what says that a version is filed elsewhere now.
+    pub(crate) fn moved_on(&mut self, before: &Stored, envelope: &Envelope) {
+        self.moved.push((before.hash, envelope.encode()));
+    }
+
+    pub(crate) fn quotas(&self) -> &[(Address, u64)] {
+        &self.quotas
+    }
+
+    /// Hands new blocks to the nodes that keep them as well.
+    pub(crate) async fn place(&mut self, objects: &Objects) {
+        if objects.remote().is_some()
+            && !self.is_placed
+            && !self.commit.blocks.is_empty()
+            && let Some(namespace) = self.logged.iter().next()
+        {
+            self.is_placed = true;
+            Box::pin(objects.place(namespace, &self.commit.blocks)).await;
+        }
+    }
+
+    /// Makes what another node wrote the newest version; the one before is kept under this number, if any.
+    pub(crate) fn adopt_current(
+        &mut self,
+        address: &Address,
+        chain: &Chain,
+        before: Option<&Stored>,
+        newest: Newest<'_>,
+        kept_as: Option<u64>,
+    ) {
+        let Newest { size, envelope, references, kind, owner, public } = newest;
+        let key = tables::address_key(address);
+        self.expect(tables::CURRENT, key.clone(), before.map_or(0, |stored| stored.sequence));
+        if let (Some(before), Some(number)) = (before, kept_as) {
+            self.commit.ops.push(Op::Put {
+                table: tables::VERSION,
+                key: tables::version_key(address, number),
+                value: before.value.clone(),
+                references: before.held.clone(),
+            });
+        }
+        let value = tables::entry_value(size, envelope).into();
+        self.commit.ops.push(Op::Put { table: tables::CURRENT, key: key.clone(), value, references });
+        self.show(key, before.is_some_and(Stored::is_public), public);
+        self.own(address, before.and_then(|stored| named_owner(&stored.record)), owner);
+        let was = before.filter(|stored| stored.record.kind == Kind::Object);
+        let is = i64::from(kind == Kind::Object);
+        let left = before.filter(|_| kept_as.is_none()).map_or(0, |stored| signed(stored.size));
+        self.count(tables::USAGE, chain, address, signed(size) - left);
+        self.count(tables::LIVE, chain, address, signed(size) - was.map_or(0, |stored| signed(stored.size)));
+        self.count(tables::COUNT, chain, address, is - i64::from(was.is_some()));
+    }
+
+    /// Adds an old version that another node wrote.
+    pub(crate) fn put_version(
+        &mut self,
+        address: &Address,
+        chain: &Chain,
+        number: u64,
+        size: u64,
+        envelope: &Envelope,
+    ) {
+        let (key, value) =
+            (tables::version_key(address, number), tables::entry_value(size, envelope).into());
+        self.commit.ops.push(Op::Put { table: tables::VERSION, key, value, references: Vec::new() });
+        self.count(tables::USAGE, chain, address, signed(size));
     }
 
     /// Nothing above the address may be handed over, given a policy or a quota meanwhile: what is committed rests on all of it.
@@ -102,7 +195,7 @@ impl Change {
                 table: tables::VERSION,
                 key: tables::version_key(address, before.record.version),
                 value: before.value.clone(),
-                references: before.references.clone(),
+                references: before.held.clone(),
             });
         }
         let value = tables::entry_value(size, envelope);
@@ -212,11 +305,15 @@ impl Change {
         }
         self.commit.ops.extend(objects.marker(self.done.as_ref())?);
         // Before it is committed: what is answered is where it belongs.
-        if objects.remote().is_some()
-            && !self.commit.blocks.is_empty()
-            && let Some(namespace) = self.logged.iter().next()
-        {
-            Box::pin(objects.place(namespace, &self.commit.blocks)).await;
+        let Some(_turns) = Box::pin(self.publish(objects)).await? else { return Ok(None) };
+        self.place(objects).await;
+        if self.adopts {
+            // Quotas are for who writes.
+            for op in &mut self.commit.ops {
+                if let Op::Add { at_most, .. } = op {
+                    *at_most = None;
+                }
+            }
         }
         match objects.store().commit(self.commit).await {
             Ok(committed) => {
@@ -236,7 +333,7 @@ impl Change {
     }
 }
 
-fn exceeded(key: &[u8], quotas: &[(Address, u64)]) -> WriteError {
+pub(crate) fn exceeded(key: &[u8], quotas: &[(Address, u64)]) -> WriteError {
     let of = |(directory, _): &&(Address, u64)| directory.as_str().as_bytes() == key;
     match quotas.iter().find(of) {
         Some((directory, limit)) => WriteError::Quota { directory: directory.clone(), limit: *limit },

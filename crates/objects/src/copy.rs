@@ -99,7 +99,11 @@ impl Objects {
             let what = format!("{source} lies below {target}, which it would replace");
             return Err(WriteError::Invalid { what });
         }
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                self.authorize_again::<Read>(&from.held.proven, &source).await?;
+                self.authorize_again::<Write>(&to.held.proven, &target).await?;
+            }
             let legs = self.legs(&from, &to, delete.is_some())?;
             check_source(&source, &legs, expected.source.as_ref())?;
             let mut change = Change::new();
@@ -213,7 +217,7 @@ impl Objects {
         )?;
         change.expect_chain(chain);
         change.expect_current(&source.address, stored.sequence);
-        let references = stored.references.clone();
+        let references = stored.held.clone();
         let newest = Newest {
             size: stored.size,
             envelope: &envelope,
@@ -223,6 +227,8 @@ impl Objects {
             public: !opened.private,
         };
         change.put_current(&target.address, chain, chain.object.as_ref(), newest);
+        self.name(change, &author, chain, &target.address, opened.private)?;
+        self.file_elsewhere(change, &author, chain.object.as_ref(), &envelope)?;
         change.attach_program(self, &target.address, attachment.as_ref())?;
         let kind = match (moved, before) {
             (true, _) => EventKind::Moved,

@@ -31,7 +31,7 @@ impl Objects {
         let mut held = Arc::clone(&grant.held);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                held = self.authorize_proven::<Delete>(&held.proven, &held.address)?.held;
+                held = self.authorize_again::<Delete>(&held.proven, &held.address).await?.held;
             }
             let before = present(&held.address, &held.chain)?;
             check(&held, before, precondition.as_ref())?;
@@ -50,7 +50,10 @@ impl Objects {
         precondition: Option<&Precondition>,
     ) -> Result<(), WriteError> {
         let top = &grant.held.address;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                self.authorize_again::<Delete>(&grant.held.proven, top).await?;
+            }
             let mut change = Change::new();
             let mut met = false;
             for address in tree::live_objects(self, top)? {
@@ -159,7 +162,7 @@ impl Objects {
         }
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                held = self.authorize_proven::<Purge>(&held.proven, &held.address)?.held;
+                held = self.authorize_again::<Purge>(&held.proven, &held.address).await?.held;
             }
             let (address, chain) = (&held.address, &held.chain);
             let before =

@@ -68,6 +68,12 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Too few other nodes answer for it to be sure what is there.
+    #[error("too few nodes of the federation answer to say what is there; try again, or look at `jsfs federation members`")]
+    Unsettled {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -147,7 +147,18 @@ impl Objects {
         address: &Address,
     ) -> Result<Grant<V>, Refusal> {
         let proven = Arc::new(Proven::check(self, credentials, address.namespace()).await?);
+        Box::pin(self.refresh(&proven, address, V::NEED)).await?;
         self.authorize_proven(&proven, address)
+    }
+
+    /// Decides again, because what it rested on has changed here or elsewhere.
+    pub(crate) async fn authorize_again<V: Verb>(
+        &self,
+        proven: &Arc<Proven>,
+        address: &Address,
+    ) -> Result<Grant<V>, Refusal> {
+        Box::pin(self.refresh(proven, address, V::NEED)).await?;
+        self.authorize_proven(proven, address)
     }
 
     /// The same for credentials that were proven before, at another address of the same request.
@@ -168,7 +179,10 @@ impl Objects {
         let access = match basis {
             Basis::Owner => match proven.key_of(chain.place.owner) {
                 Some(keys) => {
-                    self.resume_resealing(&chain, keys);
+                    // What was handed over on another node is sealed again there.
+                    if !self.is_shared(address.namespace())? {
+                        self.resume_resealing(&chain, keys);
+                    }
                     Access::Owner(Arc::clone(keys))
                 }
                 None => return Err(refusal(Denial::Unauthenticated, V::NEED, proven)),
@@ -273,6 +287,11 @@ impl Opener {
         self.read_key(&directory, epoch)
             .map(|key| key.group())
             .or(self.above.filter(|_| *address == self.top))
+    }
+
+    /// The epochs that this has keys of.
+    pub(crate) fn epochs(&self) -> impl Iterator<Item = u64> {
+        self.keys.iter().map(|(epoch, _)| *epoch)
     }
 
     /// The deduplication secret of the tree that this opens.

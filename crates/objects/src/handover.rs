@@ -130,7 +130,7 @@ impl Objects {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 // Sealing under an earlier key may have come to its end meanwhile.
-                held = self.authorize_proven::<Manage>(&held.proven, &held.address)?.held;
+                held = self.authorize_again::<Manage>(&held.proven, &held.address).await?.held;
             }
             let handover = Handover::prepare(self, &held, Arc::clone(&keys))?;
             if self.hand_over_directory(&held, &handover)?.commit(self).await?.is_some() {

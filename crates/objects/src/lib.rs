@@ -16,6 +16,7 @@
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
 //! | maintenance while the node runs; by itself; backups of it | `maintenance`, `scrub`, `backup` |
 //! | blocks of other nodes | `remote` |
+//! | records of other nodes | `metastore` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
 
 pub mod address;
@@ -44,6 +45,7 @@ mod list;
 mod maintenance;
 pub mod manifest;
 mod metadata;
+mod metastore;
 mod namespace;
 mod once;
 mod owned;
@@ -83,6 +85,7 @@ pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root,
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use maintenance::{Collecting, Line, Maintenance, MaintenanceError, Relocation};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
+pub use metastore::{Entries, Entry, Metastore, StoredAs, Storing, Versions, noting_kept};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use once::{Done, Effect};
 pub use parts::{Part, Records};
@@ -190,6 +193,7 @@ struct Inner {
     turns: Arc<unfinished::Turns>,
     uses: derived::Uses,
     elsewhere: remote::Elsewhere,
+    shared: metastore::Shared,
     left_sealed: AtomicU64,
     owned_is_complete: owned::IsComplete,
     tails: Tails,
@@ -214,6 +218,7 @@ impl Objects {
             turns: Arc::default(),
             uses: derived::Uses::default(),
             elsewhere: remote::Elsewhere::default(),
+            shared: metastore::Shared::default(),
             left_sealed: AtomicU64::new(0),
             owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
@@ -297,6 +302,11 @@ impl Objects {
     /// Other nodes.
     pub(crate) fn elsewhere(&self) -> &remote::Elsewhere {
         &self.0.elsewhere
+    }
+
+    /// Records of other nodes.
+    pub(crate) fn shared(&self) -> &metastore::Shared {
+        &self.0.shared
     }
 
     pub(crate) fn opened_ms(&self) -> u64 {

@@ -95,6 +95,7 @@ impl Objects {
         options: NamespaceOptions,
     ) -> Result<(NamespaceInfo, bool), WriteError> {
         let directory = directory_of(name)?;
+        self.refresh(&grant.held.proven, &directory, crate::authority::Need::Write).await?;
         if DirectoryState::load(self, &directory)?.is_some() {
             if options.owner_key.is_some() {
                 let what = format!("{name} exists already; its own key hands it over: `jsfs key replace`");
@@ -144,11 +145,18 @@ impl Objects {
         own: Option<Arc<Keys>>,
         options: &NamespaceOptions,
     ) -> Result<(), WriteError> {
-        let delegation = own.as_ref().map(|own| {
-            let locator = Locator::public(directory);
-            Delegation::sign(root, locator, own.owner(), 1, self.hybrid_time())
-        });
-        let keys = own.unwrap_or_else(|| Arc::clone(root));
+        let locator = Locator::public(directory);
+        let grants = directory.namespace() != crate::address::LOCALHOST
+            && self.metastore().is_some_and(|metastore| metastore.grants());
+        let keys = own.clone().unwrap_or_else(|| Arc::clone(root));
+        let delegation = match &own {
+            // A namespace of the federation is granted by one of its admins, whose key a node's own is.
+            _ if grants => {
+                Some(Delegation::sign_by(self.node_key(), locator, keys.owner(), 1, self.hybrid_time()))
+            }
+            Some(own) => Some(Delegation::sign(root, locator, own.owner(), 1, self.hybrid_time())),
+            None => None,
+        };
         let place = PlaceRoot { epoch: 1, wrapped: keys.wrap_root(&ReadKey::generate(self.random())) };
         let policy = Policy { private: options.private, quota: options.quota.flatten(), ..Policy::default() };
         let author = Author { owner: keys.owner(), epoch: 1, signer: Signer::Owner(keys), opener: None };
@@ -169,6 +177,10 @@ impl Objects {
         )?;
         let key = tables::address_key(directory);
         let mut change = Change::new();
+        if grants {
+            change.founds = true;
+            change.op(crate::metastore::shared(directory.namespace()));
+        }
         change.expect(tables::DIRECTORY, key.clone(), 0);
         change.op(Op::Put {
             table: tables::DIRECTORY,

@@ -129,7 +129,7 @@ impl Objects {
         mut edit: impl FnMut(&mut Policy),
     ) -> Result<Chain, WriteError> {
         for _ in 0..ATTEMPTS {
-            let held: Arc<Held> = self.authorize_proven::<Manage>(&grant.held.proven, directory)?.held;
+            let held: Arc<Held> = self.authorize_again::<Manage>(&grant.held.proven, directory).await?.held;
             let own = held.chain.directories.last().filter(|own| own.address == *directory);
             let mut policy = own.and_then(|own| own.record.policy.clone()).unwrap_or_default();
             let quota_before = policy.quota;

@@ -143,7 +143,12 @@ impl Objects {
             if namespace.is_some_and(&is_shared) {
                 let size = entry.value.get(1..9).map_or(0, tables::counter);
                 let may_have_lists = size >= LISTS_FROM_BYTES;
-                for id in entry.references {
+                // Of what another node wrote the record says what it needs.
+                let needs = match entry.references.is_empty() {
+                    false => entry.references,
+                    true => tables::blocks_of(&entry.value),
+                };
+                for id in needs {
                     self.expand(id, may_have_lists, &mut found)?;
                 }
             }

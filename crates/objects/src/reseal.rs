@@ -169,7 +169,7 @@ impl Objects {
         )?;
         change.expect(table, key.clone(), stored.sequence);
         let value = tables::entry_value(stored.size, &envelope).into();
-        change.op(Op::Put { table, key, value, references: stored.references.clone() });
+        change.op(Op::Put { table, key, value, references: stored.held.clone() });
         Ok(true)
     }
 

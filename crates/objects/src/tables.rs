@@ -22,6 +22,8 @@
 //! | lease | block (32 bytes), peer (32 bytes) | bytes that it counts for and ms since 1970 until when the block is kept for that peer (u64 each, little-endian); 0 (one byte): bytes in all (`remote`) |
 //! | cached | block (32 bytes) | bytes that it counts for and ms since 1970 when it was fetched (u64 each, little-endian); 0 (one byte): bytes in all (`remote`) |
 //! | scrub | 0 (one byte) | how far the scrub has come and what it has found, JSON (`scrub`) |
+//! | shared | namespace | nothing: it is the federation's (`metastore`) |
+//! | named | address, 0, 1 if private (u8), epoch (u64) | nothing: other nodes can learn this name (`metastore/names`) |
 //! | process input | id, number (u64) | what was sent to a process and not taken yet, sealed |
 //!
 //! Numbers in keys are big-endian, so that they sort. Addresses never contain a zero byte. An **entry** is one byte 1, the size of the
@@ -62,6 +64,8 @@ pub(crate) const SCRUB: Table = Table(23);
 
 /// The one key of the scrub.
 pub(crate) const SCRUB_KEY: &[u8] = &[0];
+pub(crate) const SHARED: Table = Table(24);
+pub(crate) const NAMED: Table = Table(25);
 
 /// The key that says that every object is in the table of objects by owner; owners have 32 bytes.
 pub(crate) const OWNED_COMPLETE: &[u8] = &[0];
@@ -81,7 +85,9 @@ pub(crate) struct Stored {
     pub(crate) sequence: u64,
     /// The value as it is kept, for moving it unchanged.
     pub(crate) value: Bytes,
-    /// The blocks that the entry refers to.
+    /// The blocks that the entry keeps here: all that it needs, or none where another node wrote it.
+    pub(crate) held: Vec<jsfs_store::BlockId>,
+    /// The blocks that it needs, or lists of them.
     pub(crate) references: Vec<jsfs_store::BlockId>,
 }
 
@@ -105,15 +111,25 @@ impl Stored {
         let (size, envelope) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("it is cut short"))?;
         let envelope = Envelope::decode(envelope).map_err(|error| damaged(&error.to_string()))?;
         let record = envelope.record().map_err(|error| damaged(&error.to_string()))?;
+        // What came from another node keeps nothing here; what it needs, its record says.
+        let held = entry.references;
+        let references = if held.is_empty() { record.blocks.clone() } else { held.clone() };
         Ok(Stored {
             size: u64::from_le_bytes(*size),
             hash: envelope.record_hash(),
             record,
             sequence: entry.sequence,
-            references: entry.references,
+            held,
+            references,
             value: entry.value,
         })
     }
+}
+
+/// The blocks that the record of an entry names; none if it does not decode.
+pub(crate) fn blocks_of(value: &[u8]) -> Vec<jsfs_store::BlockId> {
+    let envelope = value.get(9..).and_then(|envelope| Envelope::decode(envelope).ok());
+    envelope.and_then(|envelope| envelope.record().ok()).map(|record| record.blocks).unwrap_or_default()
 }
 
 pub(crate) fn entry_value(size: u64, envelope: &Envelope) -> Vec<u8> {

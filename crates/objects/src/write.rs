@@ -231,7 +231,7 @@ impl Upload {
         let stowed = stowing.finish().await?;
         let write = Finish { objects, held, options, private, ownership, new_key, ending };
         for attempt in 0..ATTEMPTS {
-            let chain = write.chain(attempt)?;
+            let chain = write.chain(attempt).await?;
             if let Some(written) = write.attempt(&chain, &stowed).await? {
                 return Ok(written);
             }
@@ -253,11 +253,11 @@ struct Finish {
 
 impl Finish {
     /// The chain as it was when authority was decided, or as it is now that something changed; authority is then decided again.
-    fn chain(&self, attempt: usize) -> Result<Chain, WriteError> {
+    async fn chain(&self, attempt: usize) -> Result<Chain, WriteError> {
         if attempt == 0 {
             return Ok(self.held.chain.clone());
         }
-        let again = self.objects.authorize_proven::<Write>(&self.held.proven, &self.held.address)?;
+        let again = self.objects.authorize_again::<Write>(&self.held.proven, &self.held.address).await?;
         let same_owner = again.held.chain.place.owner == self.held.chain.place.owner
             && again.held.chain.place.epoch == self.held.chain.place.epoch;
         if !same_owner {
@@ -330,6 +330,8 @@ impl Finish {
         }
         change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
         self.program(&mut change, chain, content.executable)?;
+        objects.name(&mut change, &author, chain, address, self.private)?;
+        objects.file_elsewhere(&mut change, &author, chain.object.as_ref(), &envelope)?;
         change.carry(blocks.fresh, blocks.pins);
         if let Some(ending) = &self.ending {
             ending.add_to(&mut change, chain, address, version);

@@ -10,6 +10,7 @@
 //! | the swarm: dialing, listening, streams | `driver`, `streams` (all libp2p), `identity` and `addresses` (its notations) |
 //! | who is a member, over the wire | `membership` (answering and asking), `tend` (by itself) |
 //! | blocks, over the wire | `blocks` (serving, fetching, placing) |
+//! | records, over the wire | `records` (asking, `records/keeper` for the state machines, `records/leases` for what is known to be current) |
 //! | frames over a stream | `frames` |
 //! | what is kept on the disk | `keep` |
 
@@ -23,6 +24,7 @@ mod identity;
 mod keep;
 mod membership;
 mod node;
+mod records;
 mod streams;
 mod tend;
 
@@ -30,6 +32,7 @@ pub use addresses::parse as parse_address;
 pub use blocks::{BlockCounts, Blocks, Kept, Placed};
 pub use driver::TransportError;
 pub use error::PeerError;
+pub use records::{Reading, RecordCounts, Records, Ticket};
 pub use node::{Invited, Invitee, Joined, Member, Node, Options, Status};
 
 use futures_util::future::BoxFuture;

@@ -9,6 +9,7 @@ use crate::error::PeerError;
 use crate::hub::{Federation, Hub, Parts};
 use crate::keep::Keeper;
 use crate::membership::{Conversation, issuer, tell};
+use crate::records::{self, RecordService, Records, Setup};
 use crate::{Service, identity, tend};
 use bytes::Bytes;
 use jsfs_federation::blockstore::Patience;
@@ -18,7 +19,7 @@ use jsfs_federation::membership::{
 };
 use jsfs_objects::clock::{Clock, Random};
 use jsfs_objects::key::{Seed, SigningKey};
-use jsfs_store::BlockId;
+use jsfs_store::{BlockId, Store};
 use libp2p::Multiaddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +51,10 @@ pub struct Options {
     pub blocks: Arc<dyn Blocks>,
     /// How long other nodes are waited for.
     pub patience: Patience,
+    /// Where records are kept.
+    pub store: Store,
+    /// How long a member may be out of reach until others keep what it kept of records.
+    pub away_after: Duration,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -135,6 +140,7 @@ pub struct Status {
 pub struct Node {
     hub: Arc<Hub>,
     blocks: Arc<BlockClient>,
+    records: Arc<Records>,
     source: Arc<dyn Blocks>,
 }
 
@@ -145,7 +151,9 @@ impl Node {
     /// That an address cannot be listened on, or that what was kept is damaged.
     pub fn start(options: Options) -> Result<Self, PeerError> {
         let service = Arc::new(BlockService::new(Arc::clone(&options.blocks)));
-        let services: Vec<Arc<dyn Service>> = vec![Arc::clone(&service) as Arc<dyn Service>];
+        let keeping = Arc::new(RecordService::default());
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::clone(&service) as Arc<dyn Service>, Arc::clone(&keeping) as Arc<dyn Service>];
         let keeper = Keeper::new(&options.data);
         let kept = keeper.load(options.clock.now_ms())?;
         let (commands, receiver) = mpsc::channel::<Command>(COMMANDS_MAX);
@@ -165,8 +173,18 @@ impl Node {
         let driving = Arc::clone(&hub);
         hub.spawn(async move { driver::run(swarm, receiver, driving).await });
         tend::start(&hub);
+        let (records, inbox) = Records::new(Arc::clone(&hub));
+        keeping.belongs_to(records.inbox(), &records.counts);
+        let setup = Setup { store: options.store, away_after: options.away_after };
+        let (here, told) = (Arc::clone(&hub), Arc::clone(&records));
+        hub.spawn(async move { records::run(here, told, setup, inbox).await });
         let blocks = Arc::new(BlockClient::new(Arc::clone(&hub), options.patience));
-        Ok(Self { hub, blocks, source: options.blocks })
+        Ok(Self { hub, blocks, records, source: options.blocks })
+    }
+
+    /// The records of its federation.
+    pub fn records(&self) -> &Arc<Records> {
+        &self.records
     }
 
     /// Ends every task and connection.

@@ -10,7 +10,7 @@ use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::clock::{Clock, ManualClock, SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_peer::{Blocks, Invitee, Kept, Node, Options, parse_address};
-use jsfs_store::BlockId;
+use jsfs_store::{BlockId, OpenOptions, Store};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -89,6 +89,8 @@ impl Place {
             announce: Vec::new(),
             blocks: Arc::clone(&shelf) as Arc<dyn Blocks>,
             patience: PATIENCE,
+            store: Store::open(OpenOptions::directory(data.path(), &[]).unwrap()).unwrap(),
+            away_after: Duration::from_secs(60),
             clock,
             random: Arc::new(SystemRandom),
         });

@@ -298,6 +298,11 @@ impl Client {
         self.begin(Operation::Slot(SlotRead::new(locator)), members, now_ms)
     }
 
+    /// The same with followed versions, as many as are told ([`CHAIN_MAX`](super::CHAIN_MAX)).
+    pub fn fetch_past(&mut self, locator: Locator, members: &Members, now_ms: u64) -> OpId {
+        self.begin(Operation::Slot(SlotRead::with_past(locator)), members, now_ms)
+    }
+
     /// Lists a group from after a locator, at most so many entries.
     pub fn list(
         &mut self,

@@ -88,6 +88,14 @@ impl Members {
         self.id
     }
 
+    /// Whether this says the same as another, connections included.
+    pub fn is_like(&self, other: &Members) -> bool {
+        self.id == other.id
+            && self.peers == other.peers
+            && self.former == other.former
+            && self.granting == other.granting
+    }
+
     /// How many members keep records.
     pub fn keepers(&self) -> usize {
         self.keeping.len()

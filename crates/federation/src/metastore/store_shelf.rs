@@ -69,6 +69,11 @@ impl StoreShelf {
         }
     }
 
+    /// The number of the last change that was applied: what rests on it is durable when a commit of this number or a greater one has taken place.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
     /// How many rows and notes are held in memory until they are committed.
     pub fn pending(&self) -> usize {
         self.rows.len() + self.notes.len()

@@ -93,7 +93,7 @@ impl Version {
                 && delegation.epoch() > earlier.epoch
         });
         let made_from = later.predecessor == Some(other.hash()) && later.owner == earlier.owner;
-        handed_over || (made_from && (later.epoch, later.version) > (earlier.epoch, earlier.version))
+        handed_over || (made_from && later.is_newer_than(earlier))
     }
 
     /// Whether it is the record of a namespace.

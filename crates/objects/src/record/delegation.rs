@@ -3,7 +3,7 @@
 use super::Record;
 use crate::cbor::{Cbor, FormatError, Reader, Writer, required};
 use crate::clock::HybridTime;
-use crate::key::{Keys, Owner, Signature};
+use crate::key::{Keys, Owner, Signature, SigningKey};
 use crate::read_key::Locator;
 
 /// What one owner handed to another, signed by the one who gave it away. It proves nothing once a greater epoch was seen.
@@ -25,8 +25,13 @@ struct Terms {
 impl Delegation {
     /// Hands a place over. `from` are the present owner's keys, `epoch` is the new one.
     pub fn sign(from: &Keys, place: Locator, to: Owner, epoch: u64, time: HybridTime) -> Self {
-        let terms = Terms { place, from: from.owner(), to, epoch, time };
-        let signature = from.signing().sign(&terms.message());
+        Self::sign_by(from.signing(), place, to, epoch, time)
+    }
+
+    /// The same by a key that owns nothing: that of a federation, or of one of its admins, which grants a namespace.
+    pub fn sign_by(from: &SigningKey, place: Locator, to: Owner, epoch: u64, time: HybridTime) -> Self {
+        let terms = Terms { place, from: from.public().into(), to, epoch, time };
+        let signature = from.sign(&terms.message());
         Self { terms, signature }
     }
 

@@ -72,6 +72,8 @@ impl Asking {
 #[derive(Debug)]
 pub(super) struct SlotRead {
     locator: Locator,
+    /// How many followed versions each replica is asked for.
+    past: u64,
     merge: Merge,
     asking: Asking,
     /// Answers about the past that are waited for; none before they are asked for.
@@ -86,6 +88,7 @@ impl SlotRead {
     pub(super) fn new(locator: Locator) -> Self {
         Self {
             locator,
+            past: 0,
             merge: Merge::new(locator.into(), locator),
             asking: Asking::default(),
             chains: None,
@@ -93,6 +96,11 @@ impl SlotRead {
             is_conflict: false,
             done: false,
         }
+    }
+
+    /// A read that brings what was followed as well.
+    pub(super) fn with_past(locator: Locator) -> Self {
+        Self { past: CHAIN_MAX, ..Self::new(locator) }
     }
 
     /// A read that ends as the conflict of a write.
@@ -108,8 +116,8 @@ impl SlotRead {
         for seen in step.recent.of(&self.locator) {
             self.merge.know(seen);
         }
-        let locator = self.locator;
-        self.asking.begin(step, &locator.into(), || Self::request(locator, 0));
+        let (locator, past) = (self.locator, self.past);
+        self.asking.begin(step, &locator.into(), || Self::request(locator, past));
         self.advance(step);
     }
 
@@ -140,8 +148,8 @@ impl SlotRead {
         if tag == PLAIN {
             self.asking.settled += usize::from(settled == Some(true));
             if settled != Some(true) && !self.done {
-                let locator = self.locator;
-                self.asking.ask_next(step, || Self::request(locator, 0));
+                let (locator, past) = (self.locator, self.past);
+                self.asking.ask_next(step, || Self::request(locator, past));
             }
         }
         if self.done { self.repair(step) } else { self.advance(step) }
@@ -196,8 +204,8 @@ impl SlotRead {
         if self.done {
             return;
         }
-        let locator = self.locator;
-        self.asking.tick(step, || Self::request(locator, 0));
+        let (locator, past) = (self.locator, self.past);
+        self.asking.tick(step, || Self::request(locator, past));
         self.advance(step);
     }
 

@@ -1,0 +1,221 @@
+//! Records over streams: what the metastore's state machines ask of other members is sent, and what others ask is answered.
+//!
+//! One task (`keeper`) owns the state machines and the shelf; everything else sends it something and waits. Nothing is answered before what it
+//! rests on is on the disk. A member that holds a lease on a home has heard of a change there, or half a second has passed, before whoever made it hears that it
+//! was stored: so what was acknowledged anywhere is not read past from memory here. Requests on their way, leases and what waits are bounded; what is cut off by a
+//! stop was not acknowledged.
+
+mod keeper;
+mod leases;
+mod streams;
+
+pub(crate) use keeper::{Setup, run};
+pub use leases::{Reading, Ticket};
+pub(crate) use streams::RecordService;
+
+use crate::error::PeerError;
+use crate::hub::Hub;
+use jsfs_federation::membership::{PeerId, Role};
+use jsfs_federation::metastore::{
+    Home, LEASE_MS_MAX, Members, Outcome, Quorum, Request, Response, Writing, Written,
+};
+use jsfs_federation::wire::ErrorCode;
+use jsfs_objects::read_key::{Group, Locator};
+use leases::Leases;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use streams::Wires;
+use tokio::sync::{mpsc, oneshot};
+
+/// What waits for the keeper.
+const INBOX_MAX: usize = 1_024;
+
+/// Names that are asked for with one request of a listing.
+const PAGE: u64 = 500;
+
+/// What the keeper is told.
+pub(crate) enum Input {
+    /// To ask the replicas.
+    Ask(Ask, oneshot::Sender<Outcome>),
+    /// What a member asks this one.
+    Request(PeerId, Box<Request>, oneshot::Sender<Response>),
+    /// What came of a request, or nothing.
+    Answer(Origin, u64, Option<Box<Response>>),
+    /// A commit has taken place, or not.
+    Committed(u64, Result<(), String>),
+}
+
+/// Whose request it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    Client,
+    Keeper,
+}
+
+/// What this node wants of the metastore.
+pub(crate) enum Ask {
+    Fetch(Locator, bool),
+    List(Group, Option<Locator>),
+    Store(Box<Writing>),
+}
+
+/// What was asked, answered and sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordCounts {
+    /// Requests that went to other members.
+    pub asked: u64,
+    /// Bytes of requests and answers, both ways.
+    pub bytes: u64,
+    /// Requests of other members.
+    pub answered: u64,
+    /// Reads that too few replicas answered for it to be sure that nothing acknowledged is missing.
+    pub unsettled: u64,
+    /// Writes that are kept until enough replicas have them.
+    pub kept: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) asked: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) answered: AtomicU64,
+    pub(crate) unsettled: AtomicU64,
+    pub(crate) kept: AtomicU64,
+}
+
+/// This node's way to the records of its federation.
+pub struct Records {
+    hub: Arc<Hub>,
+    inbox: mpsc::Sender<Input>,
+    pub(crate) wires: Wires,
+    pub(crate) leases: Leases,
+    pub(crate) members: Mutex<Arc<Members>>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Records {
+    pub(crate) fn new(hub: Arc<Hub>) -> (Arc<Self>, mpsc::Receiver<Input>) {
+        let (inbox, receiver) = mpsc::channel(INBOX_MAX);
+        let counts = Arc::new(Counts::default());
+        let records = Arc::new(Self {
+            wires: Wires::new(Arc::clone(&hub), Arc::clone(&counts)),
+            hub,
+            inbox,
+            leases: Leases::default(),
+            members: Mutex::default(),
+            counts,
+        });
+        (records, receiver)
+    }
+
+    pub(crate) fn inbox(&self) -> &mpsc::Sender<Input> {
+        &self.inbox
+    }
+
+    pub(crate) fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_members(&self, members: Arc<Members>) {
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    async fn ask(&self, ask: Ask) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Input::Ask(ask, reply)).await.is_err() {
+            return Outcome::Unreached;
+        }
+        // The keeper drops what it cannot finish: its disk failed, or the node stops.
+        answer.await.unwrap_or(Outcome::Unreached)
+    }
+
+    fn note_settled(&self, settled: bool) {
+        if !settled {
+            self.counts.unsettled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What is under a locator; with what was followed, where `past`.
+    pub async fn fetch(&self, locator: Locator, past: bool) -> Outcome {
+        let outcome = self.ask(Ask::Fetch(locator, past)).await;
+        self.note_settled(matches!(outcome, Outcome::Fetched { settled: true, .. }));
+        outcome
+    }
+
+    /// A page of what is listed in a group, from after a locator.
+    pub async fn list(&self, group: Group, after: Option<Locator>) -> Outcome {
+        let outcome = self.ask(Ask::List(group, after)).await;
+        self.note_settled(matches!(&outcome, Outcome::Listed(listed) if listed.settled));
+        outcome
+    }
+
+    /// Stores a record.
+    pub async fn store(&self, writing: Writing) -> Written {
+        match self.ask(Ask::Store(Box::new(writing))).await {
+            Outcome::Written(written) => written,
+            _ => Written::Refused(ErrorCode::Busy),
+        }
+    }
+
+    /// Whether this node's key may grant namespaces.
+    pub fn grants(&self) -> bool {
+        self.hub.has_role(&self.hub.me, Role::Admin)
+    }
+
+    /// Whether what was read of a home is as it was: nothing changed since, as far as those say that would know.
+    pub fn is_fresh(&self, home: Home, reading: Reading) -> bool {
+        self.leases.is_fresh(&home, reading)
+    }
+
+    /// Has the replicas tell this node when something changes at a home from now on; none where too few of them do.
+    pub async fn observe(&self, home: Home) -> Option<Ticket> {
+        let members = self.members();
+        let quorum = Quorum::DEFAULT.among(members.keepers());
+        let needed = quorum.replicas + 1 - quorum.write;
+        let replicas: Vec<PeerId> = members.order(&home).iter().take(quorum.replicas).copied().collect();
+        if let Some(ticket) = self.leases.ticket(&home, needed) {
+            return Some(ticket);
+        }
+        let ticket = self.leases.begin(home, members.id())?;
+        let asked = replicas.into_iter().map(|peer| async move {
+            let request = Request::Watch { home, cursor: None, lease_ms: LEASE_MS_MAX };
+            let answer = self.request(peer, request).await.ok()?;
+            matches!(answer, Response::Changes { .. }).then_some(peer)
+        });
+        let told: Vec<PeerId> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+        self.leases.granted(&home, ticket, told, needed)
+    }
+
+    /// Says that a home was read after it was observed, and all that was found is here.
+    pub fn settle(&self, home: Home, ticket: Ticket, reading: Reading) {
+        self.leases.settle(&home, ticket, reading);
+    }
+
+    /// Woken when something changed at a home that is observed.
+    pub fn stale(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.leases.stale()
+    }
+
+    /// Asks one member, this one included.
+    async fn request(&self, peer: PeerId, request: Request) -> Result<Response, PeerError> {
+        if peer != self.hub.me {
+            return self.wires.ask(&peer, &request).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Request(peer, Box::new(request), reply);
+        self.inbox.send(input).await.map_err(|_| PeerError::Stopping)?;
+        answer.await.map_err(|_| PeerError::Stopping)
+    }
+
+    /// What was done since the start.
+    pub fn counts(&self) -> RecordCounts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RecordCounts {
+            asked: count(&self.counts.asked),
+            bytes: count(&self.counts.bytes),
+            answered: count(&self.counts.answered),
+            unsettled: count(&self.counts.unsettled),
+            kept: count(&self.counts.kept),
+        }
+    }
+}
