@@ -70,8 +70,27 @@ pub struct FederationStatus {
     pub bytes: u64,
     /// Streams and requests of peers that were refused since the start.
     pub refused: u64,
+    /// What was asked and answered about records.
+    pub records: RecordsStatus,
     /// What was moved and is kept of blocks.
     pub blocks: BlocksStatus,
+}
+
+/// Records that this node and others keep for each other; counted since the start.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct RecordsStatus {
+    /// Requests to others.
+    pub asked: u64,
+    /// Requests of others.
+    pub answered: u64,
+    /// Bytes of requests and answers, both ways.
+    pub bytes: u64,
+    /// Reads that too few members answered.
+    pub unsettled: u64,
+    /// Writes that too few members took at once.
+    pub kept: u64,
+    /// Whether this member has heard from all others since members changed.
+    pub settled: bool,
 }
 
 /// Blocks that this node shares with others; counted since the start but for what is kept.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::Response;
+use hyper::{Response, StatusCode};
 use hyper::http::request::Parts;
 use jsfs_exec::Exec;
 use jsfs_objects::Objects;
@@ -182,15 +182,13 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
 async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Body> {
     dav::disarm(&mut parts);
     let begun = Instant::now();
-    let answered = match Old::of(&front.objects, &parts) {
-        Ok(Some(old)) => Box::pin(jsfs4::answer(front, &old, &parts, body)).await,
-        Ok(None) => match Asked::parse(&parts) {
-            Ok((asked, target)) => route(front, &asked, target, body).await,
-            Err(problem) => Err(problem),
-        },
-        Err(problem) => Err(problem),
-    };
+    let answering = jsfs_objects::noting_kept(answered(front, &parts, body));
+    let (answered, is_kept) = Box::pin(answering).await;
     let mut response = answered.unwrap_or_else(|problem| problem.response());
+    // Accepted, and on fewer nodes than it is to be on.
+    if is_kept && response.status().is_success() {
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
     if front.objects.answers_jsfs4() {
         headers::preflight(response.headers_mut());
     }
@@ -198,6 +196,17 @@ async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Bod
     front.metrics.count(&parts.method, response.status(), begun.elapsed());
     note(&parts, &response, begun);
     response
+}
+
+async fn answered(front: &Front, parts: &Parts, body: Arriving) -> Result<Response<Body>, Problem> {
+    match Old::of(&front.objects, parts) {
+        Ok(Some(old)) => Box::pin(jsfs4::answer(front, &old, parts, body)).await,
+        Ok(None) => match Asked::parse(parts) {
+            Ok((asked, target)) => route(front, &asked, target, body).await,
+            Err(problem) => Err(problem),
+        },
+        Err(problem) => Err(problem),
+    }
 }
 
 /// One line for each request: without the query, which may hold a secret. `bytes` is missing where nobody knows it beforehand, `ms` is the time

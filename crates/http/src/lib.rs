@@ -49,7 +49,7 @@ mod tls;
 mod tus;
 
 pub use federation::{
-    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+    BlocksStatus, RecordsStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
 };
 pub use limits::Limits;
 pub use listener::Listener;

@@ -310,7 +310,7 @@ async fn source_of(objects: &Objects, attachment: &Attachment, address: &Address
         Problem::new(Kind::Conflict, detail)
     };
     let read = objects.authorize::<Read>(&credentials, address).await.map_err(|refusal| match refusal {
-        Refusal::Storage(_) | Refusal::Busy { .. } => Problem::from(refusal),
+        Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. } => Problem::from(refusal),
         other => detached(other),
     })?;
     Ok(objects.read(&read, None).await?)

@@ -33,7 +33,9 @@ impl From<Refusal> for Problem {
             Refusal::Unauthenticated { note } => Self::new(Kind::Unauthorized, noted(note)),
             Refusal::Forbidden { .. } => Self::new(Kind::Forbidden, text),
             Refusal::NoNamespace { .. } => Self::new(Kind::NotFound, text),
-            Refusal::Busy { retry_after } => Self::unavailable(text, retry_after.as_secs()),
+            Refusal::Busy { retry_after } | Refusal::Unsettled { retry_after } => {
+                Self::unavailable(text, retry_after.as_secs())
+            }
             Refusal::Storage(error) => error.into(),
         }
     }

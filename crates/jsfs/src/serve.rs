@@ -6,6 +6,7 @@
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
 mod federation;
+mod records;
 pub(crate) mod keys;
 mod logging;
 mod programs;
@@ -56,7 +57,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     let (store, objects, node_key) = open(&settings, arguments).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
     let limits = settings.limits.front();
-    let peers = federation::start(&settings, node_key, &objects).map_err(cannot_run)?;
+    let peers = federation::start(&settings, node_key, &store, &objects).map_err(cannot_run)?;
     let version = env!("CARGO_PKG_VERSION");
     let federated = Arc::new(federation::Federated { node: peers.clone(), objects: objects.clone() });
     let server = jsfs_http::Server::whole(objects.clone(), version, limits, exec.clone(), federated)

@@ -10,7 +10,7 @@ use crate::{
     authority::{Basis, Facts, Need, Visibility, decide},
     clock::HybridTime,
     credentials::Proven,
-    error::{ReadError, Refusal},
+    error::{ReadError, Refusal, StorageError},
     event::{Event, EventKind},
     grant::{Access, Grant, Opener, Watch},
     metadata::ETag,
@@ -20,6 +20,7 @@ use crate::{
     tail::{Follower, Line},
 };
 use std::{sync::Arc, time::Duration};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The most lines that are looked at before others get their turn.
 const LINES_AT_ONCE: usize = 1_000;
@@ -129,6 +130,12 @@ pub enum News {
     Reset(Cursor),
 }
 
+/// How often what is watched is looked at on other nodes whatever they say.
+const FOLLOW_EVERY: Duration = Duration::from_secs(30);
+
+/// Changes that come within this time are brought together.
+const GATHER_TIME: Duration = Duration::from_millis(10);
+
 /// Follows what happens at an address, or below a directory. Keeps the credentials and no more of its grant: there may be very many.
 pub struct Watching {
     objects: Objects,
@@ -139,6 +146,8 @@ pub struct Watching {
     /// Whether `cursor` was checked to lie within the log.
     is_placed: bool,
     standing: Standing,
+    /// Ends following other nodes with the watch.
+    _following: Option<DropGuard>,
 }
 
 /// When the watch was last found to be allowed, and what for.
@@ -170,7 +179,34 @@ impl Objects {
         let standing = Standing::of(self, &grant);
         let (cursor, is_placed) = since.map_or((newest, true), |since| (since, false));
         let (top, proven) = (grant.address().clone(), Arc::clone(&grant.held.proven));
-        Ok(Watching { objects: self.clone(), top, proven, follower, cursor, is_placed, standing })
+        let following = self.follow_others(&proven, &top)?;
+        let objects = self.clone();
+        Ok(Watching { objects, top, proven, follower, cursor, is_placed, standing, _following: following })
+    }
+
+    /// As long as somebody watches, what other nodes change below an address is brought here, where it wakes whoever follows the log.
+    fn follow_others(
+        &self,
+        proven: &Arc<Proven>,
+        top: &Address,
+    ) -> Result<Option<DropGuard>, StorageError> {
+        let Some(metastore) = self.metastore_of(top.namespace())? else { return Ok(None) };
+        let (mut stale, stop) = (metastore.stale(), CancellationToken::new());
+        let (objects, proven, top, until) = (self.clone(), Arc::clone(proven), top.clone(), stop.clone());
+        self.spawn(async move {
+            let following = async {
+                loop {
+                    stale.mark_unchanged();
+                    if let Err(error) = objects.refresh(&proven, &top, Need::Watch).await {
+                        tracing::debug!(%error, address = %top, "what is watched could not be brought from other nodes");
+                    }
+                    let _ = tokio::time::timeout(FOLLOW_EVERY, stale.changed()).await;
+                    tokio::time::sleep(GATHER_TIME).await;
+                }
+            };
+            until.run_until_cancelled(following).await;
+        });
+        Ok(Some(stop.drop_guard()))
     }
 
     /// The end of a namespace's log as it is now.
@@ -181,7 +217,7 @@ impl Objects {
     }
 
     /// Records must not go back in time because the system's clock did between two starts.
-    pub(crate) fn catch_up_with_own_past(&self) -> Result<(), crate::StorageError> {
+    pub(crate) fn catch_up_with_own_past(&self) -> Result<(), StorageError> {
         for namespace in self.namespace_directories()? {
             let range = tables::prefix_range(tables::event_prefix(namespace.namespace()));
             if let Some(item) = self.store().scan(tables::EVENT, range).next_back() {

@@ -22,7 +22,7 @@ use jsfs_federation::metastore::{
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::read_key::{Group, Locator};
 use leases::Leases;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use streams::Wires;
 use tokio::sync::{mpsc, oneshot};
@@ -72,6 +72,8 @@ pub struct RecordCounts {
     pub unsettled: u64,
     /// Writes that are kept until enough replicas have them.
     pub kept: u64,
+    /// Whether this member has heard from all others since members changed.
+    pub settled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +93,7 @@ pub struct Records {
     pub(crate) leases: Leases,
     pub(crate) members: Mutex<Arc<Members>>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) settled: AtomicBool,
 }
 
 impl Records {
@@ -104,6 +107,7 @@ impl Records {
             leases: Leases::default(),
             members: Mutex::default(),
             counts,
+            settled: AtomicBool::new(false),
         });
         (records, receiver)
     }
@@ -191,6 +195,11 @@ impl Records {
         self.leases.settle(&home, ticket, reading);
     }
 
+    /// Says that what was read of a home is not so any more.
+    pub fn distrust(&self, home: Home) {
+        self.leases.changed(&home);
+    }
+
     /// Woken when something changed at a home that is observed.
     pub fn stale(&self) -> tokio::sync::watch::Receiver<u64> {
         self.leases.stale()
@@ -216,6 +225,7 @@ impl Records {
             answered: count(&self.counts.answered),
             unsettled: count(&self.counts.unsettled),
             kept: count(&self.counts.kept),
+            settled: self.settled.load(Ordering::Relaxed),
         }
     }
 }

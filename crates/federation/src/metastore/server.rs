@@ -191,6 +191,11 @@ impl<S: Shelf> Server<S> {
         }
     }
 
+    /// Whether it is so for every home.
+    pub fn is_all_settled(&self) -> bool {
+        matches!(self.standing, Standing::Settled)
+    }
+
     /// Answers a request of another member, or of this node itself. The answer may go out when the shelf's changes are durable.
     pub fn handle(
         &mut self,

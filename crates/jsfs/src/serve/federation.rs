@@ -1,5 +1,6 @@
 //! The node among others, as the front door asks for it: `jsfs-peer` below, HTTP above, each in its own types.
 
+use super::records::Shared;
 use super::tending;
 use crate::config::Settings;
 use anyhow::anyhow;
@@ -9,15 +10,16 @@ use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Role, Roles};
 use jsfs_federation::wire::ErrorCode;
 use jsfs_http::{
-    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer, RecordsStatus,
 };
 use jsfs_objects::address::LOCALHOST;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_objects::{LeaseError, Objects, Remote, RemoteAnswer, WriteError};
 use jsfs_peer::{Blocks, Kept, Node, Options, PeerError, parse_address};
-use jsfs_store::BlockId;
+use jsfs_store::{BlockId, Store};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Every role with its name.
 const ROLES: [(&str, Role); 5] = [
@@ -31,8 +33,16 @@ const ROLES: [(&str, Role); 5] = [
 /// How long others keep blocks of this node without hearing of it.
 pub(super) const LEASE_S: u64 = 30 * 86_400;
 
+/// Records of a member are not moved to others before it has been gone for so long, whatever is said of blocks: each move costs comparing with everybody.
+const AWAY_MIN: Duration = Duration::from_secs(30);
+
 /// Starts the node's side of its federation.
-pub(super) fn start(settings: &Settings, key: SigningKey, objects: &Objects) -> anyhow::Result<Node> {
+pub(super) fn start(
+    settings: &Settings,
+    key: SigningKey,
+    store: &Store,
+    objects: &Objects,
+) -> anyhow::Result<Node> {
     let addresses = |texts: &[String]| {
         texts
             .iter()
@@ -48,12 +58,15 @@ pub(super) fn start(settings: &Settings, key: SigningKey, objects: &Objects) -> 
         announce: addresses(&settings.federation_announce)?,
         blocks: Arc::clone(&shelf) as Arc<dyn Blocks>,
         patience: Patience::default(),
+        store: store.clone(),
+        away_after: settings.federation_settle_time.max(AWAY_MIN),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     })?;
     // The node outlives nothing that asks it: it is closed before the object layer is.
     let _ = shelf.node.set(node.clone());
     objects.set_remote(Arc::new(Others(node.clone())));
+    objects.set_metastore(Arc::new(Shared(node.clone())));
     node.spawn(tending::run(node.clone(), objects.clone(), settings.federation_settle_time));
     Ok(node)
 }
@@ -201,6 +214,7 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, FederationRefusal>>;
 impl Federation for Federated {
     fn status(&self) -> FederationStatus {
         let (status, blocks) = (self.node.status(), self.node.block_counts());
+        let records = self.node.records().counts();
         FederationStatus {
             peer: status.peer.to_string(),
             federation: status.federation.map(|federation| federation.to_string()),
@@ -215,6 +229,14 @@ impl Federation for Federated {
             messages: status.membership_messages,
             bytes: status.membership_bytes,
             refused: status.refused,
+            records: RecordsStatus {
+                asked: records.asked,
+                answered: records.answered,
+                bytes: records.bytes,
+                unsettled: records.unsettled,
+                kept: records.kept,
+                settled: records.settled,
+            },
             blocks: BlocksStatus {
                 fetched: blocks.fetched,
                 fetched_bytes: blocks.fetched_bytes,

@@ -5,4 +5,5 @@
 mod blocks;
 mod foreign;
 mod membership;
+mod records;
 mod support;

@@ -78,12 +78,8 @@ impl Change {
             }
         }
         // From here on it is so, whatever happens above it.
-        let is_record = |table: &Table| *table == tables::CURRENT;
-        self.commit.expect.retain(|expect| match expect {
-            Expect::Sequence { table, .. } => is_record(table),
-            #[allow(unreachable_patterns, reason = "whatever else can be expected stays")]
-            _ => true,
-        });
+        let is_record = |Expect::Sequence { table, .. }: &Expect| *table == tables::CURRENT;
+        self.commit.expect.retain(is_record);
         for op in &mut self.commit.ops {
             if let Op::Add { at_most, .. } = op {
                 *at_most = None;
@@ -120,7 +116,7 @@ impl Change {
     /// Whether everything that it rests on is here as it was.
     fn holds(&self, objects: &Objects) -> Result<bool, StorageError> {
         for expect in &self.commit.expect {
-            let Expect::Sequence { table, key, sequence } = expect else { continue };
+            let Expect::Sequence { table, key, sequence } = expect;
             let now = objects.store().get(*table, key)?.map_or(0, |entry| entry.sequence);
             if now != *sequence {
                 return Ok(false);

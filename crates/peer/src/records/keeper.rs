@@ -222,6 +222,12 @@ impl State {
         self.records.wires.forget(gone);
         if earlier.id() != members.id() {
             self.records.leases.members_changed(members.id());
+            // Whoever is the first keeps all that there is.
+            if earlier.keepers() == 0 && members.keeping() == [me] {
+                self.server.set_settled()?;
+                self.keeper = Keeper::resting(Pace::default(), now_ms);
+                return Ok(());
+            }
             // What a restart finds as it left it has not changed.
             if earlier.keepers() > 0 || !self.server.is_settled(&Home::from_bytes([0; 32])) {
                 self.keeper.members_changed(&mut self.server, &earlier, &members, now_ms)?;
@@ -299,6 +305,8 @@ impl State {
                 self.send(Origin::Keeper, asked.id, asked.to, asked.request);
             }
         }
+        let is_settled = self.version.is_some() && self.server.is_all_settled();
+        self.records.settled.store(is_settled, Ordering::Relaxed);
         // What comparing brought is news to whoever watches, but nobody waits for it.
         let notices = self.server.take_notices(now_ms);
         if !notices.is_empty() {
