@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hyper::{Response, StatusCode};
 use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
 use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;

@@ -49,7 +49,8 @@ mod tls;
 mod tus;
 
 pub use federation::{
-    BlocksStatus, RecordsStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+    RecordsStatus,
 };
 pub use limits::Limits;
 pub use listener::Listener;

@@ -50,7 +50,9 @@ pub(crate) async fn answer(front: &Front, asked: &Asked<'_>) -> Result<Response<
     let after = after(asked)?;
     match front.objects().authorize::<Manage>(&asked.credentials()?, &address).await {
         Ok(_) => {}
-        Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => return Err(refusal.into()),
+        Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => {
+            return Err(refusal.into());
+        }
         // One answer for what is hidden and what is not there.
         Err(_) => {
             let detail = "there is no such log, or nothing that you may read; its program's key opens it";

@@ -225,7 +225,9 @@ impl Holding {
         let objects = front.objects();
         match objects.authorize::<Manage>(credentials, &address).await {
             Ok(_) => return Ok(Self::All),
-            Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => return Err(refusal.into()),
+            Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => {
+                return Err(refusal.into());
+            }
             Err(_) => {}
         }
         match objects.authorize::<Execute>(credentials, &address).await {
@@ -233,7 +235,9 @@ impl Holding {
                 Holder::Token { jti, .. } => Self::Token(jti.to_owned()),
                 Holder::Owner | Holder::Anyone => Self::Nothing,
             }),
-            Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => Err(refusal.into()),
+            Err(refusal @ (Refusal::Storage(_) | Refusal::Busy { .. } | Refusal::Unsettled { .. })) => {
+                Err(refusal.into())
+            }
             Err(_) => Ok(Self::Nothing),
         }
     }

@@ -6,10 +6,10 @@
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
 mod federation;
-mod records;
 pub(crate) mod keys;
 mod logging;
 mod programs;
+mod records;
 mod reload;
 mod tending;
 mod welcome;

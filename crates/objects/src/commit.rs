@@ -7,8 +7,8 @@ use crate::{
     error::{StorageError, WriteError},
     event::{Event, EventKind},
     key::Owner,
-    owned::named_owner,
     metastore::Named,
+    owned::named_owner,
     record::{Envelope, Kind, RECORD_BLOCKS_MAX, RecordHash},
     tables::{self, Stored},
     tree,
@@ -145,8 +145,7 @@ impl Change {
         size: u64,
         envelope: &Envelope,
     ) {
-        let (key, value) =
-            (tables::version_key(address, number), tables::entry_value(size, envelope).into());
+        let (key, value) = (tables::version_key(address, number), tables::entry_value(size, envelope).into());
         self.commit.ops.push(Op::Put { table: tables::VERSION, key, value, references: Vec::new() });
         self.count(tables::USAGE, chain, address, signed(size));
     }

@@ -174,9 +174,11 @@ impl Objects {
             self.bury(&mut change, &held, before, true)?;
             let range = tables::prefix_range(tables::version_prefix(address));
             for item in self.store().scan(tables::VERSION, range) {
-                let stored = Stored::decode(address, item?.1)?;
-                change.expect_version(address, stored.record.version, stored.sequence);
-                change.drop_version(address, chain, stored.record.version, stored.size);
+                let (key, entry) = item?;
+                let Some((_, number)) = tables::split_version_key(&key) else { continue };
+                let stored = Stored::decode(address, entry)?;
+                change.expect_version(address, number, stored.sequence);
+                change.drop_version(address, chain, number, stored.size);
                 tree::check_size(&change)?;
             }
             // The version that `bury` has just moved aside goes as well.

@@ -69,7 +69,9 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// Too few other nodes answer for it to be sure what is there.
-    #[error("too few nodes of the federation answer to say what is there; try again, or look at `jsfs federation members`")]
+    #[error(
+        "too few nodes of the federation answer to say what is there; try again, or look at `jsfs federation members`"
+    )]
     Unsettled {
         /// When to try again.
         retry_after: Duration,
@@ -77,6 +79,14 @@ pub enum Refusal {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl Refusal {
+    /// Whether it says nothing of the request or its credentials, but of the node.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Refusal::Busy { .. } | Refusal::Unsettled { .. } | Refusal::Storage(_))
+    }
 }
 
 /// Why something could not be read.

@@ -185,11 +185,7 @@ impl Objects {
     }
 
     /// As long as somebody watches, what other nodes change below an address is brought here, where it wakes whoever follows the log.
-    fn follow_others(
-        &self,
-        proven: &Arc<Proven>,
-        top: &Address,
-    ) -> Result<Option<DropGuard>, StorageError> {
+    fn follow_others(&self, proven: &Arc<Proven>, top: &Address) -> Result<Option<DropGuard>, StorageError> {
         let Some(metastore) = self.metastore_of(top.namespace())? else { return Ok(None) };
         let (mut stale, stop) = (metastore.stale(), CancellationToken::new());
         let (objects, proven, top, until) = (self.clone(), Arc::clone(proven), top.clone(), stop.clone());

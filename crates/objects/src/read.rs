@@ -149,13 +149,19 @@ impl Objects {
         let mut versions = Vec::new();
         let range = tables::prefix_range(tables::version_prefix(&held.address));
         let older = self.store().scan(tables::VERSION, range).rev();
-        let older = older.map(|item| Ok(Stored::decode(&held.address, item?.1)?));
-        for stored in std::iter::once(Ok(current.clone())).chain(older) {
-            let stored: Stored = stored.map_err(|error: ReadError| error)?;
+        let older = older.map(|item| {
+            let (key, entry) = item?;
+            let number = tables::split_version_key(&key).map(|(_, number)| number);
+            Ok((number, Stored::decode(&held.address, entry)?))
+        });
+        for item in std::iter::once(Ok((None, current.clone()))).chain(older) {
+            let (number, stored): (Option<u64>, Stored) = item.map_err(|error: ReadError| error)?;
             if stored.is_sealed() && opener.is_none() {
                 continue;
             }
-            versions.push(version_info(&held.address, &stored, opener.as_ref())?);
+            let info = version_info(&held.address, &stored, opener.as_ref())?;
+            // What another node wrote beside a version has its number in its record, and one of its own here.
+            versions.push(VersionInfo { version: number.unwrap_or(info.version), ..info });
         }
         Ok(versions)
     }

@@ -134,7 +134,7 @@ impl Objects {
         let kept = self.line(id)?.ok_or(WriteError::NoUpload)?;
         match self.authorize::<Write>(credentials, &kept.clear.address).await {
             Ok(grant) => Ok(grant),
-            Err(refusal @ (Refusal::Busy { .. } | Refusal::Unsettled { .. } | Refusal::Storage(_))) => Err(refusal.into()),
+            Err(refusal) if refusal.is_passing() => Err(refusal.into()),
             Err(_) => Err(WriteError::NoUpload),
         }
     }

@@ -10,7 +10,8 @@ use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Role, Roles};
 use jsfs_federation::wire::ErrorCode;
 use jsfs_http::{
-    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer, RecordsStatus,
+    BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
+    RecordsStatus,
 };
 use jsfs_objects::address::LOCALHOST;
 use jsfs_objects::clock::{SystemClock, SystemRandom};

@@ -23,7 +23,9 @@ fn reading(entries: bool) -> Reading {
 fn refused(code: ErrorCode) -> StoredAs {
     match code {
         ErrorCode::Busy | ErrorCode::Full | ErrorCode::Role | ErrorCode::Conflict => StoredAs::Busy,
-        ErrorCode::Ahead => StoredAs::Refused("the clock of this node is ahead of the other nodes'; set it right".to_owned()),
+        ErrorCode::Ahead => {
+            StoredAs::Refused("the clock of this node is ahead of the other nodes'; set it right".to_owned())
+        }
         code => StoredAs::Refused(format!(
             "the other nodes of the federation do not take what this would store ({code:?}); look at `jsfs federation members`"
         )),

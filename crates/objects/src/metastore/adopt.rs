@@ -80,7 +80,9 @@ impl Objects {
         versions: &Versions,
     ) -> Result<(), Refusal> {
         let mut found = Found::of(versions);
-        found.retain(|found| found.record.kind == Kind::Directory && found.record.locator == Locator::public(directory));
+        found.retain(|found| {
+            found.record.kind == Kind::Directory && found.record.locator == Locator::public(directory)
+        });
         if found.is_empty() {
             return Ok(());
         }
@@ -136,7 +138,11 @@ impl Objects {
     }
 
     /// The newest record of a directory by somebody who owns it.
-    fn rightful_directory(&self, directory: &Address, found: &[Found]) -> Result<Option<Found>, StorageError> {
+    fn rightful_directory(
+        &self,
+        directory: &Address,
+        found: &[Found],
+    ) -> Result<Option<Found>, StorageError> {
         let here = DirectoryState::load(self, directory)?;
         let above = match directory.parent() {
             Some(parent) => Chain::above(self, &parent)?.map(|chain| chain.place.owner),
@@ -148,7 +154,8 @@ impl Objects {
             owners.extend(heirs(owner, found));
         }
         let is_rightful = |found: &&Found| {
-            let by_owner = found.envelope.verify(self.clock().now_ms()).is_ok_and(|verified| verified.token.is_none());
+            let by_owner =
+                found.envelope.verify(self.clock().now_ms()).is_ok_and(|verified| verified.token.is_none());
             let owned = directory.is_namespace() || owners.contains(found.record.owner.as_bytes());
             found.is_head && by_owner && owned && (!directory.is_namespace() || found.record.place.is_some())
         };
@@ -171,10 +178,16 @@ impl Objects {
         let here = self.current(address)?;
         let Some(first) = self.judge(address, chain, openers, &found, here.as_ref()) else { return Ok(()) };
         let goes_on = |hash: &RecordHash| first.target.record.predecessor.as_ref() == Some(hash);
-        let is_known = here.as_ref().is_some_and(|here| here.hash == first.target.hash || goes_on(&here.hash));
+        let is_known =
+            here.as_ref().is_some_and(|here| here.hash == first.target.hash || goes_on(&here.hash));
         if !is_known && first.target.record.version > 1 {
             let past = metastore.versions(first.target.record.locator, true).await.unwrap_or_default();
-            found.extend(past.past.iter().filter_map(|bytes| Found::read(bytes)).map(|found| Found { is_head: false, ..found }));
+            found.extend(
+                past.past
+                    .iter()
+                    .filter_map(|bytes| Found::read(bytes))
+                    .map(|found| Found { is_head: false, ..found }),
+            );
         }
         for _ in 0..ATTEMPTS {
             let key = tables::address_key(address);
@@ -217,9 +230,15 @@ impl Objects {
                 target.record.predecessor == Some(here.hash) || here.record.version < target.record.version
             };
             let kept_as = match &before {
-                Some(here) if here.record.version == target.record.version
-                    && (follows(here) || here.record.kind == Kind::Tombstone) => None,
-                Some(here) if follows(here) || here.record.version > target.record.version => Some(here.record.version),
+                Some(here)
+                    if here.record.version == target.record.version
+                        && (follows(here) || here.record.kind == Kind::Tombstone) =>
+                {
+                    None
+                }
+                Some(here) if follows(here) || here.record.version > target.record.version => {
+                    Some(here.record.version)
+                }
                 Some(here) => Some(self.number_beside(address, here.record.version, here.hash)?),
                 None => None,
             };
@@ -240,7 +259,8 @@ impl Objects {
             }
             change.log(&self.event(address, before.as_ref(), &target));
         }
-        let past = found.iter().filter(|found| !found.is_head && found.record.version < target.record.version);
+        let past =
+            found.iter().filter(|found| !found.is_head && found.record.version < target.record.version);
         for version in past.chain(&beside) {
             let Some(size) = size_of(&version.record, address, openers) else { continue };
             let number = match version.is_head && version.record.version >= target.record.version {
@@ -276,7 +296,9 @@ impl Objects {
         let owners = heirs(chain.place.owner, found);
         let first = here.filter(|_| is_open(chain)).map(|here| here.record.owner);
         let is_readable = |found: &&Found| {
-            found.is_head && self.is_about(found, address) && size_of(&found.record, address, openers).is_some()
+            found.is_head
+                && self.is_about(found, address)
+                && size_of(&found.record, address, openers).is_some()
         };
         let heads: Vec<&Found> = found.iter().filter(is_readable).collect();
         let mut own: Vec<&Found> =
@@ -284,7 +306,9 @@ impl Objects {
         if own.is_empty() && is_open(chain) {
             let mut others: Vec<&Found> =
                 heads.into_iter().filter(|found| found.record.place.is_some()).collect();
-            others.sort_by_key(|found| (Some(found.record.owner) != first, found.envelope.accepted_ms(), found.hash));
+            others.sort_by_key(|found| {
+                (Some(found.record.owner) != first, found.envelope.accepted_ms(), found.hash)
+            });
             let whose = others.first().map(|found| found.record.owner)?;
             own = others.into_iter().filter(|found| found.record.owner == whose).collect();
         }

@@ -100,15 +100,20 @@ impl Objects {
         }
         let object = private.then(|| address.clone());
         // What lies above a place is its owner's to name.
-        let directories =
-            address.directories().filter(|directory| !directory.is_namespace() && *directory != chain.place.address);
+        let directories = address
+            .directories()
+            .filter(|directory| !directory.is_namespace() && *directory != chain.place.address);
         let below = directories.take_while(|directory| directory.starts_with(&chain.place.address));
         for named in object.into_iter().chain(below.collect::<Vec<_>>()) {
             let row = row_key(&named, private, author.epoch);
             if self.store().get(tables::NAMED, &row).map_err(StorageError::from)?.is_some() {
                 continue;
             }
-            let record = if private { self.private_record(author, &named) } else { self.public_record(author, &named) };
+            let record = if private {
+                self.private_record(author, &named)
+            } else {
+                self.public_record(author, &named)
+            };
             if let Some(record) = record {
                 change.named(Named { envelope: author.sign_record(self, &record)?.encode(), row });
             }
@@ -172,7 +177,11 @@ impl Objects {
     }
 
     /// Directories below another whose names are known, at most so many.
-    pub(super) fn named_directories(&self, top: &Address, limit: usize) -> Result<Vec<Address>, StorageError> {
+    pub(super) fn named_directories(
+        &self,
+        top: &Address,
+        limit: usize,
+    ) -> Result<Vec<Address>, StorageError> {
         let range = tables::prefix_range(tables::address_key(top));
         let mut found: Vec<Address> = Vec::new();
         for item in self.store().scan(tables::NAMED, range) {

@@ -140,8 +140,13 @@ impl Change {
     /// An entry refers to its blocks only where all of them are here; others are fetched when they are read.
     fn keep_references(&mut self, objects: &Objects) -> Result<(), WriteError> {
         let coming: HashSet<BlockId> = self.commit.blocks.iter().map(|block| block.id).collect();
-        let lists: Vec<BlockId> =
-            self.commit.blocks.iter().filter_map(|block| block::decode_list(&block.bytes).ok()).flat_map(|(_, ids)| ids).collect();
+        let lists: Vec<BlockId> = self
+            .commit
+            .blocks
+            .iter()
+            .filter_map(|block| block::decode_list(&block.bytes).ok())
+            .flat_map(|(_, ids)| ids)
+            .collect();
         let mut pins = Vec::new();
         let mut is_here = |id: &BlockId| -> Result<bool, WriteError> {
             if coming.contains(id) {
@@ -181,10 +186,12 @@ impl Change {
         let mut publishing = Vec::new();
         for (table, key, envelope) in self.record_ops() {
             let address = tree::address_of(key)?;
-            let damaged = |error: crate::FormatError| {
-                StorageError::Record { address: address.clone(), what: error.to_string() }
+            let damaged = |error: crate::FormatError| StorageError::Record {
+                address: address.clone(),
+                what: error.to_string(),
             };
-            let record = Envelope::decode(envelope).and_then(|envelope| envelope.record()).map_err(damaged)?;
+            let record =
+                Envelope::decode(envelope).and_then(|envelope| envelope.record()).map_err(damaged)?;
             let before = if table == tables::CURRENT {
                 objects.current(&address)?.map(|Stored { value, record, hash, .. }| Before {
                     envelope: value[9..].to_vec(),

@@ -149,9 +149,8 @@ impl Objects {
         if let Some(current) = self.current(address)? {
             places.insert(current.record.locator, Some(current.record.group));
         }
-        let is_listed = |group: &Option<Group>| {
-            group.is_some_and(|group| metastore.is_fresh(*group.as_bytes(), true))
-        };
+        let is_listed =
+            |group: &Option<Group>| group.is_some_and(|group| metastore.is_fresh(*group.as_bytes(), true));
         let due: Vec<Locator> =
             places.iter().filter(|(_, group)| !is_listed(group)).map(|(locator, _)| *locator).collect();
         let looked = join_all(due.iter().map(|locator| look(metastore, *locator))).await;
@@ -178,8 +177,10 @@ impl Objects {
         let mut done: BTreeSet<Address> = BTreeSet::new();
         loop {
             let below = self.named_directories(top, DIRECTORIES_MAX)?;
-            let next: Vec<Address> =
-                std::iter::once(top.clone()).chain(below).filter(|directory| !done.contains(directory)).collect();
+            let next: Vec<Address> = std::iter::once(top.clone())
+                .chain(below)
+                .filter(|directory| !done.contains(directory))
+                .collect();
             if next.is_empty() {
                 return Ok(sure);
             }
@@ -332,9 +333,11 @@ impl Objects {
             let is_owners = found.record.owner == chain.place.owner;
             if let Some(content) = &found.record.content {
                 match names::public_name(&content.address) {
-                    Some(named) if is_owners => drop(listing.names.insert((named, false, found.record.epoch))),
-                    Some(_) => {}
                     None => listing.objects.push((content.address.clone(), entry.locator)),
+                    Some(named) if is_owners => {
+                        listing.names.insert((named, false, found.record.epoch));
+                    }
+                    Some(_) => {}
                 }
                 break;
             }

@@ -75,7 +75,12 @@ struct State {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(hub: Arc<Hub>, records: Arc<Records>, setup: Setup, mut inbox: mpsc::Receiver<Input>) {
+pub(crate) async fn run(
+    hub: Arc<Hub>,
+    records: Arc<Records>,
+    setup: Setup,
+    mut inbox: mpsc::Receiver<Input>,
+) {
     let mut changes = hub.changes();
     let mut state = loop {
         match State::open(&hub, &records, &setup) {
@@ -375,7 +380,9 @@ impl State {
                     Outcome::Dropped { code, .. } => {
                         tracing::error!(?code, "a record that was kept here is refused by the others");
                     }
-                    Outcome::Completed { .. } => tracing::info!("a record that was kept here is on enough members now"),
+                    Outcome::Completed { .. } => {
+                        tracing::info!("a record that was kept here is on enough members now")
+                    }
                     _ => {}
                 }
                 if let Some(reply) = self.asked.remove(&op) {
