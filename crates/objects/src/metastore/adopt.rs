@@ -253,7 +253,10 @@ impl Objects {
                 public,
             };
             change.adopt_current(address, &chain, before.as_ref(), newest, kept_as);
-            change.detach_program(self, address)?;
+            let by_owner = target.envelope.verify(self.clock().now_ms()).is_ok_and(|it| it.token.is_none());
+            if !by_owner || target.record.kind != Kind::Object {
+                change.detach_program(self, address)?;
+            }
             if target.record.place.is_some() {
                 change.names_owner();
             }
