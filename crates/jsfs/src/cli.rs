@@ -157,6 +157,17 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Make a data directory of a backup
     Restore(Restore),
+    /// Print what completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command
+    Manual {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// Settings for one run.

@@ -18,6 +18,7 @@ mod program;
 mod put;
 pub(crate) mod restore;
 mod share;
+pub(crate) mod shell;
 mod stats;
 mod sync;
 mod tree;
@@ -70,6 +71,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         | Command::Config(_)
         | Command::Check(_)
         | Command::Restore(_)
+        | Command::Completions { .. }
+        | Command::Manual { .. }
         | Command::New(_)
         | Command::Dev(_)
         | Command::Key(Key::New { .. }) => Err(Usage("this command does not speak to a node".into()).into()),

@@ -90,6 +90,8 @@ async fn run(cli: Cli, output: Output) -> ExitCode {
         Command::Check(arguments) => {
             return finish(check::run(&connection, &arguments, output).await, output);
         }
+        Command::Completions { shell } => return finish(commands::shell::completions(shell), output),
+        Command::Manual { directory } => return finish(commands::shell::manual(&directory, output), output),
         Command::Key(cli::Key::New { output: file }) => {
             return finish(commands::key::new(file.as_deref(), output), output);
         }

@@ -22,6 +22,28 @@ fn output(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn shells_and_man_know_the_commands() {
+    let home = tempfile::tempdir().unwrap();
+    for (shell, wanted) in
+        [("bash", "complete -F _jsfs"), ("zsh", "#compdef jsfs"), ("fish", "complete -c jsfs")]
+    {
+        let script = ran(Command::new(BINARY).args(["completions", shell]));
+        assert_eq!(script.code, 0, "{}", script.err);
+        assert!(script.out.contains(wanted) && script.out.contains("restore-version"), "{}", script.out);
+    }
+    let pages = home.path().join("man");
+    let written = ran(Command::new(BINARY).arg("manual").arg(&pages));
+    assert_eq!(written.code, 0, "{}", written.err);
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("jsfs.1").contains("jsfs\\-put(1)"), "{}", page("jsfs.1"));
+    assert!(page("jsfs-put.1").contains("Store files"), "{}", page("jsfs-put.1"));
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let refused = ran(Command::new(BINARY).arg("manual").arg(home.path().join("file")));
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("cannot write manual pages into"), "{}", refused.err);
+}
+
+#[test]
 fn help_of_every_command() {
     let mut text = output(&["--help"]);
     let commands = [
