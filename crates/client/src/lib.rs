@@ -37,6 +37,6 @@ pub use object::{Download, Get, MovedIn, Write};
 pub use process::{Output, Process};
 pub use program::{Answer, Ask, LogLine, Over, Program};
 pub use resume::Memory;
-pub use token::{Token, TokenRequest, token_claims};
+pub use token::{Opening, Token, TokenRequest, token_claims};
 pub use transport::{Client, Counter};
 pub use upload::{Source, content_type_of, is_content_type};

@@ -42,6 +42,25 @@ pub struct Token {
     pub other: Map<String, Value>,
 }
 
+/// A link for one browser. Holds a secret: no printing `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Opening {
+    /// The link. Secret.
+    pub url: String,
+    /// What it opens.
+    #[serde(default)]
+    pub address: String,
+    /// Everything else that the node said, `expires` among it.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Token")
@@ -78,6 +97,17 @@ impl Client {
         let subject = request.address.to_string();
         let call = Call::new(Method::POST, "/.jsfs/tokens".into(), subject, request.address.namespace());
         self.send_json(call.json(request)).await
+    }
+
+    /// Makes a link that opens an address in one browser, for so many seconds. It works once, and for a minute.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn make_opening(&self, address: &Address, lifetime_s: u64) -> Result<Opening, Error> {
+        let body = serde_json::json!({ "address": address.to_string(), "expires_in": lifetime_s });
+        let call =
+            Call::new(Method::POST, "/.jsfs/openings".into(), address.to_string(), address.namespace());
+        self.send_json(call.json(&body)).await
     }
 
     /// Revokes a token by its `jti`; `expires` (seconds since 1970) says until when the revocation must be kept.

@@ -17,6 +17,7 @@ use crate::headers::{self, METHODS};
 use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
 use crate::metrics::{self, Metrics, MetricsOnly};
+use crate::opening::Openings;
 use crate::problem::Problem;
 use crate::process::Keeping;
 use crate::program::{self, Inside, Kept, Programs};
@@ -34,9 +35,15 @@ pub(crate) struct Front {
     programs: Programs,
     locks: Arc<Locks>,
     metrics: Metrics,
+    openings: Openings,
 }
 
 impl Front {
+    /// Codes that wait for a browser.
+    pub(crate) fn openings(&self) -> &Openings {
+        &self.openings
+    }
+
     /// What is counted.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -136,6 +143,7 @@ impl Server {
             programs,
             locks: Arc::default(),
             metrics: Metrics::new(),
+            openings: Openings::default(),
         });
         if let Some(exec) = &front.exec {
             exec.keep_artefacts_in(Arc::new(Kept(front.objects.clone())));

@@ -38,6 +38,7 @@ mod maintenance;
 mod metadata;
 mod metrics;
 mod multiplexed;
+mod opening;
 mod options;
 mod patch;
 mod process;

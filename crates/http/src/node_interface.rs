@@ -24,6 +24,7 @@ use crate::logs;
 use crate::maintenance;
 use crate::metadata::{json, no_content};
 use crate::metrics;
+use crate::opening;
 use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
 use crate::process;
@@ -50,11 +51,13 @@ enum Resource<'r> {
     Federation(federation::Resource),
     Backup,
     Metrics,
+    Openings,
+    Open,
     Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
-pub const RESOURCES: [(&str, &str); 19] = [
+pub const RESOURCES: [(&str, &str); 21] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -74,6 +77,8 @@ pub const RESOURCES: [(&str, &str); 19] = [
     ("/.jsfs/federation/revocations", "POST, OPTIONS"),
     ("/.jsfs/backup", "POST, OPTIONS"),
     ("/.jsfs/metrics", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/openings", "POST, OPTIONS"),
+    ("/.jsfs/open", "GET, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -86,6 +91,8 @@ impl<'r> Resource<'r> {
             "/logs" => Some(Self::Logs),
             "/backup" => Some(Self::Backup),
             "/metrics" => Some(Self::Metrics),
+            "/openings" => Some(Self::Openings),
+            "/open" => Some(Self::Open),
             other if other.starts_with(tus::UPLOADS) => {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
@@ -128,6 +135,8 @@ impl<'r> Resource<'r> {
             Self::Federation(federation::Resource::Revocations) => RESOURCES[16].1,
             Self::Backup => RESOURCES[17].1,
             Self::Metrics => RESOURCES[18].1,
+            Self::Openings => RESOURCES[19].1,
+            Self::Open => RESOURCES[20].1,
             Self::Dav(_) => dav::METHODS,
         }
     }
@@ -160,6 +169,8 @@ pub(crate) async fn answer(
             Box::pin(federation::answer(front, asked, which, resource.methods(), body)).await
         }
         (Resource::Metrics, "GET" | "HEAD") => Box::pin(metrics::answer(front, asked)).await,
+        (Resource::Openings, "POST") => Box::pin(opening::make(front, asked, body)).await,
+        (Resource::Open, "GET") => opening::exchange(front, asked),
         (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,

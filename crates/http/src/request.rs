@@ -10,6 +10,7 @@ use jsfs_objects::Credentials;
 use jsfs_objects::address::{Address, AddressError};
 
 use crate::credentials;
+use crate::opening;
 use crate::parameters::Parameters;
 use crate::problem::{Kind, Problem};
 use crate::wire;
@@ -88,6 +89,7 @@ impl<'r> Asked<'r> {
     /// The credentials that the request carries.
     pub(crate) fn credentials(&self) -> Result<Credentials, Problem> {
         let mut credentials = credentials::extract(&self.parameters, self.headers)?;
+        opening::add_cookies(self.method, self.headers, &mut credentials);
         if let Some(beside) = self.beside {
             credentials.add_all(beside);
         }

@@ -8,7 +8,7 @@ mod program;
 
 pub(crate) use federation::{Federation, Join, Role};
 pub(crate) use import::ImportJsfs4;
-pub(crate) use keys::{Key, Method, Revoke, Share};
+pub(crate) use keys::{Key, Method, Open, Revoke, Share};
 pub(crate) use maintenance::{Backup, Check, Gc, MoveLocation, Restore};
 pub(crate) use program::{
     Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
@@ -127,6 +127,8 @@ pub(crate) enum Command {
     New(New),
     /// Serve a directory with its programs while they are written
     Dev(Dev),
+    /// Look at private pages in the browser, without giving it the key
+    Open(Open),
     /// Make a link that opens an object or directory for a while
     Share(Share),
     /// Revoke a token or link

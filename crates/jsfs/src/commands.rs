@@ -13,6 +13,7 @@ mod list;
 mod location;
 mod namespace;
 mod objects;
+mod open;
 mod process;
 mod program;
 mod put;
@@ -52,6 +53,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         Command::Attach(arguments) => process::attach(session, &arguments).await,
         Command::Stop(arguments) => process::stop(session, &arguments).await,
         Command::Checkpoint(arguments) => process::checkpoint(session, &arguments).await,
+        Command::Open(arguments) => open::open(session, &arguments).await,
         Command::Share(arguments) => share::share(session, &arguments).await,
         Command::Revoke(arguments) => share::revoke(session, &arguments).await,
         Command::Key(Key::Show { namespace }) => key::show(session, &namespace),

@@ -265,6 +265,11 @@ impl Objects {
         &*self.0.clock
     }
 
+    /// Random bytes that nobody can guess.
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        self.random().bytes()
+    }
+
     pub(crate) fn random(&self) -> &dyn Random {
         &*self.0.random
     }

@@ -13,6 +13,7 @@ mod maintenance;
 mod metrics;
 mod node;
 mod openapi;
+mod opening;
 mod outsiders;
 mod problems;
 mod raw;

@@ -19,6 +19,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     (PROCESS, "413", NO_PROGRAMS),
     (OUTPUT, "200", NO_PROGRAMS),
     (CHECKPOINT, "200", NO_PROGRAMS),
+    (OPEN, "303", "needs a code that was just made; tests/http/opening.rs provokes it"),
     (FEDERATION, "200", NO_PEERS),
     (FEDERATION, "201", NO_PEERS),
     (FEDERATION, "204", NO_PEERS),
@@ -43,6 +44,8 @@ type Case<'c> = (&'c str, &'c str, &'c str, &'c [(&'c str, &'c str)], &'c str, u
 
 const OBJECT: &str = "/{path}";
 const DIRECTORY: &str = "/{path}/";
+const OPENINGS: &str = "/.jsfs/openings";
+const OPEN: &str = "/.jsfs/open";
 const TOKENS: &str = "/.jsfs/tokens";
 const REVOCATIONS: &str = "/.jsfs/revocations";
 const METRICS: &str = "/.jsfs/metrics";
@@ -216,6 +219,15 @@ const CASES: &[Case<'_>] = &[
     ("/.jsfs/status", "GET", "/.jsfs/status", &[KEY], "", 200),
     ("/.jsfs/status", "HEAD", "/.jsfs/status", &[], "", 200),
     ("/.jsfs/status", "OPTIONS", "/.jsfs/status", &[], "", 204),
+    (OPENINGS, "POST", OPENINGS, &[KEY], r#"{"address":"/localhost/t/"}"#, 201),
+    (OPENINGS, "POST", OPENINGS, &[KEY], r#"{"address":1}"#, 400),
+    (OPENINGS, "POST", OPENINGS, &[], r#"{"address":"/localhost/t/"}"#, 401),
+    (OPENINGS, "POST", OPENINGS, &[READS], r#"{"address":"/localhost/t/"}"#, 403),
+    (OPENINGS, "POST", OPENINGS, &[KEY], "LONG", 413),
+    (OPENINGS, "POST", OPENINGS, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (OPENINGS, "OPTIONS", OPENINGS, &[], "", 204),
+    (OPEN, "GET", "/.jsfs/open?code=x", &[], "", 404),
+    (OPEN, "OPTIONS", OPEN, &[], "", 204),
     (TOKENS, "POST", TOKENS, &[KEY], r#"{"address":"/localhost/t/"}"#, 201),
     (TOKENS, "POST", TOKENS, &[KEY], r#"{"address":1}"#, 400),
     (TOKENS, "POST", TOKENS, &[], r#"{"address":"/localhost/t/"}"#, 401),

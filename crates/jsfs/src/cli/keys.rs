@@ -40,6 +40,21 @@ pub(crate) struct Share {
     pub(crate) only_token: bool,
 }
 
+/// `open`.
+#[derive(Debug, Args)]
+#[command(after_help = ADDRESSES)]
+pub(crate) struct Open {
+    /// The page, or directory with all below it
+    #[arg(default_value = "/localhost/")]
+    pub(crate) address: String,
+    /// How long the browser may read it, at most 30d
+    #[arg(long = "for", value_name = "TIME", default_value = "12h", value_parser = parse_duration)]
+    pub(crate) duration: u64,
+    /// Print the link and start no browser; it works once, and for a minute
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
 /// `revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
