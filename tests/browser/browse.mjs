@@ -1,12 +1,12 @@
 // Browses a real node with a real Chromium. Run by crates/jsfs/tests/browser.rs, which starts the node and stores the trees:
-//   node browse.mjs CHROMIUM PORT FOLDER [BOOK]
-// Public tree at http://pages.localhost:PORT/, private one at http://diary.localhost:PORT/; with BOOK, a book made by mdBook at
+//   node browse.mjs CHROMIUM PORT FOLDER LINK [BOOK]
+// Public tree at http://pages.localhost:PORT/, private one at http://diary.localhost:PORT/, which LINK opens once; with BOOK, a book made by mdBook at
 // http://book.localhost:PORT/. Screenshots go to FOLDER. Ends with status 1 and a message at the first thing that is not as it should be.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { launch } from "./chromium.mjs";
 
-const [executablePath, port, folder, book] = process.argv.slice(2);
+const [executablePath, port, folder, link, book] = process.argv.slice(2);
 const at = (name, path = "/") => `http://${name}.localhost:${port}${path}`;
 
 const browser = await launch(executablePath);
@@ -67,6 +67,31 @@ async function noCredentialIsAmbient(page) {
   assert.deepEqual(seen, { write: 401, other: 404, cookies: "" });
 }
 
+async function aLinkOpensThePrivateTreeForItsOwnPages(page) {
+  const answer = await page.goto(link);
+  assert.equal(answer.status(), 200);
+  assert.equal(page.url(), at("diary"), "no code is left in the address");
+  assert.equal(await page.textContent("h1"), "Dear diary");
+  const own = await page.evaluate(async () => [(await fetch("/letters/one.html")).status, document.cookie]);
+  assert.deepEqual(own, [200, ""], "its pages read, and no script reads the cookie");
+  const write = await page.evaluate(async () => (await fetch("/planted.html", { method: "PUT", body: "planted" })).status);
+  assert.equal(write, 401, "the cookie writes nothing");
+  await page.screenshot({ path: join(folder, "opened.png") });
+
+  await page.goto(at("pages"));
+  const seen = await page.evaluate(async (url) => {
+    const frame = document.createElement("iframe");
+    frame.src = url;
+    const loaded = new Promise((resolve) => frame.addEventListener("load", resolve));
+    document.body.append(frame);
+    await loaded;
+    return fetch(url, { credentials: "include" }).then((answer) => answer.status, () => "kept back");
+  }, at("diary", "/letters/one.html"));
+  assert.ok(seen === 404 || seen === "kept back", `a foreign page reads ${seen}`);
+  for (const frame of page.frames()) assert.ok(!(await frame.content()).includes("Dear diary"), "not in a frame either");
+  assert.equal((await page.goto(link)).status(), 404, "the link worked once");
+}
+
 async function absoluteAddressesAreSandboxed(page) {
   const answer = await page.goto(at("diary", "/.pages/index.html"));
   assert.equal(answer.status(), 200);
@@ -89,7 +114,9 @@ async function bookIsReadable(page) {
   await page.screenshot({ path: join(folder, "chapter.png") });
 }
 
-const parts = [pagesAndStyleSheets, listing, privateTreeShowsNothing, noCredentialIsAmbient, absoluteAddressesAreSandboxed];
+// The link is good for a minute: first of all.
+const parts = [aLinkOpensThePrivateTreeForItsOwnPages, pagesAndStyleSheets, listing, privateTreeShowsNothing, noCredentialIsAmbient];
+parts.push(absoluteAddressesAreSandboxed);
 if (book) parts.push(bookIsReadable);
 try {
   for (const part of parts) {

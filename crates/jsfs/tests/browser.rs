@@ -1,4 +1,5 @@
-//! A real Chromium at a real node: a public tree can be browsed at `http://NAME.localhost:PORT/`, a private one shows nothing.
+//! A real Chromium at a real node: a public tree can be browsed at `http://NAME.localhost:PORT/`, a private one shows nothing, but to who opens
+//! it by a link that works once.
 //!
 //! Two visitors of the guestbook see each other's entries. The assertions are in `tests/browser`. Without Node.js, Chromium or the npm package the test says so and is skipped, unless
 //! `JSFS_BROWSER=required`. Screenshots are left in cargo's folder for test files.
@@ -140,8 +141,17 @@ fn a_browser_sees_a_public_tree_and_nothing_of_a_private_one() {
         store(book, "/book/");
     }
     let pictures = pictures();
+    let link = setup
+        .command()
+        .env("JSFS_NODE", format!("http://{}", node.address()))
+        .env("JSFS_ACCESS_KEY", setup.root_key())
+        .args(["open", "--print", "/diary/"])
+        .output()
+        .unwrap();
+    let link = String::from_utf8(link.stdout).unwrap();
     let mut browse = Command::new(tools.node);
     browse.arg("browse.mjs").arg(tools.chromium).arg(node.address().port().to_string()).arg(&pictures);
+    browse.arg(link.trim());
     if book.is_some() {
         browse.arg("book");
     }
