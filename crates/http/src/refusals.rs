@@ -31,7 +31,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Hidden { note } => Self::new(Kind::NotFound, noted(note)),
             Refusal::Unauthenticated { note } => Self::new(Kind::Unauthorized, noted(note)),
-            Refusal::Forbidden { .. } => Self::new(Kind::Forbidden, text),
+            Refusal::Forbidden { .. } | Refusal::Mounted => Self::new(Kind::Forbidden, text),
             Refusal::NoNamespace { .. } => Self::new(Kind::NotFound, text),
             Refusal::Busy { retry_after } | Refusal::Unsettled { retry_after } => {
                 Self::unavailable(text, retry_after.as_secs())

@@ -14,7 +14,7 @@ use crate::{
     seal::Unopened,
 };
 use bytes::Bytes;
-use jsfs_store::{SnapshotError, backup::Ask};
+use jsfs_store::{Sink, SnapshotError, backup::Ask};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -96,22 +96,30 @@ impl Objects {
         };
         let note = BackupNote::of(root, self.0.node_seed.get());
         let note = serde_json::to_vec(&note).unwrap_or_default();
-        let place = Place::take("backup", &self.0.maintaining)?;
-        let (store, stop) = (self.store().clone(), self.0.stop.clone());
+        let store = self.store().clone();
+        self.send(grant, "backup", move |sink| store.snapshot()?.send(&ask, Some(&note), sink))
+    }
+
+    /// Runs what sends pieces on a thread of its own, one of each kind at a time. The grant says that whoever asks may.
+    pub(crate) fn send(
+        &self,
+        _grant: &Grant<Root>,
+        kind: &'static str,
+        work: impl FnOnce(Sink<'_>) -> Result<(), SnapshotError> + Send + 'static,
+    ) -> Result<Backup, MaintenanceError> {
+        let place = Place::take(kind, &self.0.maintaining)?;
+        let stop = self.0.stop.clone();
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         self.0.tasks.spawn_blocking(move || {
             let mut sink =
                 |bytes: Vec<u8>| !stop.is_cancelled() && sender.blocking_send(Ok(bytes.into())).is_ok();
-            let sent = store
-                .snapshot()
-                .map_err(SnapshotError::from)
-                .and_then(|snapshot| snapshot.send(&ask, Some(&note), &mut sink));
+            let sent = work(&mut sink);
             drop(place);
             let failure = match sent {
                 Ok(()) => return,
                 Err(SnapshotError::Left) => StorageError::Stopping,
                 Err(SnapshotError::Read(error)) => {
-                    tracing::error!(%error, "a backup broke off");
+                    tracing::error!(%error, kind, "broke off");
                     error.into()
                 }
             };

@@ -15,6 +15,7 @@ use crate::{
     program::{Attachment, Way},
     read::{self, Opened},
     record::Kind,
+    rom::refuse_source,
     tables::Stored,
     tree,
     write::{self, Precondition, Written},
@@ -134,6 +135,7 @@ impl Objects {
     /// Every object that goes, with authority decided for both ends of each.
     fn legs(&self, from: &Grant<Read>, to: &Grant<Write>, is_move: bool) -> Result<Vec<Leg>, WriteError> {
         let (source, target) = (from.address(), to.address());
+        refuse_source(self, source)?;
         let way = Way { from: source, to: target };
         if !source.is_directory() {
             let held = self.authorize_proven::<Read>(&from.held.proven, source)?.held;

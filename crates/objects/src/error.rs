@@ -62,6 +62,11 @@ pub enum Refusal {
         /// Its host name.
         name: String,
     },
+    /// What is asked for would change something in a ROM, or run it.
+    #[error(
+        "this lies in a ROM, of which everything is read and nothing is changed, followed or run; `jsfs import` brings what is in it into a node"
+    )]
+    Mounted,
     /// Too many typed keys are being stretched at once.
     #[error("too many typed access keys are being checked at once; use the generated form (`jsfs key show`)")]
     Busy {

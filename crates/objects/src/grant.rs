@@ -11,6 +11,7 @@ use crate::{
     read::Opened,
     read_key::{Convergence, Group, ReadKey},
     record::Create,
+    rom::only_read,
     tables::Stored,
     token::Token,
 };
@@ -167,6 +168,9 @@ impl Objects {
         proven: &Arc<Proven>,
         address: &Address,
     ) -> Result<Grant<V>, Refusal> {
+        if let Some(rom) = self.rom_at(address) {
+            return rom.authorize_proven(proven, address).and_then(only_read);
+        }
         let Some(mut chain) = Chain::above(self, address)? else {
             return Err(self.no_namespace::<V>(proven, address));
         };

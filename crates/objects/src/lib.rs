@@ -15,6 +15,7 @@
 //! | what can be computed again | `derived` |
 //! | what is kept of a process, and effects that happen once | `process`, `once` |
 //! | maintenance while the node runs; by itself; backups of it | `maintenance`, `scrub`, `backup` |
+//! | parts of a node in a file | `rom` |
 //! | blocks of other nodes | `remote` |
 //! | records of other nodes | `metastore` |
 //! | administering | `namespace`, `policy`, `share`, `handover`, `reseal`, `retention` |
@@ -59,6 +60,7 @@ pub mod record;
 mod remote;
 mod reseal;
 mod retention;
+mod rom;
 mod scrub;
 pub mod seal;
 mod share;
@@ -95,6 +97,7 @@ pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX, HOSTS_MAX};
 pub use read::{Body, Object};
 pub use remote::{BlocksFrom, LeaseError, Lessee, Remote, RemoteAnswer};
 pub use retention::Swept;
+pub use rom::{ROM_ROOTS_MAX, RomImport, RomImported};
 pub use scrub::{ScrubError, ScrubPass, ScrubStatus, Scrubbing};
 pub use share::MintedToken;
 pub use status::Status;
@@ -198,6 +201,7 @@ struct Inner {
     owned_is_complete: owned::IsComplete,
     tails: Tails,
     scrub: scrub::Scrub,
+    mounted: OnceLock<Vec<rom::Mounted>>,
     authority: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -223,6 +227,7 @@ impl Objects {
             owned_is_complete: owned::IsComplete::default(),
             tails: Tails::default(),
             scrub: scrub::Scrub::default(),
+            mounted: OnceLock::new(),
             authority: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -246,6 +251,7 @@ impl Objects {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.close_roms().await;
     }
 
     /// The node's time, ms since 1970.

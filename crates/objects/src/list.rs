@@ -76,7 +76,7 @@ impl Objects {
     /// One page of a directory. A directory without anything that this caller may know of is absent.
     pub async fn list(&self, grant: &Grant<List>, options: ListOptions) -> Result<Listing, ReadError> {
         let held = Arc::clone(&grant.held);
-        let objects = self.clone();
+        let objects = self.rom_at(&held.address).unwrap_or(self).clone();
         let list = tokio::task::spawn_blocking(move || Walk::new(&objects, &held, options).run());
         list.await.map_err(|_| StorageError::Stopping)?
     }

@@ -111,6 +111,9 @@ impl Objects {
     pub async fn read(&self, grant: &Grant<Read>, version: Option<u64>) -> Result<Object, ReadError> {
         let held = &grant.held;
         let address = &held.address;
+        if let Some(rom) = self.rom_at(address) {
+            return Box::pin(rom.read(grant, version)).await;
+        }
         let absent = || ReadError::Absent { address: address.clone() };
         let current = held.chain.object.as_ref().ok_or_else(absent)?;
         let older;
@@ -143,6 +146,9 @@ impl Objects {
     /// The versions that are kept, newest first.
     pub async fn versions(&self, grant: &Grant<Read>) -> Result<Vec<VersionInfo>, ReadError> {
         let held = &grant.held;
+        if let Some(rom) = self.rom_at(&held.address) {
+            return Box::pin(rom.versions(grant)).await;
+        }
         let absent = || ReadError::Absent { address: held.address.clone() };
         let current = held.chain.object.as_ref().ok_or_else(absent)?;
         let opener = held.opener();

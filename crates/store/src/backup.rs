@@ -18,8 +18,9 @@ pub use item::{BadItem, Decoder, Item, Kind, Row, decode_rows, read_all};
 pub use manifest::{About, Head, Manifest};
 pub use restore::{Restored, UNFINISHED, restore};
 
-pub(crate) use item::{encode_block, encode_rows, push_row};
+pub(crate) use item::{decode_block, encode_block, encode_rows, push_row};
 pub(crate) use manifest::{FORMAT, HeadTip};
+pub(crate) use restore::Restoring;
 
 use crate::error::OpenError;
 use std::io;

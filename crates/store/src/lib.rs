@@ -65,11 +65,13 @@ mod mend;
 mod moving;
 mod options;
 mod params;
+mod parcel;
 mod pins;
 mod placing;
 mod read;
 mod rebuild;
 mod recover;
+mod rom;
 mod rows;
 mod scan;
 mod snapshot;
@@ -94,9 +96,13 @@ pub use frame::{BLOCK_MAX, ChunkTag, KEY_MAX, REFERENCES_MAX, VALUE_MAX};
 pub use id::{BlockId, Table, Tag};
 pub use options::OpenOptions;
 pub use params::Chunking;
+pub use parcel::{
+    PARCEL_FORMAT, Parcel, ParcelEntry, ParcelHead, parcel_block, parcel_counts, parcel_entries,
+};
 pub use pins::Pin;
 pub use read::FoundChunk;
 pub use rebuild::{MendError, rebuild, repair};
+pub use rom::{RomError, RomSize, RomWriter, open_rom};
 pub use snapshot::{Sink, Snapshot, SnapshotError};
 pub use stats::{LocationStats, Stats};
 pub use store::{Scan, Store};

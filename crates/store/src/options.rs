@@ -22,6 +22,7 @@ pub struct OpenOptions {
     pub(crate) compaction: Compaction,
     pub(crate) copies: usize,
     pub(crate) is_degraded: bool,
+    pub(crate) read_only: Option<&'static str>,
     /// The data directory, which is locked even where location 0 has been moved out of it.
     pub(crate) root: Option<Arc<dyn Backend>>,
 }
@@ -40,6 +41,7 @@ impl OpenOptions {
             compaction: Compaction::default(),
             copies: 1,
             is_degraded: false,
+            read_only: None,
             root: None,
         }
     }
@@ -122,6 +124,13 @@ impl OpenOptions {
     #[must_use]
     pub const fn degraded(mut self, is_degraded: bool) -> Self {
         self.is_degraded = is_degraded;
+        self
+    }
+
+    /// Takes no writes, for this reason.
+    #[must_use]
+    pub(crate) const fn read_only(mut self, why: &'static str) -> Self {
+        self.read_only = Some(why);
         self
     }
 

@@ -25,6 +25,11 @@ impl Status {
         share(&self.read_only).clone()
     }
 
+    /// Takes no writes from the beginning, as it should be.
+    pub(crate) fn only_read(&self, why: &str) {
+        *own(&self.read_only) = Some(why.to_owned());
+    }
+
     pub(crate) fn refuse_writes(&self, why: String) {
         tracing::error!(why, "the store takes no more writes");
         own(&self.read_only).get_or_insert(why);

@@ -145,6 +145,9 @@ impl Store {
         opening.is_new = is_new;
         let limits = Limits { floor: floor(&options), is_synced: options.is_synced };
         let status = Arc::new(Status::default());
+        if let Some(why) = options.read_only {
+            status.only_read(why);
+        }
         if !missing.is_empty() {
             let places = missing.join(", ");
             status.refuse_writes(format!(

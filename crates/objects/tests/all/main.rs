@@ -12,6 +12,7 @@ mod listing;
 mod model;
 mod parts;
 mod retention;
+mod rom;
 mod scrub;
 mod timing;
 mod tree;

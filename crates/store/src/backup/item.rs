@@ -53,6 +53,20 @@ pub struct Item {
 #[error("{0}")]
 pub struct BadItem(pub(crate) &'static str);
 
+impl BadItem {
+    /// What is missing at the end.
+    #[must_use]
+    pub const fn cut_off() -> Self {
+        Self("something is missing in it")
+    }
+
+    /// What does not belong where it is.
+    #[must_use]
+    pub const fn out_of_place() -> Self {
+        Self("an item that does not belong there")
+    }
+}
+
 impl Item {
     /// Its bytes.
     #[must_use]

@@ -70,8 +70,7 @@ pub fn restore(
     let parameters = Parameters::new(store_id, 0, 1, head.chunking());
     let tip = Tip { sequence: head.sequence, ..Tip::default() };
     let log = LocationLog::new(backend.clone(), parameters.clone(), PACK_MAX, tip, 0).map_err(io)?;
-    let mut restoring =
-        Restoring { log, sequence: head.sequence, durable: head.sequence, part: Part::default() };
+    let mut restoring = Restoring::new(log, head.sequence);
     let mut restored = Restored {
         number,
         sequence: head.sequence,
@@ -193,8 +192,8 @@ fn move_in(directory: &Path, unfinished: &Path) -> io::Result<()> {
     sync(directory)
 }
 
-/// The log that is being written.
-struct Restoring {
+/// A log that is written from blocks and entries, with the numbers that these had.
+pub(crate) struct Restoring {
     log: LocationLog,
     sequence: u64,
     durable: u64,
@@ -210,14 +209,19 @@ struct Part {
 }
 
 impl Restoring {
-    fn block(&mut self, head: BlockHead, stored: Bytes) -> io::Result<()> {
+    /// Goes on after this number, which no entry exceeds.
+    pub(crate) fn new(log: LocationLog, sequence: u64) -> Self {
+        Self { log, sequence, durable: sequence, part: Part::default() }
+    }
+
+    pub(crate) fn block(&mut self, head: BlockHead, stored: Bytes) -> io::Result<()> {
         self.part.bytes += u64::from(head.len) + u64::from(head.encoded_len());
         // A copy of its own: it would keep the whole segment.
         self.part.blocks.push((head, Bytes::copy_from_slice(&stored)));
         self.write_if(FRAME_BYTES)
     }
 
-    fn operation(&mut self, operation: Operation) -> io::Result<()> {
+    pub(crate) fn operation(&mut self, operation: Operation) -> io::Result<()> {
         self.part.bytes += operation.encoded_len();
         self.part.operations.push(operation);
         self.write_if(FRAME_BYTES)
@@ -256,7 +260,8 @@ impl Restoring {
         self.frame(FrameKind::Commit, Vec::new(), &[], 0)
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    /// Writes the rest, and that everything is synced.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         self.write_if(0)?;
         self.mark()?;
         self.log.sync(true)?;

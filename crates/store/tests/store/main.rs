@@ -15,5 +15,6 @@ mod faults;
 mod health;
 mod maintenance;
 mod model;
+mod rom;
 mod support;
 mod weighing;

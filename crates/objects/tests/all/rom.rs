@@ -1,0 +1,191 @@
+//! ROMs: what is exported is there when the ROM is mounted, for those who may see it, and nothing changes it; imported it is as it was.
+
+use crate::world::{World, at, key, noise, private, public, token};
+use jsfs_objects::{
+    Credentials, Delete, Execute, Expected, Manage, Read, Refusal, RomImported, Watch, Write, WriteError,
+    token::Method,
+};
+use jsfs_store::{RomWriter, backup::Decoder, open_rom};
+use std::path::Path;
+
+/// The items of an export.
+async fn export(world: &World, roots: &[&str]) -> Vec<u8> {
+    let root = world.objects.authorize_root(&world.root()).await.unwrap();
+    let mut sent = world.objects.export(&root, roots.iter().map(|text| at(text)).collect()).unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = sent.next().await {
+        bytes.extend_from_slice(&piece.unwrap());
+    }
+    bytes
+}
+
+fn make(items: &[u8], path: &Path) {
+    let mut writer = RomWriter::create(path).unwrap();
+    let mut decoder = Decoder::default();
+    decoder.feed(items);
+    let mut size = None;
+    while let Some(item) = decoder.take().unwrap() {
+        size = writer.take(&item).unwrap();
+    }
+    assert!(size.unwrap().entries > 0);
+}
+
+async fn mount(world: &World, path: &Path) {
+    let (store, about) = open_rom(path).unwrap();
+    world.objects.mount(vec![(store, about, path.display().to_string())]).await.unwrap();
+}
+
+async fn import(world: &World, items: &[u8]) -> Result<RomImported, WriteError> {
+    let root = world.objects.authorize_root(&world.root()).await.unwrap();
+    let mut import = world.objects.import(&root);
+    for piece in items.chunks(100_000) {
+        import.take(piece).await?;
+    }
+    import.end()
+}
+
+/// A node with a namespace of its own key, and what of it is exported: a public object, a private one, a large one.
+async fn author() -> (World, String) {
+    let world = World::new().await;
+    let own = world.new_key();
+    world.namespace("com.example", Some(&own)).await;
+    let owner = key(&own);
+    world.put_as(&owner, "/com.example/docs/open", b"open", public()).await.unwrap();
+    world.put_as(&owner, "/com.example/docs/secret", b"secret", private()).await.unwrap();
+    world.put_as(&owner, "/com.example/docs/deep/large", &noise(1, 3_000_000), private()).await.unwrap();
+    world.put_as(&owner, "/com.example/docs/gone", b"gone", public()).await.unwrap();
+    world.delete_as(&owner, "/com.example/docs/gone").await.unwrap();
+    world.put_as(&owner, "/com.example/other", b"other", public()).await.unwrap();
+    (world, own)
+}
+
+async fn refused<V: jsfs_objects::Verb>(world: &World, who: &Credentials, address: &str) -> Refusal {
+    world.objects.authorize::<V>(who, &at(address)).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn a_mounted_rom_shows_everybody_what_they_might_see_and_nothing_changes_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("docs.rom");
+    let (author, own) = author().await;
+    make(&export(&author, &["/com.example/docs/"]).await, &path);
+    let link = author.token_for(&key(&own), "/com.example/docs/secret", &[Method::Get]).await;
+    let reader = World::new().await;
+    mount(&reader, &path).await;
+
+    let (owner, nobody) = (key(&own), Credentials::none());
+    assert_eq!(reader.get_as(&nobody, "/com.example/docs/open").await.unwrap(), b"open");
+    assert_eq!(reader.get_as(&owner, "/com.example/docs/secret").await.unwrap(), b"secret");
+    assert_eq!(reader.get_as(&token(&link), "/com.example/docs/secret").await.unwrap(), b"secret");
+    assert!(reader.get_as(&owner, "/com.example/docs/deep/large").await.unwrap() == noise(1, 3_000_000));
+    assert_eq!(reader.names(&owner, "/com.example/docs/", false).await, ["deep/", "open", "secret"]);
+    assert_eq!(reader.names(&nobody, "/com.example/docs/", true).await, ["open"]);
+    // What is not in it is not there, and the root key of this node opens nothing in it.
+    for (who, address) in [
+        (&owner, "/com.example/docs/gone"),
+        (&owner, "/com.example/other"),
+        (&nobody, "/com.example/docs/secret"),
+        (&reader.root(), "/com.example/docs/secret"),
+    ] {
+        assert!(reader.get_as(who, address).await.is_err(), "{address}");
+    }
+
+    for address in ["/com.example/docs/open", "/com.example/docs/new", "/com.example/docs/secret"] {
+        assert!(matches!(refused::<Write>(&reader, &owner, address).await, Refusal::Mounted), "{address}");
+        assert!(matches!(refused::<Delete>(&reader, &owner, address).await, Refusal::Mounted), "{address}");
+        assert!(matches!(refused::<Manage>(&reader, &owner, address).await, Refusal::Mounted), "{address}");
+        // A stranger learns no more than anywhere else.
+        let other = refused::<Write>(&author, &nobody, "/com.example/x").await;
+        assert_eq!(refused::<Write>(&reader, &nobody, address).await.to_string(), other.to_string());
+    }
+    assert!(matches!(refused::<Execute>(&reader, &owner, "/com.example/docs/open").await, Refusal::Mounted));
+    assert!(matches!(refused::<Watch>(&reader, &owner, "/com.example/docs/").await, Refusal::Mounted));
+
+    // Its blocks are not the node's.
+    let root = reader.root();
+    for (from, to) in [("/com.example/docs/open", "/localhost/x"), ("/com.example/docs/", "/localhost/y/")] {
+        let read = reader.objects.authorize::<Read>(&owner, &at(from)).await.unwrap();
+        let write = reader.objects.authorize::<Write>(&root, &at(to)).await.unwrap();
+        let copied = reader.objects.copy(read, write, Expected::default()).await;
+        assert!(matches!(copied, Err(WriteError::Invalid { .. })), "{from}");
+    }
+    assert!(reader.names(&root, "/localhost/", true).await.is_empty());
+    reader.objects.close().await;
+}
+
+#[tokio::test]
+async fn what_the_node_has_at_the_place_of_a_rom_is_hidden_while_it_is_mounted_and_not_touched() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("x.rom");
+    let author = World::new().await;
+    author.put("/localhost/a/x", b"of the ROM", public()).await;
+    make(&export(&author, &["/localhost/a/"]).await, &path);
+    let reader = World::new().await;
+    reader.put("/localhost/a/x", b"of the node", public()).await;
+    reader.put("/localhost/b", b"beside it", public()).await;
+    mount(&reader, &path).await;
+    assert_eq!(reader.get_as(&Credentials::none(), "/localhost/a/x").await.unwrap(), b"of the ROM");
+    assert_eq!(reader.get("/localhost/b").await, b"beside it");
+    reader.put("/localhost/b", b"goes on", public()).await;
+    let reader = reader.restarted().await;
+    assert_eq!(reader.get("/localhost/a/x").await, b"of the node");
+}
+
+#[tokio::test]
+async fn an_import_brings_everything_as_it_was_and_a_second_one_changes_nothing() {
+    let (author, own) = author().await;
+    let items = export(&author, &["/com.example/docs/"]).await;
+    let node = World::new().await;
+    let done = import(&node, &items).await.unwrap();
+    assert_eq!((done.objects, done.present, done.newer, done.directories), (3, 0, 0, 1));
+    let owner = key(&own);
+    let check = async |node: &World| {
+        assert_eq!(node.get_as(&Credentials::none(), "/com.example/docs/open").await.unwrap(), b"open");
+        assert_eq!(node.get_as(&owner, "/com.example/docs/secret").await.unwrap(), b"secret");
+        assert!(node.get_as(&owner, "/com.example/docs/deep/large").await.unwrap() == noise(1, 3_000_000));
+        assert!(node.get_as(&node.root(), "/com.example/docs/secret").await.is_err());
+        assert_eq!(node.names(&Credentials::none(), "/com.example/docs/", true).await, ["open"]);
+    };
+    check(&node).await;
+    let again = import(&node, &items).await.unwrap();
+    assert_eq!((again.objects, again.present, again.directories), (0, 3, 0));
+
+    // The owner goes on here; an import takes nothing back.
+    node.put_as(&owner, "/com.example/docs/open", b"changed", public()).await.unwrap();
+    node.delete_as(&owner, "/com.example/docs/secret").await.unwrap();
+    let third = import(&node, &items).await.unwrap();
+    assert_eq!((third.objects, third.present, third.newer), (0, 1, 2));
+    assert_eq!(node.get_as(&owner, "/com.example/docs/open").await.unwrap(), b"changed");
+    assert!(node.get_as(&owner, "/com.example/docs/secret").await.is_err());
+    let root = node.objects.authorize_root(&node.root()).await.unwrap();
+    let info = node.objects.namespaces(&root).await.unwrap();
+    let info = info.iter().find(|info| info.name == "com.example").unwrap();
+    assert_eq!(info.objects, 2);
+    let node = node.restarted().await;
+    assert_eq!(node.get_as(&owner, "/com.example/docs/open").await.unwrap(), b"changed");
+}
+
+#[tokio::test]
+async fn a_parcel_that_is_cut_or_changed_or_of_another_owner_is_refused_with_what_is_wrong() {
+    let (author, _) = author().await;
+    let items = export(&author, &["/com.example/docs/"]).await;
+    for length in [0, 100, items.len() / 2, items.len() - 1] {
+        let node = World::new().await;
+        let error = import(&node, &items[..length]).await.unwrap_err();
+        assert!(error.to_string().contains("ROM"), "{length}: {error}");
+    }
+    for at in [5, 50, items.len() / 3, items.len() - 5] {
+        let mut changed = items.clone();
+        changed[at] ^= 1;
+        let node = World::new().await;
+        let error = import(&node, &changed).await.unwrap_err();
+        assert!(matches!(error, WriteError::Invalid { .. }), "{at}: {error}");
+    }
+    let node = World::new().await;
+    node.namespace("com.example", None).await;
+    node.put("/com.example/docs/open", b"mine", public()).await;
+    let error = import(&node, &items).await.unwrap_err();
+    assert!(matches!(error, WriteError::Blocked { .. }), "{error}");
+    assert_eq!(node.names(&node.root(), "/com.example/", true).await, ["docs/open"]);
+    assert_eq!(node.get("/com.example/docs/open").await, b"mine");
+}
