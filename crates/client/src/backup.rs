@@ -12,6 +12,7 @@ use reqwest::{Method, Response};
 #[derive(Debug)]
 pub struct BackupStream {
     client: Client,
+    subject: &'static str,
     response: Response,
 }
 
@@ -26,7 +27,11 @@ impl Client {
         let mut call = Call::new(Method::POST, "/.jsfs/backup".to_owned(), SUBJECT.to_owned(), "localhost");
         call.payload = Payload::Source(Source::Bytes(ask));
         let response = self.send(call).await?;
-        Ok(BackupStream { client: self.clone(), response })
+        Ok(self.stream(SUBJECT, response))
+    }
+
+    pub(crate) fn stream(&self, subject: &'static str, response: Response) -> BackupStream {
+        BackupStream { client: self.clone(), subject, response }
     }
 }
 
@@ -36,6 +41,6 @@ impl BackupStream {
     /// # Errors
     /// [`Error::Broken`] where the node breaks off, [`Error::Stalled`] where nothing comes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        self.client.chunk(SUBJECT, &mut self.response).await
+        self.client.chunk(self.subject, &mut self.response).await
     }
 }

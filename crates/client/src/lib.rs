@@ -19,6 +19,7 @@ mod object;
 mod process;
 mod program;
 mod resume;
+mod rom;
 mod token;
 mod transport;
 mod upload;

@@ -6,7 +6,7 @@
 use futures_util::stream;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use jsfs_objects::BACKUP_ASK_MAX;
+use jsfs_objects::{BACKUP_ASK_MAX, Backup};
 
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::front::Front;
@@ -22,7 +22,11 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Problem> {
     let grant = front.objects().authorize_root(&asked.credentials()?).await?;
     let ask = body.at_most(BACKUP_ASK_MAX).collect().await?.into();
-    let backup = front.objects().backup(&grant, &ask)?;
+    Ok(pieces(front, front.objects().backup(&grant, &ask)?))
+}
+
+/// An answer of items, which breaks off when the node stops.
+pub(crate) fn pieces(front: &Front, backup: Backup) -> Response<Body> {
     let stopping = front.counters().stopping();
     let pieces = stream::unfold(Some(backup), move |backup| {
         let stopping = stopping.clone();
@@ -42,5 +46,5 @@ pub(crate) async fn answer(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers::hand_on_at_once(headers);
-    Ok(response)
+    response
 }

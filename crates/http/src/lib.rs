@@ -46,6 +46,7 @@ mod program;
 mod put;
 mod refusals;
 mod request;
+mod rom;
 mod tls;
 mod tus;
 

@@ -29,6 +29,7 @@ use crate::options::{options, with_uploads};
 use crate::problem::{Kind, Problem};
 use crate::process;
 use crate::request::{Asked, time_s};
+use crate::rom;
 use crate::server::Load;
 use crate::tus;
 use crate::wire::rfc3339;
@@ -53,11 +54,12 @@ enum Resource<'r> {
     Metrics,
     Openings,
     Open,
+    Rom,
     Dav(&'r str),
 }
 
 /// The resources with their methods, for the description of the interface. What WebDAV is, RFC 4918 describes.
-pub const RESOURCES: [(&str, &str); 21] = [
+pub const RESOURCES: [(&str, &str); 22] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
@@ -79,6 +81,7 @@ pub const RESOURCES: [(&str, &str); 21] = [
     ("/.jsfs/metrics", "GET, HEAD, OPTIONS"),
     ("/.jsfs/openings", "POST, OPTIONS"),
     ("/.jsfs/open", "GET, OPTIONS"),
+    ("/.jsfs/rom", "POST, PUT, OPTIONS"),
 ];
 
 impl<'r> Resource<'r> {
@@ -93,6 +96,7 @@ impl<'r> Resource<'r> {
             "/metrics" => Some(Self::Metrics),
             "/openings" => Some(Self::Openings),
             "/open" => Some(Self::Open),
+            "/rom" => Some(Self::Rom),
             other if other.starts_with(tus::UPLOADS) => {
                 let id = other.strip_prefix(tus::UPLOADS)?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Upload(id))
@@ -137,6 +141,7 @@ impl<'r> Resource<'r> {
             Self::Metrics => RESOURCES[18].1,
             Self::Openings => RESOURCES[19].1,
             Self::Open => RESOURCES[20].1,
+            Self::Rom => RESOURCES[21].1,
             Self::Dav(_) => dav::METHODS,
         }
     }
@@ -176,6 +181,8 @@ pub(crate) async fn answer(
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,
         (Resource::Logs, "GET" | "HEAD") => logs::answer(front, asked).await,
         (Resource::Backup, "POST") => backup::answer(front, asked, body).await,
+        (Resource::Rom, "POST") => rom::export(front, asked, body).await,
+        (Resource::Rom, "PUT") => Box::pin(rom::import(front, asked, body)).await,
         (Resource::Maintenance(name), "POST") => maintenance::answer(front, asked, name, body).await,
         (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,

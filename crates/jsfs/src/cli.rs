@@ -9,7 +9,7 @@ mod program;
 pub(crate) use federation::{Federation, Join, Role};
 pub(crate) use import::ImportJsfs4;
 pub(crate) use keys::{Key, Method, Open, Revoke, Share};
-pub(crate) use maintenance::{Backup, Check, Gc, MoveLocation, Restore};
+pub(crate) use maintenance::{Backup, Check, Export, Gc, Import, MoveLocation, Restore};
 pub(crate) use program::{
     Attach, Dev, Executable, Logs, New, OneProcess, Ps, Run, RunMethod, Stop, Template,
 };
@@ -159,6 +159,10 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Make a data directory of a backup
     Restore(Restore),
+    /// Put objects and directories into a file, a ROM, that other nodes show or take up
+    Export(Export),
+    /// Take up what is in a ROM
+    Import(Import),
     /// Print what completes commands in a shell
     Completions {
         /// The shell
@@ -522,6 +526,8 @@ mod tests {
             "jsfs check --rebuild --json",
             "jsfs gc --above 0 --dry-run --json",
             "jsfs stats --json",
+            "jsfs export a b/ F.rom",
+            "jsfs import F.rom --json",
             "jsfs federation create home --replicas 2 --space 10",
             "jsfs federation invite --role store,meta --expires 1h --member-for 30d --space 5",
             "jsfs federation status",
@@ -555,6 +561,8 @@ mod tests {
             "jsfs import-jsfs4",
             "jsfs gc --above 100",
             "jsfs stats x",
+            "jsfs export F.rom",
+            "jsfs import",
             "jsfs check --rebuild --online",
             "jsfs backup",
             "jsfs backup D --verify --full",

@@ -18,6 +18,7 @@ mod process;
 mod program;
 mod put;
 pub(crate) mod restore;
+mod rom;
 mod share;
 pub(crate) mod shell;
 mod stats;
@@ -63,6 +64,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         }
         Command::Backup(arguments) => backup::run(session, &arguments).await,
         Command::Gc(arguments) => gc::run(session, &arguments).await,
+        Command::Export(arguments) => rom::export(session, &arguments).await,
+        Command::Import(arguments) => rom::import(session, &arguments).await,
         Command::Stats => stats::run(session).await,
         Command::Federation(command) => federation::run(session, &command).await,
         Command::Join(arguments) => federation::join(session, &arguments).await,

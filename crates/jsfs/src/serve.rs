@@ -20,6 +20,7 @@ use crate::config::{self, Settings};
 use crate::exit::{CouldNotRun, Exit, told};
 use crate::output::Output;
 use crate::session::NODE_URL_FILE;
+use anyhow::Context;
 use jsfs_exec::Exec;
 use jsfs_http::Listener;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
@@ -202,7 +203,21 @@ async fn open(settings: &Settings, arguments: &Serve) -> anyhow::Result<(Store, 
         (None, None) => Objects::open(options(Some(keys::make_root_key(&data)?))).await?,
     };
     objects.keep_node_seed(node_seed);
+    mount(&objects, settings).await?;
     Ok((store, objects, node_key))
+}
+
+/// Shows the ROMs that the settings name. One that cannot be used ends the start: whoever relies on it would miss it.
+async fn mount(objects: &Objects, settings: &Settings) -> anyhow::Result<()> {
+    let mut roms = Vec::new();
+    for path in settings.rom_mount.clone() {
+        let place = path.display().to_string();
+        let opened = tokio::task::spawn_blocking(move || jsfs_store::open_rom(&path)).await?;
+        let (store, about) = opened.with_context(|| format!("rom.mount: {place} cannot be mounted"))?;
+        tracing::info!(rom = place, "mounted");
+        roms.push((store, about, place));
+    }
+    Ok(objects.mount(roms).await?)
 }
 
 fn make_directory(data: &Path) -> anyhow::Result<()> {

@@ -97,7 +97,7 @@ pub use program::{Attachment, ENV_BYTES_MAX, GRANTS_MAX, HOSTS_MAX};
 pub use read::{Body, Object};
 pub use remote::{BlocksFrom, LeaseError, Lessee, Remote, RemoteAnswer};
 pub use retention::Swept;
-pub use rom::{ROM_ROOTS_MAX, RomImport, RomImported};
+pub use rom::{ROM_ROOTS_MAX, RomImport, RomImported, send_rom};
 pub use scrub::{ScrubError, ScrubPass, ScrubStatus, Scrubbing};
 pub use share::MintedToken;
 pub use status::Status;

@@ -8,6 +8,7 @@
 mod export;
 mod import;
 
+pub use export::send_rom;
 pub use import::{RomImport, RomImported};
 
 use crate::{

@@ -29,6 +29,7 @@ const EXCUSED: &[(&str, &str, &str)] = &[
     (JOIN, "502", NO_PEERS),
     (EXPULSIONS, "204", NO_PEERS),
     (EXPULSIONS, "404", NO_PEERS),
+    (ROM, "200", "answers with, or needs, a ROM; crates/jsfs/tests/rom.rs provokes it"),
     (BACKUP, "413", "needs a body of more than 64 MiB"),
     (DIRECTORY, "413", "needs a tree too large for one commit; the object layer's tests provoke it"),
 ];
@@ -57,6 +58,7 @@ const OUTPUT: &str = "/.jsfs/proc/{id}/output";
 const CHECKPOINT: &str = "/.jsfs/proc/{id}/checkpoint";
 const LOGS: &str = "/.jsfs/logs";
 const MAINTENANCE: &str = "/.jsfs/maintenance/{name}";
+const ROM: &str = "/.jsfs/rom";
 const FEDERATION: &str = "/.jsfs/federation";
 const PEERS: &str = "/.jsfs/peers";
 const INVITATIONS: &str = "/.jsfs/federation/invitations";
@@ -332,6 +334,17 @@ const CASES: &[Case<'_>] = &[
     (BACKUP, "POST", BACKUP, &[], "", 401),
     (BACKUP, "POST", BACKUP, &[ALMOST], "", 403),
     (BACKUP, "OPTIONS", BACKUP, &[], "", 204),
+    (ROM, "POST", ROM, &[KEY], r#"{"addresses":["/localhost/t/"]}"#, 200),
+    (ROM, "POST", ROM, &[KEY], r#"{"addresses":["/localhost/nothing"]}"#, 400),
+    (ROM, "POST", ROM, &[], r#"{"addresses":["/localhost/t/"]}"#, 401),
+    (ROM, "POST", ROM, &[ALMOST], r#"{"addresses":["/localhost/t/"]}"#, 403),
+    (ROM, "POST", ROM, &[KEY], "LONG", 413),
+    (ROM, "POST", ROM, &[KEY, ("Content-Type", "text/plain")], "{}", 415),
+    (ROM, "PUT", ROM, &[KEY], "no ROM at all, as anybody can see who looks at it", 400),
+    (ROM, "PUT", ROM, &[], "", 401),
+    (ROM, "PUT", ROM, &[ALMOST], "", 403),
+    (ROM, "PUT", ROM, &[KEY], "LONG", 413),
+    (ROM, "OPTIONS", ROM, &[], "", 204),
     (MAINTENANCE, "OPTIONS", "/.jsfs/maintenance/gc", &[], "", 204),
     (FEDERATION, "GET", FEDERATION, &[], "", 401),
     (FEDERATION, "GET", FEDERATION, &[ALMOST], "", 403),

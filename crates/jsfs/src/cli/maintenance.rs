@@ -98,3 +98,30 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) damaged: bool,
 }
+
+/// `export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A ROM holds the newest version of each object, with the owners, keys and policies that hold there: private objects stay sealed.\n\
+    Mount it on any node with rom.mount=FILE, or take it up with jsfs import. Needs the root key."
+)]
+pub(crate) struct Export {
+    /// Objects and directories, which end in /
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<String>,
+    /// The file to make; a ROM that is there is replaced when the new one is whole
+    #[arg(value_name = "FILE.rom")]
+    pub(crate) file: PathBuf,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Everything keeps its address, owner and seal. What is here already, is newer here or was deleted here since stays as it is, so that\n\
+    an import that was interrupted is simply run again. Needs the root key."
+)]
+pub(crate) struct Import {
+    /// A ROM
+    #[arg(value_name = "FILE.rom")]
+    pub(crate) file: PathBuf,
+}

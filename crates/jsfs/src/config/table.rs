@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Directory,
     /// A list of directories; separated by `:` outside the file.
     Directories,
+    /// A list of files; separated by `:` outside the file.
+    Files,
     /// A list of hosts; separated by `,` outside the file.
     Hosts,
     /// A list of addresses of nodes; separated by `,` outside the file.
@@ -99,6 +101,7 @@ settings! {
     "storage.derived" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that what can be computed again may take: compiled programs, results of map and reduce; the least lately used goes first";
     "storage.scrub" Kind::Duration(0, 3_650 * DAY), "30d", Restart, "time in which every stored byte is read and verified once in the background, and mended where another copy is good; 0 for never";
     "storage.scrub_rate" Kind::Bytes(64 * KIB, GIB), "16MiB", Restart, "bytes per second that storage.scrub reads at most";
+    "rom.mount" Kind::Files, "", Restart, "ROMs (jsfs export) that the node shows at the addresses that they have, to be read only";
     "versions.days" Kind::Count(0, 36_500), "30", Restart, "days that earlier versions are kept where a directory says nothing else";
     "versions.count" Kind::Count(0, 1_000_000), "100", Restart, "earlier versions kept per object where a directory says nothing else";
     "versions.bytes" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that a namespace's earlier versions may always take; beyond that they take at most as many as its live data";
@@ -173,6 +176,7 @@ impl Setting {
             Kind::File => "file".to_owned(),
             Kind::Directory => "directory".to_owned(),
             Kind::Directories => "list of directories".to_owned(),
+            Kind::Files => "list of files".to_owned(),
             Kind::Hosts => "list of HOST or HOST:PORT".to_owned(),
             Kind::Addresses => "list of /ip4/ADDRESS/tcp/PORT, /ip6/… or /dns/…".to_owned(),
             Kind::Bucket => "s3://NAME/PREFIX".to_owned(),
@@ -201,7 +205,7 @@ impl Setting {
             Kind::File if text.is_empty() => Some(Value::File(None)),
             Kind::File => directory(text).map(|path| Value::File(Some(path))),
             Kind::Directory => directory(text).map(Value::Directory),
-            Kind::Directories => {
+            Kind::Directories | Kind::Files => {
                 let parts = text.split(':').filter(|part| !part.is_empty());
                 parts.map(directory).collect::<Option<Vec<_>>>().map(Value::Directories)
             }

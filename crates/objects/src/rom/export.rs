@@ -17,8 +17,8 @@ use crate::{
     tree,
 };
 use bytes::Bytes;
-use jsfs_store::{Entry, Parcel, SnapshotError, Table};
-use serde_json::json;
+use jsfs_store::{Entry, Parcel, Sink, SnapshotError, Store, Table};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 impl Objects {
@@ -109,6 +109,21 @@ impl Objects {
             None => Ok(()),
         }
     }
+}
+
+/// Sends all of an open ROM, records of directories first, for a node to take up. Blocks.
+///
+/// # Errors
+/// The ROM cannot be read, or whoever takes it has left.
+pub fn send_rom(rom: &Store, about: Value, sink: Sink<'_>) -> Result<(), SnapshotError> {
+    let mut parcel = rom.parcel(about, sink)?;
+    for table in [tables::DIRECTORY, tables::CURRENT] {
+        for item in rom.scan(table, ..) {
+            let (key, entry) = item?;
+            parcel.entry(table, &key, entry)?;
+        }
+    }
+    parcel.end()
 }
 
 /// The keys of an object, or of everything below a directory.
