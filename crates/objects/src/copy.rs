@@ -144,6 +144,7 @@ impl Objects {
         }
         let mut legs = Vec::new();
         for address in tree::live_objects(self, source)? {
+            refuse_source(self, &address)?;
             let held = match self.authorize_proven::<Read>(&from.held.proven, &address) {
                 Ok(held) => held,
                 Err(Refusal::Storage(error)) => return Err(error.into()),

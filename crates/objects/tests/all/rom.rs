@@ -127,6 +127,14 @@ async fn what_the_node_has_at_the_place_of_a_rom_is_hidden_while_it_is_mounted_a
     assert_eq!(reader.get_as(&Credentials::none(), "/localhost/a/x").await.unwrap(), b"of the ROM");
     assert_eq!(reader.get("/localhost/b").await, b"beside it");
     reader.put("/localhost/b", b"goes on", public()).await;
+    // A tree with a ROM in it is not copied, and not deleted behind the ROM.
+    reader.namespace("other", None).await;
+    let root = reader.root();
+    let read = reader.objects.authorize::<Read>(&root, &at("/localhost/")).await.unwrap();
+    let write = reader.objects.authorize::<Write>(&root, &at("/other/copy/")).await.unwrap();
+    let copied = reader.objects.copy(read, write, Expected::default()).await;
+    assert!(copied.unwrap_err().to_string().contains("lies in a ROM"));
+    assert!(reader.delete_as(&root, "/localhost/").await.is_err());
     let reader = reader.restarted().await;
     assert_eq!(reader.get("/localhost/a/x").await, b"of the node");
 }
