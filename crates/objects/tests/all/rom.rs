@@ -5,7 +5,7 @@ use jsfs_objects::{
     Credentials, Delete, Execute, Expected, Manage, Read, Refusal, RomImported, Watch, Write, WriteError,
     token::Method,
 };
-use jsfs_store::{RomWriter, backup::Decoder, open_rom};
+use jsfs_store::{RomWriter, Table, backup::Decoder, open_rom};
 use std::path::Path;
 
 /// The items of an export.
@@ -196,4 +196,54 @@ async fn a_parcel_that_is_cut_or_changed_or_of_another_owner_is_refused_with_wha
     assert!(matches!(error, WriteError::Blocked { .. }), "{error}");
     assert_eq!(node.names(&node.root(), "/com.example/", true).await, ["docs/open"]);
     assert_eq!(node.get("/com.example/docs/open").await, b"mine");
+}
+
+#[tokio::test]
+async fn a_record_that_was_forged_or_comes_under_another_address_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("docs.rom");
+    let (author, _) = author().await;
+    make(&export(&author, &["/com.example/docs/open"]).await, &path);
+    let (rom, about) = open_rom(&path).unwrap();
+    let (directories, objects) = (Table(3), Table(1));
+    // Changes of the key and the value of the object's entry: none, another address, and each part of the record.
+    type Forge = fn(&mut Vec<u8>, &mut Vec<u8>);
+    let forged: [(Forge, bool); 5] = [
+        (|_, _| {}, true),
+        (|key, _| key.extend_from_slice(b"er"), false),
+        (|_, value| value[40] ^= 1, false),
+        (|_, value| *value.last_mut().unwrap() ^= 1, false),
+        (
+            |_, value| {
+                let middle = value.len() / 2;
+                value[middle] ^= 1;
+            },
+            false,
+        ),
+    ];
+    for (forge, is_good) in forged {
+        let mut items = Vec::new();
+        let mut sink = |bytes: Vec<u8>| {
+            items.extend_from_slice(&bytes);
+            true
+        };
+        let mut parcel = rom.parcel(about.clone(), &mut sink).unwrap();
+        for table in [directories, objects] {
+            for item in rom.scan(table, ..) {
+                let (mut key, mut entry) = item.unwrap();
+                if table == objects {
+                    let mut value = entry.value.to_vec();
+                    forge(&mut key, &mut value);
+                    entry.value = value.into();
+                }
+                parcel.entry(table, &key, entry).unwrap();
+            }
+        }
+        parcel.end().unwrap();
+        let node = World::new().await;
+        let done = import(&node, &items).await;
+        assert_eq!(done.is_ok(), is_good, "{done:?}");
+        let shown = node.names(&Credentials::none(), "/com.example/", true).await;
+        assert_eq!(shown.len(), usize::from(is_good));
+    }
 }
