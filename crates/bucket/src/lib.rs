@@ -11,15 +11,18 @@
 //! | which packs are where, across crashes | `record` |
 //! | pieces that were read | `pieces` |
 //! | uploading and removing, in the background | `transfer` |
+//! | backups, which have nothing to do with the above | `depot` |
 //!
 //! A crash at any moment leaves a pack in the directory, in the bucket, or in both; never in neither. Whoever loses the directory loses what was not uploaded: the last two packs and those that waited.
 
+mod depot;
 mod location;
 mod pieces;
 mod record;
 mod remote;
 mod transfer;
 
+pub use depot::{DepotOptions, open_depot};
 pub use location::{Bucket, Options};
 pub use record::{RECORD, is_used};
 pub use remote::{Keys, PATIENCE, Place, PlaceError};
@@ -44,6 +47,14 @@ pub enum BucketError {
         bucket: String,
         /// What it said.
         source: std::io::Error,
+    },
+    /// A backup is under way.
+    #[error(
+        "another backup is being written to {bucket}; wait for its end, or for a quarter of an hour where it was cut off"
+    )]
+    Written {
+        /// Where.
+        bucket: String,
     },
     /// Another store has it.
     #[error("the bucket {bucket} has the packs of another store; name another prefix in storage.bucket")]

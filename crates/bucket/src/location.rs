@@ -94,7 +94,8 @@ impl Bucket {
     /// # Errors
     /// When the directory or the bucket cannot be used, or belong to different stores.
     pub fn open(options: &Options) -> Result<Self, BucketError> {
-        let remote = Remote::connect(options)?;
+        let (endpoint, keys) = (options.endpoint.as_ref(), options.keys.as_ref());
+        let remote = Remote::connect(&options.place, endpoint, &options.region, keys, options.patience)?;
         Self::of(options, remote)
     }
 

@@ -3,7 +3,7 @@
 //! The store below which this lies waits for its disks, so each call here waits too, while the request runs on threads of the bucket's own. Errors name the
 //! bucket. What fails for a moment (a connection that broke, 503) is tried again for as long as the location's options say.
 
-use crate::{BucketError, Options};
+use crate::BucketError;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{
@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Runtime;
+use url::Url;
 
 /// How long a request that fails is tried again by default; each attempt has half of it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,21 +100,26 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// A bucket of Amazon's or of whoever speaks as Amazon does.
-    pub(crate) fn connect(options: &Options) -> Result<Self, BucketError> {
-        let Options { place, endpoint, region, keys, patience, .. } = options;
+    pub(crate) fn connect(
+        place: &Place,
+        endpoint: Option<&Url>,
+        region: &str,
+        keys: Option<&Keys>,
+        patience: Duration,
+    ) -> Result<Self, BucketError> {
         let unusable = |reason: String| BucketError::Unusable { bucket: place.to_string(), reason };
         let client = |answer| {
             let client = ClientOptions::new()
                 .with_timeout(answer)
-                .with_connect_timeout(*patience / 4)
-                .with_allow_http(endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
+                .with_connect_timeout(patience / 4)
+                .with_allow_http(endpoint.is_some_and(|url| url.scheme() == "http"));
             let (init_backoff, max_backoff) = (Duration::from_millis(100), Duration::from_secs(5));
             let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
             let mut builder = AmazonS3Builder::from_env()
                 .with_bucket_name(&place.name)
                 .with_region(region)
                 .with_client_options(client)
-                .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: *patience });
+                .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: patience });
             if let Some(endpoint) = endpoint {
                 let endpoint = endpoint.as_str().trim_end_matches('/');
                 builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
@@ -123,7 +129,7 @@ impl Remote {
             }
             builder.build().map_err(|error| unusable(error.to_string()))
         };
-        let (store, up) = (client(*patience / 2)?, client(*patience * UPLOAD)?);
+        let (store, up) = (client(patience / 2)?, client(patience * UPLOAD)?);
         Self::with(Arc::new(store), Arc::new(up), place).map_err(|error| unusable(error.to_string()))
     }
 
@@ -215,6 +221,33 @@ impl Remote {
         let (store, path) = (Arc::clone(&self.store), self.path(name));
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.wait(async move { store.put_opts(&path, bytes.into(), options).await.map(drop) })
+    }
+
+    /// Makes a small object, or puts it in the place of another.
+    pub(crate) fn replace(&self, name: &str, bytes: Bytes) -> io::Result<()> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name));
+        self.wait(async move { store.put(&path, bytes.into()).await.map(drop) })
+    }
+
+    /// How long an object is.
+    pub(crate) fn size(&self, name: &str) -> io::Result<u64> {
+        let (store, path) = (Arc::clone(&self.store), self.path(name));
+        self.wait(async move { Ok(store.head(&path).await?.size) })
+    }
+
+    /// How long ago an object was written, by the bucket's own clock, which writing another one asks. None where there is none.
+    pub(crate) fn age_of(&self, name: &str, probe: &str) -> io::Result<Option<Duration>> {
+        let (store, path, probe) = (Arc::clone(&self.store), self.path(name), self.path(probe));
+        let times = self.wait(async move {
+            store.put(&probe, Bytes::new().into()).await?;
+            let now = store.head(&probe).await?.last_modified;
+            Ok(store.head(&path).await?.last_modified.signed_duration_since(now))
+        });
+        match times {
+            Ok(ahead) => Ok(Some((-ahead).to_std().unwrap_or_default())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Bytes of an object: exactly these, or an error.

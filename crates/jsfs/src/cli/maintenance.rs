@@ -55,7 +55,7 @@ pub(crate) struct MoveLocation {
     nobody reads private objects. Keep it elsewhere (jsfs key export)."
 )]
 pub(crate) struct Backup {
-    /// A directory, or a file whose name ends in .jsfsbackup; backups of one node only
+    /// A directory, a file whose name ends in .jsfsbackup, or s3://NAME/PREFIX; backups of one node only
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: PathBuf,
     /// Everything again, instead of what changed since the backup before
@@ -85,7 +85,7 @@ pub(crate) struct Backup {
     Interrupted, the same command begins anew."
 )]
 pub(crate) struct Restore {
-    /// Where the backup is: a directory or a file
+    /// Where the backup is: a directory, a file, or s3://NAME/PREFIX
     #[arg(value_name = "SOURCE")]
     pub(crate) source: PathBuf,
     /// A new or an empty directory, for jsfs serve --data

@@ -4,20 +4,25 @@
 //! leaves the backups that were there. What the destination is and means stands in `jsfs_store::backup`.
 
 use crate::cli::Backup;
-use crate::exit::{CouldNotRun, Exit, Nothing, Usage};
+use crate::exit::{CouldNotRun, Exit, Nothing, Usage, told};
 use crate::output::{Output, human_bytes, one_line};
 use crate::progress::Progress;
 use crate::session::Session;
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use jsfs_bucket::{DepotOptions, PATIENCE, Place, open_depot};
 use jsfs_client::{AccessKey, Credential};
 use jsfs_objects::clock::{Clock, SystemClock};
-use jsfs_store::backup::{About, Archive, BackupError, Decoder, Item, Kind, Writer, Written, depot};
+use jsfs_store::backup::{
+    About, Archive, BackupError, Decoder, Item, Kind, Writer, Written,
+    depot::{self, Depot},
+};
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use url::Url;
 
 /// What a backup in a single file is called.
 const FILE_EXTENSION: &str = "jsfsbackup";
@@ -151,6 +156,10 @@ impl Keeping {
 
 /// Opens a place of backups.
 pub(crate) fn open(place: &Path, access: depot::Access) -> anyhow::Result<Archive> {
+    if let Some(bucket) = place.to_str().filter(|text| text.starts_with("s3://")) {
+        let depot = in_bucket(bucket, access).map_err(|error| CouldNotRun(told(&error)))?;
+        return Ok(Archive::open(depot)?);
+    }
     let depot = depot::open(place, access).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             anyhow::Error::from(Nothing(format!("there is no backup at {}", place.display())))
@@ -159,6 +168,24 @@ pub(crate) fn open(place: &Path, access: depot::Access) -> anyhow::Result<Archiv
         _ => CouldNotRun(format!("cannot open {}: {error}", place.display())).into(),
     })?;
     Ok(Archive::open(depot)?)
+}
+
+/// A place in object storage. Who has it, and the keys, are the environment's to say.
+fn in_bucket(text: &str, access: depot::Access) -> anyhow::Result<Box<dyn Depot>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoint = match variable("AWS_ENDPOINT_URL") {
+        Some(text) => Some(Url::parse(&text).with_context(|| format!("AWS_ENDPOINT_URL is no URL: {text}"))?),
+        None => None,
+    };
+    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    let options = DepotOptions {
+        place: Place::parse(text)?,
+        endpoint,
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        keys: None,
+        patience: PATIENCE,
+    };
+    Ok(open_depot(&options, access != depot::Access::Read)?)
 }
 
 fn show(output: Output, destination: &Path, kept: &Kept) -> anyhow::Result<()> {
