@@ -102,8 +102,19 @@ impl Merged {
         let refused = super::Settings::of(self).err();
         refused
             .into_iter()
-            .map(|error| Fault { origin: Origin::Together, reason: error.to_string() })
+            .map(|error| Fault { origin: self.origin_of(&error.to_string()), reason: error.to_string() })
             .collect()
+    }
+
+    /// Where the settings were given that a fault names: the last of them, where they cannot be together.
+    fn origin_of(&self, reason: &str) -> Origin {
+        let is_named = |key: &str| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            reason.match_indices(key).any(|(at, _)| ends(&reason[at + key.len()..]))
+        };
+        let given = SETTINGS.iter().filter(|setting| is_named(setting.key));
+        let given = given.filter_map(|setting| self.get(setting.key)).map(|(_, origin)| origin.clone());
+        given.filter(|origin| *origin != Origin::Default).last().unwrap_or(Origin::Together)
     }
 
     /// Settings whose value is another one and takes a restart to change.

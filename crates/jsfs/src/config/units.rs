@@ -91,6 +91,46 @@ pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is no length of time; write 90, 30s, 15m, 2h or 7d"))
 }
 
+/// Names of units as people write them, beside ours in any case.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("sec", "s"),
+    ("secs", "s"),
+    ("second", "s"),
+    ("seconds", "s"),
+    ("min", "m"),
+    ("mins", "m"),
+    ("minute", "m"),
+    ("minutes", "m"),
+    ("hr", "h"),
+    ("hour", "h"),
+    ("hours", "h"),
+    ("day", "d"),
+    ("days", "d"),
+    ("byte", "B"),
+    ("bytes", "B"),
+    ("k", "KiB"),
+    ("m", "MiB"),
+    ("g", "GiB"),
+    ("t", "TiB"),
+];
+
+/// The same number with a unit of ours, where another spelling of one was written.
+pub(crate) fn spelt(text: &str, is_bytes: bool) -> Option<String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?;
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim();
+    let names: Vec<&str> = match is_bytes {
+        true => BYTE_UNITS.iter().chain(BYTE_UNITS_DECIMAL).map(|(name, _)| *name).collect(),
+        false => TIME_UNITS.iter().map(|(name, _)| *name).collect(),
+    };
+    let spelling =
+        SPELLINGS.iter().filter(|(written, _)| written.eq_ignore_ascii_case(unit)).map(|(_, name)| *name);
+    let own = names.iter().copied().filter(|name| name.eq_ignore_ascii_case(unit));
+    let name = own.chain(spelling).find(|name| names.contains(name))?;
+    Some(format!("{number}{name}"))
+}
+
 fn parse<'a>(text: &str, units: impl Iterator<Item = &'a (&'a str, u64)>, plain: u64) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
