@@ -93,6 +93,13 @@ impl Objects {
             if stored.record.kind != Kind::Object {
                 continue;
             }
+            if stored.held != stored.record.blocks {
+                let what = format!(
+                    "{} has blocks that lie on other nodes only; read it here first",
+                    String::from_utf8_lossy(&key)
+                );
+                return Err(jsfs_store::ReadError::Index(what).into());
+            }
             parcel.entry(tables::CURRENT, &key, entry)?;
             self.send_entry(tables::PUBLIC, &key, parcel)?;
             if let Some(owner) = named_owner(&stored.record) {

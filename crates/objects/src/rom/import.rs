@@ -231,6 +231,12 @@ impl RomImport {
         if objects.rom_at(&address).is_some() {
             return Err(invalid(&address, "is mounted here; unmount the ROM before it is imported"));
         }
+        if objects.is_shared(address.namespace())? {
+            return Err(invalid(
+                &address,
+                "lies in a namespace that is shared with other nodes; import it into one that is in no federation",
+            ));
+        }
         let value = entry.value.get(9..).ok_or_else(|| invalid(&address, "is cut short"))?;
         let envelope = verified(&objects, &address, value)?;
         let ParcelEntry { references, value, .. } = entry;
@@ -316,7 +322,7 @@ fn check_object(address: &Address, stored: &Stored) -> Result<(), WriteError> {
     if record.content.as_ref().is_some_and(|content| content.address != *address) {
         return Err(invalid(address, "has the record of something else"));
     }
-    if record.blocks != stored.references {
+    if record.blocks != stored.held {
         return Err(invalid(address, "does not name the blocks that it needs"));
     }
     Ok(())
