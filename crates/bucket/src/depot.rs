@@ -9,10 +9,12 @@
 use crate::{BucketError, Keys, Place, remote::Remote};
 use bytes::Bytes;
 use jsfs_store::backup::depot::Depot;
+use object_store::ObjectStore;
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use url::Url;
@@ -61,6 +63,22 @@ pub fn open_depot(options: &DepotOptions, is_written: bool) -> Result<Box<dyn De
     let DepotOptions { place, endpoint, region, keys, patience } = options;
     let remote = Remote::connect(place, endpoint.as_ref(), region, keys.as_ref(), *patience)?;
     Ok(Box::new(InBucket::open(remote, is_written, STALE)?))
+}
+
+/// The same over any object store; locks of that age were left behind.
+///
+/// # Errors
+/// As [`open_depot`].
+pub fn depot_over(
+    store: Arc<dyn ObjectStore>,
+    place: &Place,
+    is_written: bool,
+    stale: Duration,
+) -> Result<Box<dyn Depot>, BucketError> {
+    let unusable =
+        |error: io::Error| BucketError::Unusable { bucket: place.to_string(), reason: error.to_string() };
+    let remote = Remote::with(Arc::clone(&store), store, place).map_err(unusable)?;
+    Ok(Box::new(InBucket::open(remote, is_written, stale)?))
 }
 
 impl InBucket {
@@ -169,62 +187,5 @@ impl Drop for InBucket {
         {
             tracing::warn!(%error, "the lock of the backup could not be removed; it counts for a quarter of an hour");
         }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use object_store::{ObjectStore, memory::InMemory};
-    use std::sync::Arc;
-
-    fn open(store: &Arc<InMemory>, is_written: bool, stale: Duration) -> Result<InBucket, BucketError> {
-        let place = Place::parse("s3://backups/node").unwrap();
-        let store: Arc<dyn ObjectStore> = store.clone();
-        InBucket::open(Remote::with(Arc::clone(&store), store, &place).unwrap(), is_written, stale)
-    }
-
-    #[test]
-    fn names_are_put_whole_listed_read_in_parts_and_removed() {
-        let store = Arc::new(InMemory::new());
-        let mut depot = open(&store, true, STALE).unwrap();
-        depot.put("segment-1", b"0123456789").unwrap();
-        depot.put("snapshot-1", b"").unwrap();
-        assert_eq!(depot.list().unwrap(), ["segment-1", "snapshot-1"]);
-        for (offset, length, wanted) in
-            [(0, u64::MAX, "0123456789"), (3, 4, "3456"), (8, 9, "89"), (10, 1, ""), (99, 1, "")]
-        {
-            assert_eq!(depot.get("segment-1", offset, length).unwrap(), wanted.as_bytes());
-        }
-        // The same again is a try whose answer was lost; something else is not.
-        depot.put("segment-1", b"0123456789").unwrap();
-        assert_eq!(depot.put("segment-1", b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        depot.remove("segment-1").unwrap();
-        assert_eq!(depot.get("segment-1", 0, 1).unwrap_err().kind(), io::ErrorKind::NotFound);
-        drop(depot);
-        let mut reader = open(&store, false, STALE).unwrap();
-        assert_eq!(reader.list().unwrap(), ["snapshot-1"]);
-        assert!(reader.put("x", b"x").is_err());
-        assert!(reader.remote.read(LOCK).unwrap().is_none(), "the writer has let go");
-    }
-
-    #[test]
-    fn one_writes_at_a_time_and_one_who_was_taken_over_makes_nothing_count() {
-        let store = Arc::new(InMemory::new());
-        let mut first = open(&store, true, STALE).unwrap();
-        first.put("segment-1", b"1").unwrap();
-        assert!(matches!(open(&store, true, STALE), Err(BucketError::Written { .. })));
-        let mut second = open(&store, true, Duration::ZERO).unwrap();
-        let error = first.put("snapshot-1", b"1").unwrap_err();
-        assert!(error.to_string().contains("taken over"), "{error}");
-        second.put("snapshot-1", b"2").unwrap();
-        drop(first);
-        assert!(
-            matches!(open(&store, true, STALE), Err(BucketError::Written { .. })),
-            "the lock is the second's"
-        );
-        drop(second);
-        open(&store, true, STALE).unwrap();
     }
 }

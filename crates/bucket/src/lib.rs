@@ -22,7 +22,7 @@ mod record;
 mod remote;
 mod transfer;
 
-pub use depot::{DepotOptions, open_depot};
+pub use depot::{DepotOptions, depot_over, open_depot};
 pub use location::{Bucket, Options};
 pub use record::{RECORD, is_used};
 pub use remote::{Keys, PATIENCE, Place, PlaceError};

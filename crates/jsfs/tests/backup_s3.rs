@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use jsfs_bucket::{DepotOptions, Keys, PATIENCE, Place, open_depot};
 use jsfs_testkit::{
     http::{Client, Request},
     node::Setup,
@@ -53,13 +54,18 @@ fn a_node_is_kept_in_a_bucket_and_comes_back() {
     assert!(!server.listing("backups").contains("node/lock"), "the lock is gone");
 
     // While somebody writes, nobody else does; reading goes on.
-    let client = || Client::new(server.address());
-    let lock = Request::new("PUT", "/backups/node/lock").body(b"somebody");
-    assert_eq!(client().send(&lock).unwrap().status, 200);
+    let options = DepotOptions {
+        place: Place::parse(PLACE).unwrap(),
+        endpoint: Some(endpoint.parse().unwrap()),
+        region: "us-east-1".to_owned(),
+        keys: Some(Keys { id: "test".to_owned(), secret: "secret".to_owned() }),
+        patience: PATIENCE,
+    };
+    let held = open_depot(&options, true).unwrap();
     let (code, text) = said(&run(&["backup", PLACE]));
     assert!(code == 2 && text.contains("another backup") && text.contains(PLACE), "{code} {text}");
     assert_eq!(done(run(&["backup", PLACE, "--list"])).as_array().unwrap().len(), 2);
-    client().send(&Request::new("DELETE", "/backups/node/lock")).unwrap();
+    drop(held);
     assert!(node.stop().success());
 
     let restored = home.path().join("restored");
@@ -75,14 +81,14 @@ fn a_node_is_kept_in_a_bucket_and_comes_back() {
     assert!(again.check().status.success());
 
     // A segment that is not what was written.
-    let listing = server.listing("backups");
-    let at = listing.find("node/segment-").unwrap();
-    let name = &listing[at..at + listing[at..].find('<').unwrap()];
-    let target = format!("/backups/{name}");
-    let mut bytes = client().send(&Request::new("GET", &target)).unwrap().body;
+    let mut depot = open_depot(&options, true).unwrap();
+    let name = depot.list().unwrap().into_iter().find(|name| name.starts_with("segment-")).unwrap();
+    let mut bytes = depot.get(&name, 0, u64::MAX).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    assert_eq!(client().send(&Request::new("PUT", &target).body(&bytes)).unwrap().status, 200);
+    depot.remove(&name).unwrap();
+    depot.put(&name, &bytes).unwrap();
+    drop(depot);
     let verified = run(&["backup", PLACE, "--verify"]);
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     let refused = home.path().join("refused");

@@ -208,8 +208,15 @@ impl Setting {
 
     /// Reads a value; the error says what is possible instead.
     pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
+        self.read(text).ok_or_else(|| {
+            let meant = self.meant(text).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            format!("{} cannot be {text:?}; possible: {}{meant}", self.key, self.form())
+        })
+    }
+
+    fn read(&self, text: &str) -> Option<Value> {
         let within = |number: u64, least: u64, most: u64| (least..=most).contains(&number).then_some(number);
-        let value = match self.kind {
+        match self.kind {
             Kind::Socket => socket(text).map(Value::Socket),
             Kind::OptionalSocket if text.is_empty() => Some(Value::OptionalSocket(None)),
             Kind::OptionalSocket => socket(text).map(|socket| Value::OptionalSocket(Some(socket))),
@@ -254,11 +261,7 @@ impl Setting {
                 let valid = !text.is_empty() && text.parse::<tracing_subscriber::filter::Targets>().is_ok();
                 valid.then(|| Value::Filter(text.to_owned()))
             }
-        };
-        value.ok_or_else(|| {
-            let meant = self.meant(text).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            format!("{} cannot be {text:?}; possible: {}{meant}", self.key, self.form())
-        })
+        }
     }
 
     /// The value that somebody may have meant who wrote an impossible one.
@@ -274,7 +277,7 @@ impl Setting {
             }
             Kind::Bytes(..) | Kind::Duration(..) => {
                 let spelt = units::spelt(text, matches!(self.kind, Kind::Bytes(..)))?;
-                self.parse(&spelt).ok().map(|_| spelt)
+                self.read(&spelt).map(|_| spelt)
             }
             _ => None,
         }

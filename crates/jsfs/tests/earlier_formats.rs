@@ -1,6 +1,6 @@
 //! Formats of earlier versions: a store, a backup and a ROM that were made with each stay readable, and a store goes on from there.
 //!
-//! `fixtures/store-1` was made by this test itself: `JSFS_MAKE_FIXTURE=DIR cargo test --test formats` makes the same with the program as it is then, into a new directory. A format that
+//! `fixtures/store-1` was made by this test itself: `JSFS_MAKE_FIXTURE=DIR cargo test --test earlier_formats` makes the same with the program as it is then, into a new directory. A format that
 //! changes gets a directory of its own; those that are there are never made again.
 
 #![allow(clippy::unwrap_used, missing_docs)]
