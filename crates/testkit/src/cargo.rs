@@ -13,7 +13,8 @@ pub fn cargo(target: &str) -> Result<Command, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS" {
+        let is_ours = matches!(&*name, "RUSTFLAGS" | "RUSTC_WORKSPACE_WRAPPER" | "CLIPPY_ARGS");
+        if name.starts_with("CARGO_") && name != "CARGO_HOME" || is_ours {
             cargo.env_remove(&*name);
         }
     }
