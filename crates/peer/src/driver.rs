@@ -47,12 +47,14 @@ pub enum TransportError {
 
 /// What the driver is asked for.
 pub(crate) enum Command {
-    /// A stream to a connected peer.
-    Open { peer: libp2p::PeerId, protocol: StreamProtocol, reply: Reply },
+    /// A stream to a connected peer, over this connection or whichever there is.
+    Open { peer: libp2p::PeerId, connection: Option<ConnectionId>, protocol: StreamProtocol, reply: Reply },
     /// A connection to a peer at one of these addresses.
     Dial { peer: libp2p::PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), String>> },
     /// An end of all connections to a peer.
     Close { peer: libp2p::PeerId },
+    /// An end of one connection.
+    CloseOne { connection: ConnectionId },
 }
 
 /// A swarm of the node's identity, without any connection.
@@ -114,7 +116,9 @@ fn carry_out(
         Command::Open { peer, reply, .. } if !swarm.is_connected(&peer) => {
             let _ = reply.send(Err(OpenError::NotConnected));
         }
-        Command::Open { peer, protocol, reply } => swarm.behaviour_mut().open(peer, protocol, reply),
+        Command::Open { peer, connection, protocol, reply } => {
+            swarm.behaviour_mut().open(peer, connection, protocol, reply);
+        }
         Command::Dial { peer, reply, .. } if swarm.is_connected(&peer) => {
             let _ = reply.send(Ok(()));
         }
@@ -134,6 +138,9 @@ fn carry_out(
             // Nobody connected is as good.
             let _ = swarm.disconnect_peer_id(peer);
         }
+        Command::CloseOne { connection } => {
+            swarm.close_connection(connection);
+        }
     }
 }
 
@@ -152,7 +159,7 @@ fn tell(
         SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
             let dialed = matches!(endpoint, ConnectedPoint::Dialer { .. });
             if let Some(peer) = from_transport(&peer_id) {
-                hub.connected(peer, dialed);
+                hub.connected(peer, dialed.then_some(connection_id));
             }
             if let Some(reply) = dialing.remove(&connection_id) {
                 let _ = reply.send(Ok(()));

@@ -13,7 +13,7 @@ use jsfs_federation::membership::{
 };
 use jsfs_objects::clock::{Clock, Random};
 use jsfs_objects::key::SigningKey;
-use libp2p::swarm::Stream;
+use libp2p::swarm::{ConnectionId, Stream};
 use libp2p::{Multiaddr, StreamProtocol};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -286,17 +286,18 @@ impl Hub {
         self.has_changed();
     }
 
-    /// The driver tells of a connection.
-    pub(crate) fn connected(self: &Arc<Self>, peer: PeerId, dialed: bool) {
+    /// The driver tells of a connection; which one, where this node made it.
+    pub(crate) fn connected(self: &Arc<Self>, peer: PeerId, made: Option<ConnectionId>) {
+        let dialed = made.is_some();
         let is_member = self.is_member(&peer);
         let fresh = Connected { since: Instant::now(), was_member: is_member, is_mutual: false };
         locked(&self.connections).entry(peer).or_insert(fresh).is_mutual |= !dialed;
         if is_member && !dialed {
             let _ = self.with(|federation| federation.roster.set_reachable(peer, true));
         }
-        if dialed && !self.is_alone() {
+        if let Some(connection) = made.filter(|_| !self.is_alone()) {
             let hub = Arc::clone(self);
-            self.spawn(async move { crate::membership::greet(&hub, peer).await });
+            self.spawn(async move { crate::membership::greet(&hub, peer, connection).await });
         }
         self.has_changed();
     }
@@ -375,6 +376,12 @@ impl Hub {
         locked(&self.connections).keys().copied().collect()
     }
 
+    /// Since when a peer has been connected.
+    #[cfg(test)]
+    pub(crate) fn connected_since(&self, peer: &PeerId) -> Option<Instant> {
+        locked(&self.connections).get(peer).map(|connected| connected.since)
+    }
+
     /// Looks at every connection again: who became a member answers now; who is one no more, or never became one, is to be closed.
     pub(crate) fn unwelcome(&self) -> Vec<PeerId> {
         let mut closing = Vec::new();
@@ -397,11 +404,21 @@ impl Hub {
         if !locked(&self.connections).contains_key(peer) {
             self.connect(peer).await?;
         }
+        self.open_over(peer, None, protocol).await
+    }
+
+    /// Opens a stream over a connection, or whichever there is.
+    pub(crate) async fn open_over(
+        &self,
+        peer: &PeerId,
+        connection: Option<ConnectionId>,
+        protocol: &'static str,
+    ) -> Result<Stream, PeerError> {
         let there =
             identity::to_transport(peer).ok_or(PeerError::Unreachable { why: "no key".to_owned() })?;
         let (reply, answer) = oneshot::channel();
         let protocol = StreamProtocol::new(protocol);
-        self.command(Command::Open { peer: there, protocol, reply }).await?;
+        self.command(Command::Open { peer: there, connection, protocol, reply }).await?;
         match answer.await {
             Ok(opened) => opened.map_err(PeerError::from),
             Err(_) => Err(OpenError::NotConnected.into()),
@@ -441,6 +458,11 @@ impl Hub {
         if let Some(peer) = identity::to_transport(peer) {
             let _ = self.command(Command::Close { peer }).await;
         }
+    }
+
+    /// Closes one connection; others to the same peer stay.
+    pub(crate) async fn close_one(&self, connection: ConnectionId) {
+        let _ = self.command(Command::CloseOne { connection }).await;
     }
 
     async fn command(&self, command: Command) -> Result<(), PeerError> {

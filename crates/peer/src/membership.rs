@@ -12,7 +12,7 @@ use jsfs_federation::membership::{
 };
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::cbor::Cbor;
-use libp2p::swarm::Stream;
+use libp2p::swarm::{ConnectionId, Stream};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -173,7 +173,14 @@ pub(crate) struct Conversation<'h> {
 impl<'h> Conversation<'h> {
     /// Opens a stream to a peer.
     pub(crate) async fn begin(hub: &'h Hub, peer: &PeerId) -> Result<Self, PeerError> {
-        let opening = hub.open(peer, MEMBERSHIP_PROTOCOL);
+        Self::over(hub, hub.open(peer, MEMBERSHIP_PROTOCOL)).await
+    }
+
+    /// With a stream that is being opened.
+    async fn over(
+        hub: &'h Hub,
+        opening: impl Future<Output = Result<Stream, PeerError>>,
+    ) -> Result<Self, PeerError> {
         let stream = tokio::time::timeout(MESSAGE_TIME, opening).await;
         let silent = |_| PeerError::from(StreamError::Silent(MESSAGE_TIME));
         Ok(Self { hub, stream: stream.map_err(silent)?? })
@@ -246,13 +253,15 @@ fn out_of_turn() -> PeerError {
     PeerError::Protocol { what: "an answer to another request".to_owned() }
 }
 
-/// Greets a peer that this node has connected to; whoever is no member is left.
-pub(crate) async fn greet(hub: &Hub, peer: PeerId) {
-    let greeting = async { Conversation::begin(hub, &peer).await?.greet(&peer).await };
+/// Greets a peer over a connection that this node has made; whoever is no member is left. Where both sides connected at once there is another connection, which is
+/// as good as it was whatever becomes of this one.
+pub(crate) async fn greet(hub: &Hub, peer: PeerId, connection: ConnectionId) {
+    let opening = hub.open_over(&peer, Some(connection), MEMBERSHIP_PROTOCOL);
+    let greeting = async { Conversation::over(hub, opening).await?.greet(&peer).await };
     if let Err(error) = greeting.await {
         tracing::debug!(%peer, %error, "greeting a peer failed");
         // Whoever refuses this node, or is no member, is of no use; the next try comes later.
-        hub.close(&peer).await;
+        hub.close_one(connection).await;
     }
 }
 

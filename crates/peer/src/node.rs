@@ -496,3 +496,7 @@ fn host_of(address: &str) -> Option<(String, PeerId)> {
     let peer: libp2p::PeerId = peer.parse().ok()?;
     Some((address.to_owned(), identity::from_transport(&peer)?))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails says where")]
+mod tests;

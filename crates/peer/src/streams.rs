@@ -76,10 +76,17 @@ impl Streams {
         Self { permits, events: VecDeque::new() }
     }
 
-    /// Opens a stream to a connected peer.
-    pub(crate) fn open(&mut self, peer: libp2p::PeerId, protocol: StreamProtocol, reply: Reply) {
+    /// Opens a stream to a connected peer, over one of its connections or whichever there is.
+    pub(crate) fn open(
+        &mut self,
+        peer: libp2p::PeerId,
+        connection: Option<ConnectionId>,
+        protocol: StreamProtocol,
+        reply: Reply,
+    ) {
         let event = Opening { protocol, reply };
-        self.events.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::Any, event });
+        let handler = connection.map_or(NotifyHandler::Any, NotifyHandler::One);
+        self.events.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler, event });
     }
 
     fn handler(&self, peer: libp2p::PeerId) -> Result<Handler, ConnectionDenied> {

@@ -259,7 +259,7 @@ impl Keeper {
         for row in server.take_doubts() {
             let home = Home::from(row.locator);
             let here = Slot::load(server.shelf(), home, row.locator)?;
-            server.resolve_doubt(&row, here.versions())?;
+            server.resolve_doubt(&row, here.versions(), members, now_ms)?;
             let order = members.order(&home);
             let others = order.iter().filter(|peer| **peer != server.me() && members.is_reachable(peer));
             for peer in others.take(server.quorum().among(members.keepers()).read) {
@@ -309,7 +309,7 @@ impl Keeper {
                 let envelopes = found.iter().flat_map(|found| &found.envelopes);
                 let judged = envelopes.map(|bytes| Version::judge(bytes, members, now_ms));
                 let versions: Vec<_> = judged.filter_map(Result::ok).collect();
-                server.resolve_doubt(&row, &versions)?;
+                server.resolve_doubt(&row, &versions, members, now_ms)?;
             }
             For::Handing(job) => {
                 let stored = matches!(response, Response::Stored(_));

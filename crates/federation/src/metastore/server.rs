@@ -4,6 +4,8 @@
 //! union, and what is dropped leaves a mark. Holds are in memory alone: they are short, and a member that was started again lets a write
 //! under an old hold fail, which the writer takes for an answer that did not come. Everything kept per sender or per slot is bounded.
 
+mod past;
+
 use super::compare::{
     Bound, Compared, Fingerprint, Range, all_fingerprints, common_rows, compare, fingerprint,
 };
@@ -295,51 +297,6 @@ impl<S: Shelf> Server<S> {
         Ok(Response::Pulled(envelopes))
     }
 
-    /// Believes two others, or one where one is all that a read needs.
-    fn hear_past(&mut self, from: &PeerId, rows: &[Row], members: &Members) -> Result<Response, ShelfError> {
-        let alone = self.quorum.among(members.keepers()).read == 1;
-        for row in rows.iter().filter(|row| !row.is_marks()) {
-            match self.past.get(row) {
-                Some(first) if first != from => {}
-                None if alone => {}
-                _ => {
-                    if self.past.len() >= PAST_HEARD_MAX {
-                        self.past.clear();
-                    }
-                    self.past.insert(*row, *from);
-                    if self.doubts.len() < DOUBTS_MAX && self.shelf.get(row)?.is_some() {
-                        self.doubts.push(*row);
-                    }
-                    continue;
-                }
-            }
-            self.past.remove(row);
-            self.drop_if(row, |_| true)?;
-        }
-        Ok(Response::Noted)
-    }
-
-    /// Drops a version that something follows, and leaves a mark.
-    fn drop_if(&mut self, row: &Row, is_past: impl Fn(&Version) -> bool) -> Result<(), ShelfError> {
-        let before = Slot::load(&self.shelf, row.home, row.locator)?;
-        let found = before.versions().iter().find(|version| version.hash() == row.hash);
-        let Some(version) = found.filter(|version| is_past(version)) else { return Ok(()) };
-        let mut slot = before.clone();
-        slot.mark_past(version);
-        slot.drop_marked();
-        self.change(&before, &slot).map(|_| ())
-    }
-
-    /// Rows that one other says are past, to be looked up at the home of their locator.
-    pub(super) fn take_doubts(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.doubts)
-    }
-
-    /// Drops a doubtful row if one of these versions, all judged, follows it.
-    pub(super) fn resolve_doubt(&mut self, row: &Row, versions: &[Version]) -> Result<(), ShelfError> {
-        self.drop_if(row, |version| versions.iter().any(|other| other.follows(version)))
-    }
-
     /// Makes the shelf hold a slot as it is now; false where that would be more than anybody may have.
     fn change(&mut self, before: &Slot, after: &Slot) -> Result<bool, ShelfError> {
         let mut changes = after.changes_since(before);
@@ -440,6 +397,7 @@ impl<S: Shelf> Server<S> {
         }
         slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
         let has_room = self.change(&before, &slot)?;
+        self.doubt(&slot);
         Ok(if has_room { Response::Stored(behind) } else { Response::refused(ErrorCode::Full) })
     }
 

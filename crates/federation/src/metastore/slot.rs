@@ -108,6 +108,9 @@ impl Slot {
         if self.is_past(&version) {
             if self.keeps_past() && !self.marks.contains(&mark(&version.hash(), &version.owner())) {
                 self.versions.push(version);
+            } else {
+                // It is not kept, but that it was made from another is: what came with it need not be known to be past.
+                self.forget(&version);
             }
             return Added::Behind;
         }

@@ -316,55 +316,73 @@ impl Run {
     }
 }
 
+/// A run with cuts and crashes, up to its checked end.
+fn disturbed(seed: u64) -> Run {
+    let mut run = Run::new(seed);
+    for act in 0..80 {
+        let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
+        run.world.schedule.at(at, Event::Act(act));
+        while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
+        run.take_outcomes();
+        if run.world.random.chance(12) { run.disturb() } else { run.begin() }
+    }
+    run.heal();
+    run.check_in_the_end();
+    run
+}
+
+/// A run in which members leave with all that they have and others come with nothing.
+fn replaced(seed: u64) {
+    let mut run = Run::new(seed);
+    run.world.crash_permille = 0;
+    for act in 0..60 {
+        let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
+        run.world.schedule.at(at, Event::Act(act));
+        while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
+        run.take_outcomes();
+        if act % 15 == 14 {
+            // One goes with all that it has, another comes with nothing; then there is time to repair.
+            let members = run.members();
+            let leaver = members[usize::try_from(run.world.random.within(0..members.len() as u64)).unwrap()];
+            run.world.leave(leaver);
+            run.doing.retain(|(at, _), _| *at != leaver);
+            run.world.join();
+            let until = run.world.schedule.now_ms() + 25_000;
+            while run.world.run_until(until).is_some() {}
+        }
+        run.begin();
+    }
+    run.heal();
+    run.check_in_the_end();
+    assert!(run.history.acknowledged.len() > 5, "seed {seed}: too few writes to show anything");
+}
+
+/// An entry that moves between two groups, of which one replica missed what shows that an older one is past.
+#[test]
+fn replicas_of_a_group_agree_on_what_moved_away_and_back() {
+    disturbed(58);
+    replaced(55);
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_or_hidden_whatever_happens_on_the_way() {
     let mut acknowledged = 0;
     let mut conflicts = 0;
     for seed in seeds(12) {
-        let mut run = Run::new(seed);
-        for act in 0..80 {
-            let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
-            run.world.schedule.at(at, Event::Act(act));
-            while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
-            run.take_outcomes();
-            if run.world.random.chance(12) { run.disturb() } else { run.begin() }
-        }
-        run.heal();
-        run.check_in_the_end();
+        let run = disturbed(seed);
         acknowledged += run.history.acknowledged.len();
         let afters: Vec<_> =
             run.history.acknowledged.keys().filter_map(|hash| run.history.before[hash]).collect();
         conflicts += afters.len() - afters.iter().collect::<BTreeSet<_>>().len();
     }
-    assert!(acknowledged > 50, "only {acknowledged} writes were acknowledged: this shows nothing");
+    assert!(
+        acknowledged > 50 || seeds(12).count() < 12,
+        "only {acknowledged} writes were acknowledged: this shows nothing"
+    );
     println!("{acknowledged} acknowledged, {conflicts} of them beside another");
 }
 
 #[test]
 fn nothing_is_lost_while_members_come_and_go_for_ever() {
-    for seed in seeds(4) {
-        let mut run = Run::new(seed);
-        run.world.crash_permille = 0;
-        for act in 0..60 {
-            let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
-            run.world.schedule.at(at, Event::Act(act));
-            while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
-            run.take_outcomes();
-            if act % 15 == 14 {
-                // One goes with all that it has, another comes with nothing; then there is time to repair.
-                let members = run.members();
-                let leaver =
-                    members[usize::try_from(run.world.random.within(0..members.len() as u64)).unwrap()];
-                run.world.leave(leaver);
-                run.doing.retain(|(at, _), _| *at != leaver);
-                run.world.join();
-                let until = run.world.schedule.now_ms() + 25_000;
-                while run.world.run_until(until).is_some() {}
-            }
-            run.begin();
-        }
-        run.heal();
-        run.check_in_the_end();
-        assert!(run.history.acknowledged.len() > 5, "seed {seed}: too few writes to show anything");
-    }
+    seeds(4).for_each(replaced);
 }

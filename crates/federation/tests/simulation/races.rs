@@ -96,6 +96,12 @@ fn exactly_one_of_racing_conditional_writes_wins() {
     }
 }
 
+/// The replicas that the loser of a race reads need not have the winner yet: those that told it of a conflict do.
+#[test]
+fn whoever_loses_a_race_is_told_what_won() {
+    contest(117, 0);
+}
+
 #[test]
 fn at_most_one_wins_where_messages_are_lost_and_late() {
     let nobody: u64 = seeds(6).map(|seed| contest(seed, 60)).sum();

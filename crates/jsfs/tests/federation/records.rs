@@ -120,6 +120,58 @@ fn what_one_node_was_given_another_serves_lists_and_deletes() {
     assert_eq!(versions["versions"].as_array().unwrap().len(), 4, "{versions}");
 }
 
+#[test]
+fn authority_is_the_same_at_every_node_and_what_changes_it_counts_there_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let (places, key) = together(home.path(), 2);
+    let (first, second) = (&places[0], &places[1]);
+    let send = |place: &Place, request: Request<'_>| {
+        let request = request.header("Host", HOST).bearer(&key);
+        Client::new(place.node.as_ref().unwrap().address()).send(&request).unwrap().status
+    };
+
+    // What was public and is private is nobody else's any more, and the other way round.
+    assert_eq!(ask(first, "PUT", "/page?private=false", Some(&key), b"seen").0, 201);
+    assert_eq!(ask(second, "GET", "/page", None, &[]), (200, b"seen".to_vec()));
+    assert_eq!(ask(first, "PUT", "/page?private=true", Some(&key), b"hidden").0, 200, "{}", first.log());
+    assert_eq!(ask(second, "GET", "/page", None, &[]).0, 404, "{}", second.log());
+    assert_eq!(names(second, "/", Some(&key)), ["page"]);
+    assert_eq!(get(second, "/page", &key), (200, "hidden".to_owned()), "{}", second.log());
+    assert_eq!(ask(second, "PUT", "/page?private=false", Some(&key), b"shown").0, 200, "{}", second.log());
+    assert_eq!(ask(first, "GET", "/page", None, &[]), (200, b"shown".to_vec()));
+
+    // Each adds to what the other made.
+    assert_eq!(put(first, "/log/file", &key, "one\n"), 201);
+    for (place, line) in [(second, "two\n"), (first, "three\n"), (second, "four\n")] {
+        assert_eq!(
+            ask(place, "PUT", "/log/file?append=true", Some(&key), line.as_bytes()).0,
+            200,
+            "{}",
+            place.log()
+        );
+    }
+    assert_eq!(get(first, "/log/file", &key), (200, "one\ntwo\nthree\nfour\n".to_owned()));
+    let typed = Request::new("PATCH", "/log/file").header("Content-Type", "application/json");
+    assert_eq!(send(second, typed.body(br#"{"content_type":"text/plain"}"#)), 200, "{}", second.log());
+    let moved = Request::new("MOVE", "/log/file").header("Destination", "/log/moved");
+    assert!([201, 204].contains(&send(first, moved)), "{}", first.log());
+    assert_eq!(get(second, "/log/file", &key).0, 404);
+    assert_eq!(get(second, "/log/moved", &key).1, "one\ntwo\nthree\nfour\n", "{}", second.log());
+    assert_eq!(names(second, "/log/", Some(&key)), ["moved"]);
+
+    // A token opens what it is for wherever it is shown, until it is taken back anywhere.
+    let address = "/example.shared/log/";
+    let token = first.run(&["share", address, "--allow", "get,list,put"]);
+    let token = token["token"].as_str().unwrap_or_else(|| panic!("{token}")).to_owned();
+    assert_eq!(get(second, "/log/moved", &token).1, "one\ntwo\nthree\nfour\n", "{}", second.log());
+    assert_eq!(put(second, "/log/by-token", &token, "token"), 201, "{}", second.log());
+    assert_eq!(get(first, "/log/by-token", &key), (200, "token".to_owned()), "{}", first.log());
+    assert_eq!(names(first, "/log/", Some(&key)), ["by-token", "moved"]);
+    assert_eq!(put(second, "/page", &token, "beyond it"), 401, "not beyond it");
+    first.run(&["revoke", &token, address]);
+    assert_ne!(get(second, "/log/moved", &token).0, 200, "it was taken back at the other node");
+}
+
 fn bodies_of_versions(place: &Place, path: &str, key: &str) -> Vec<String> {
     let (status, told) = ask(place, "GET", &format!("{path}?versions"), Some(key), &[]);
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&told));

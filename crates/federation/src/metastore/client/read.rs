@@ -21,6 +21,8 @@ const REPAIRS_MAX: usize = 16;
 /// Which replicas were asked, and which answered.
 #[derive(Debug, Default)]
 struct Asking {
+    /// To be asked before others.
+    first: Vec<PeerId>,
     /// Not asked yet, best last.
     left: Vec<PeerId>,
     waiting: usize,
@@ -32,6 +34,7 @@ struct Asking {
 impl Asking {
     fn begin(&mut self, step: &mut Step<'_>, home: &Home, request: impl Fn() -> Request) {
         self.left = step.replicas(home);
+        self.left.sort_by_key(|peer| !self.first.contains(peer));
         self.left.reverse();
         self.until_ms = step.now_ms + step.timing.operation_ms;
         self.hedge_at = step.now_ms + step.timing.hedge_ms;
@@ -103,9 +106,10 @@ impl SlotRead {
         Self { past: CHAIN_MAX, ..Self::new(locator) }
     }
 
-    /// A read that ends as the conflict of a write.
-    pub(super) fn for_conflict(locator: Locator) -> Self {
-        Self { is_conflict: true, ..Self::new(locator) }
+    /// A read that ends as the conflict of a write. Those who said that there is one are asked first: nobody else need have heard of what is in the way yet.
+    pub(super) fn for_conflict(locator: Locator, first: Vec<PeerId>) -> Self {
+        let asking = Asking { first, ..Asking::default() };
+        Self { is_conflict: true, asking, ..Self::new(locator) }
     }
 
     fn request(locator: Locator, chain: u64) -> Request {

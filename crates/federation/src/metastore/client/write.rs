@@ -282,7 +282,8 @@ impl Write {
     }
 
     fn tell_conflict(&mut self, step: &mut Step<'_>) {
-        let mut read = Box::new(SlotRead::for_conflict(self.locator()));
+        let told = self.holding.iter().filter(|(_, held)| *held == Held::Conflict).map(|(peer, _)| *peer);
+        let mut read = Box::new(SlotRead::for_conflict(self.locator(), told.collect()));
         read.begin(step);
         self.done = read.is_done();
         self.conflict = Some(read);

@@ -1,0 +1,92 @@
+//! What a member learns of the past from others, where what it keeps does not show it.
+//!
+//! Where a directory is listed, followed versions are not kept. So of two versions here one may follow the other by a third that was never here, or is not any more.
+//! Others who dropped a version say so, and are believed in twos; otherwise the versions at the home of the locator tell. What is forgotten of this costs looking
+//! again.
+
+use super::super::{Home, Members, Response, Row, Shelf, ShelfError, Slot, Version};
+use super::{DOUBTS_MAX, PAST_HEARD_MAX, Server};
+use crate::membership::PeerId;
+
+impl<S: Shelf> Server<S> {
+    /// Believes two others, or one where one is all that a read needs.
+    pub(super) fn hear_past(
+        &mut self,
+        from: &PeerId,
+        rows: &[Row],
+        members: &Members,
+    ) -> Result<Response, ShelfError> {
+        let alone = self.quorum.among(members.keepers()).read == 1;
+        for row in rows.iter().filter(|row| !row.is_marks()) {
+            match self.past.get(row) {
+                Some(first) if first != from => {}
+                None if alone => {}
+                _ => {
+                    if self.past.len() >= PAST_HEARD_MAX {
+                        self.past.clear();
+                    }
+                    self.past.insert(*row, *from);
+                    if self.doubts.len() < DOUBTS_MAX && self.shelf.get(row)?.is_some() {
+                        self.doubts.push(*row);
+                    }
+                    continue;
+                }
+            }
+            self.past.remove(row);
+            self.drop(row)?;
+        }
+        Ok(Response::Noted)
+    }
+
+    /// Drops a version that something follows, and leaves a mark.
+    fn drop(&mut self, row: &Row) -> Result<(), ShelfError> {
+        let before = Slot::load(&self.shelf, row.home, row.locator)?;
+        let found = before.versions().iter().find(|version| version.hash() == row.hash);
+        let Some(version) = found else { return Ok(()) };
+        let mut slot = before.clone();
+        slot.mark_past(version);
+        slot.drop_marked();
+        self.change(&before, &slot).map(|_| ())
+    }
+
+    /// Rows that one other says are past, to be looked up at the home of their locator.
+    pub(in super::super) fn take_doubts(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.doubts)
+    }
+
+    /// Takes a doubtful row for past if one of these versions, all judged, follows it.
+    pub(in super::super) fn resolve_doubt(
+        &mut self,
+        row: &Row,
+        versions: &[Version],
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<(), ShelfError> {
+        let before = Slot::load(&self.shelf, row.home, row.locator)?;
+        let found = before.versions().iter().find(|version| version.hash() == row.hash);
+        let is_past = |version: &&Version| versions.iter().any(|other| other.follows(version));
+        let Some(version) = found.filter(is_past) else { return Ok(()) };
+        let mut slot = before.clone();
+        slot.mark_past(version);
+        slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
+        self.change(&before, &slot).map(|_| ())
+    }
+
+    /// Where a directory is listed, of two heads of one owner of which one has left either may follow the other by what is not kept here.
+    pub(super) fn doubt(&mut self, slot: &Slot) {
+        let (home, locator) = (slot.home(), slot.locator());
+        if home == Home::from(locator) {
+            return;
+        }
+        let heads = slot.heads();
+        let has_left = |head: &Version| Home::from(head.record().group) != home;
+        for head in &heads {
+            let another = heads.iter().any(|other| {
+                other != head && other.owner() == head.owner() && (has_left(other) || has_left(head))
+            });
+            if another && self.doubts.len() < DOUBTS_MAX {
+                self.doubts.push(Row { home, locator, hash: head.hash() });
+            }
+        }
+    }
+}

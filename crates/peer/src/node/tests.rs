@@ -1,0 +1,87 @@
+//! What only the inside of a node can bring about.
+
+use super::{Invitee, Node, Options};
+use crate::blocks::{Blocks, Kept};
+use crate::membership::greet;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, ready};
+use jsfs_federation::blockstore::Patience;
+use jsfs_federation::membership::{PeerId, Roles};
+use jsfs_objects::clock::{SystemClock, SystemRandom};
+use jsfs_objects::key::SigningKey;
+use jsfs_store::{BlockId, OpenOptions, Store};
+use libp2p::swarm::ConnectionId;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Keeps nothing.
+struct Nothing;
+
+impl Blocks for Nothing {
+    fn have(&self, ids: Vec<BlockId>) -> BoxFuture<'_, Vec<bool>> {
+        Box::pin(ready(vec![false; ids.len()]))
+    }
+
+    fn get(&self, _: BlockId) -> BoxFuture<'_, Option<Bytes>> {
+        Box::pin(ready(None))
+    }
+
+    fn keep(&self, _: PeerId, _: Vec<(BlockId, Bytes)>, _: u64) -> Kept<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn pin(&self, _: PeerId, ids: Vec<BlockId>, _: u64) -> Kept<'_, Vec<bool>> {
+        Box::pin(ready(Ok(vec![false; ids.len()])))
+    }
+
+    fn unpin(&self, _: PeerId, ids: Vec<BlockId>) -> Kept<'_, Vec<bool>> {
+        Box::pin(ready(Ok(vec![false; ids.len()])))
+    }
+}
+
+fn node(number: u8, data: &std::path::Path) -> Node {
+    Node::start(Options {
+        data: data.to_owned(),
+        key: SigningKey::from_secret(&[number; 32]),
+        listen: vec![crate::parse_address("/ip4/127.0.0.1/tcp/0").unwrap()],
+        announce: Vec::new(),
+        blocks: Arc::new(Nothing),
+        patience: Patience::default(),
+        store: Store::open(OpenOptions::directory(data, &[]).unwrap()).unwrap(),
+        away_after: Duration::from_secs(60),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    })
+    .unwrap()
+}
+
+async fn soon(mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_greeting_that_fails_ends_its_own_connection_and_no_other() {
+    let places = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (one, other) = (node(41, places[0].path()), node(42, places[1].path()));
+    one.found("home", 1, 1).await.unwrap();
+    soon(|| !one.status().addresses.is_empty()).await;
+    let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, certificate_ms: 3_600_000 };
+    let ticket = one.invite(invitee).await.unwrap().ticket;
+    other.join(&ticket).await.unwrap();
+    soon(|| one.status().reachable == 2 && other.status().reachable == 2).await;
+    let peer = other.status().peer;
+    let since = one.hub.connected_since(&peer);
+    assert!(since.is_some());
+    // As when both connect at once and the connection of this node is the one that is given up.
+    greet(&one.hub, peer, ConnectionId::new_unchecked(usize::MAX)).await;
+    // What comes after it in the order of commands finds the connection as it was.
+    drop(one.hub.open(&peer, jsfs_federation::membership::MEMBERSHIP_PROTOCOL).await.unwrap());
+    assert_eq!(one.hub.connected_since(&peer), since, "the good connection was closed");
+    assert_eq!(one.status().reachable, 2);
+    one.close().await;
+    other.close().await;
+}
