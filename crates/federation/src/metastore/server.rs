@@ -233,7 +233,7 @@ impl<S: Shelf> Server<S> {
                 said.collect::<Result<_, _>>().map(Response::Compared)
             }
             Request::Pull { rows } => self.pull(rows),
-            Request::Past { rows } => self.hear_past(from, rows, members),
+            Request::Past { rows } => self.hear_past(from, rows, members, now_ms),
             Request::Watch { home, cursor, lease_ms } => {
                 let (cursor, gap, locators) = self.watched.watch(*from, *home, *cursor, *lease_ms, now_ms);
                 Ok(Response::Changes { cursor, gap, locators })

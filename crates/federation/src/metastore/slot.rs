@@ -106,11 +106,10 @@ impl Slot {
             return Added::Known;
         }
         if self.is_past(&version) {
-            if self.keeps_past() && !self.marks.contains(&mark(&version.hash(), &version.owner())) {
+            // Where followed versions are not kept, trimming forgets it, but for what shows that a record that left belongs here. That it was made from another is
+            // remembered all the same: what came with it need not be known to be past.
+            if !self.keeps_past() || !self.marks.contains(&mark(&version.hash(), &version.owner())) {
                 self.versions.push(version);
-            } else {
-                // It is not kept, but that it was made from another is: what came with it need not be known to be past.
-                self.forget(&version);
             }
             return Added::Behind;
         }
@@ -138,13 +137,6 @@ impl Slot {
         if !self.marks.contains(&mark) {
             self.marks.push(mark);
         }
-    }
-
-    /// Drops versions that have a mark, which nothing that is kept follows.
-    pub(super) fn drop_marked(&mut self) {
-        let marks = std::mem::take(&mut self.marks);
-        self.versions.retain(|version| !marks.contains(&mark(&version.hash(), &version.owner())));
-        self.marks = marks;
     }
 
     fn drop_the_least_heads(&mut self) {

@@ -193,12 +193,20 @@ impl Session {
         }
         for ((home, locator), mut versions) in slots {
             versions.sort_unstable_by_key(order);
-            for version in versions {
+            // Together, since one can show that another belongs there; one by one where one of them is refused.
+            let together = server.take_in(home, locator, versions.clone(), members, now_ms)?;
+            for (at, version) in versions.into_iter().enumerate() {
                 let row = Row { home, locator, hash: version.hash() };
-                let answer = server.take_in(home, locator, vec![version], members, now_ms)?;
+                let is_past = match &together {
+                    Response::Stored(past) => past.get(at) == Some(&true),
+                    _ => {
+                        let answer = server.take_in(home, locator, vec![version], members, now_ms)?;
+                        answer == Response::Stored(vec![true])
+                    }
+                };
                 let kept = server.shelf().get(&row)?.is_some();
                 self.pulled += u64::from(kept);
-                if !kept && answer == Response::Stored(vec![true]) {
+                if !kept && is_past {
                     self.past.push(row);
                 }
             }

@@ -15,6 +15,7 @@ impl<S: Shelf> Server<S> {
         from: &PeerId,
         rows: &[Row],
         members: &Members,
+        now_ms: u64,
     ) -> Result<Response, ShelfError> {
         let alone = self.quorum.among(members.keepers()).read == 1;
         for row in rows.iter().filter(|row| !row.is_marks()) {
@@ -33,20 +34,9 @@ impl<S: Shelf> Server<S> {
                 }
             }
             self.past.remove(row);
-            self.drop(row)?;
+            self.take_for_past(row, |_| true, members, now_ms)?;
         }
         Ok(Response::Noted)
-    }
-
-    /// Drops a version that something follows, and leaves a mark.
-    fn drop(&mut self, row: &Row) -> Result<(), ShelfError> {
-        let before = Slot::load(&self.shelf, row.home, row.locator)?;
-        let found = before.versions().iter().find(|version| version.hash() == row.hash);
-        let Some(version) = found else { return Ok(()) };
-        let mut slot = before.clone();
-        slot.mark_past(version);
-        slot.drop_marked();
-        self.change(&before, &slot).map(|_| ())
     }
 
     /// Rows that one other says are past, to be looked up at the home of their locator.
@@ -62,10 +52,21 @@ impl<S: Shelf> Server<S> {
         members: &Members,
         now_ms: u64,
     ) -> Result<(), ShelfError> {
+        let is_past = |version: &Version| versions.iter().any(|other| other.follows(version));
+        self.take_for_past(row, is_past, members, now_ms)
+    }
+
+    /// Leaves a mark of a version, and forgets it, unless it shows that the record that has left belongs here.
+    fn take_for_past(
+        &mut self,
+        row: &Row,
+        is_past: impl Fn(&Version) -> bool,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<(), ShelfError> {
         let before = Slot::load(&self.shelf, row.home, row.locator)?;
         let found = before.versions().iter().find(|version| version.hash() == row.hash);
-        let is_past = |version: &&Version| versions.iter().any(|other| other.follows(version));
-        let Some(version) = found.filter(is_past) else { return Ok(()) };
+        let Some(version) = found.filter(|version| is_past(version)) else { return Ok(()) };
         let mut slot = before.clone();
         slot.mark_past(version);
         slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
