@@ -200,7 +200,7 @@ impl Objects {
                     tokio::time::sleep(GATHER_TIME).await;
                 }
             };
-            until.run_until_cancelled(following).await;
+            until.run_until_cancelled(Box::pin(following)).await;
         });
         Ok(Some(stop.drop_guard()))
     }
