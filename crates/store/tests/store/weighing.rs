@@ -17,7 +17,7 @@ fn shares_of_what_is_shared_add_up_to_what_is_stored_in_all_locations() {
         let places = tempfile::tempdir().unwrap();
         let further = [places.path().join("second")];
         let store =
-            open(OpenOptions::directory(&places.path().join("first"), &further).unwrap().copies(copies));
+            open(OpenOptions::directory(places.path().join("first"), &further).unwrap().copies(copies));
         let blocks: Vec<_> = (0..6).map(|seed| sample_block(seed, 10_000)).collect();
         let ids: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
         let list = list_block(0, &ids[3..]);
