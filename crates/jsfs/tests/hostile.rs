@@ -288,6 +288,55 @@ fn a_client_that_leaves_a_stream_ends_its_run() {
     }
 }
 
+/// Whether a thread of a process runs, or would if there were a processor for it.
+fn is_busy(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    threads.into_iter().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('R'))
+    })
+}
+
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let until = Instant::now() + TIME_MAX;
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn loading_ends_at_its_bound_and_when_nobody_waits_for_it() {
+    let _turn = turn();
+    let source = "for (;;); export default { fetch() {} };";
+    let target = "/loop.js?executable=true";
+    let folder = tempfile::tempdir().unwrap();
+    let (node, key) = start(folder.path(), &["programs.load_cpu_ms=500"]);
+    let answer = put(&mut Client::new(node.address()), &key, target, "text/javascript", source.as_bytes());
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("programs.load_cpu_ms"), "{}", answer.text());
+    drop(node);
+    let folder = tempfile::tempdir().unwrap();
+    let (node, key) = start(folder.path(), &["programs.load_cpu_ms=3600000"]);
+    let worker = worker(&node).expect("a worker");
+    let mut client = TcpStream::connect(node.address()).unwrap();
+    let length = source.len();
+    write!(
+        client,
+        "PUT {target} HTTP/1.1\r\nHost: localhost\r\nX-Access-Key: {key}\r\nContent-Type: text/javascript\r\nContent-Length: {length}\r\n\r\n{source}"
+    )
+    .unwrap();
+    let often = |busy: bool| {
+        (0..10).all(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            is_busy(worker) == busy
+        })
+    };
+    wait_for("it is loaded", || often(true));
+    drop(client);
+    wait_for("it is not loaded any longer", || often(false));
+}
+
 #[test]
 fn two_hundred_requests_at_once_are_all_answered() {
     let _turn = turn();

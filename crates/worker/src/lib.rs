@@ -98,9 +98,15 @@ struct Worker {
     pool: Pool,
     instances: Instances,
     runs: Mutex<HashMap<RunId, Run>>,
-    imports: Mutex<HashMap<RunId, SyncSender<std::result::Result<String, String>>>>,
+    loads: Mutex<HashMap<RunId, Load>>,
     programs: Mutex<Programs>,
     active: AtomicUsize,
+}
+
+/// A program that is being prepared. Without it what it imports is not waited for any longer.
+struct Load {
+    imports: SyncSender<std::result::Result<String, String>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 struct Run {
@@ -239,7 +245,7 @@ impl Worker {
             pool: Pool::new(threads as usize, WASM_STACK * 2 + (256 << 10)),
             instances: Instances::default(),
             runs: Mutex::default(),
-            imports: Mutex::default(),
+            loads: Mutex::default(),
             programs: Mutex::default(),
             active: AtomicUsize::default(),
         });
@@ -281,9 +287,9 @@ impl Worker {
                     Some(why) => Err(why),
                     None => String::from_utf8(bytes.to_vec()).map_err(|_| "it is not UTF-8".to_owned()),
                 };
-                if let Some(imports) = hold(&self.imports).get(&run) {
+                if let Some(load) = hold(&self.loads).get(&run) {
                     // Whoever does not wait any longer needs no answer.
-                    let _ = imports.try_send(source);
+                    let _ = load.imports.try_send(source);
                 }
             }
             ToWorker::Load { program } => match Program::decode(&self.wasm, &bytes) {
@@ -315,6 +321,9 @@ impl Worker {
                     // A full inbox holds something that wakes the run, and then it sees the mark.
                     let _ = run.messages.take(Inbound::Cancel);
                 }
+                if let Some(load) = hold(&self.loads).remove(&run) {
+                    load.cancelled.store(true, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -345,12 +354,16 @@ impl Worker {
         bounds: Bounds,
         source: Bytes,
     ) {
-        let (sender, receiver) = sync_channel(1);
-        hold(&self.imports).insert(run, sender);
+        let (imports, receiver) = sync_channel(1);
+        let cancelled = Arc::<AtomicBool>::default();
+        hold(&self.loads).insert(run, Load { imports, cancelled: Arc::clone(&cancelled) });
         let worker = Arc::clone(self);
         self.spawn(run, move || {
-            worker.prepare_here(run, kind, &name, &base, bounds, &source, receiver);
-            hold(&worker.imports).remove(&run);
+            // Nobody may be waiting for it by the time that it has a thread.
+            if !cancelled.load(Ordering::Relaxed) {
+                worker.prepare_here(run, kind, &name, &base, bounds, &source, receiver, cancelled);
+            }
+            hold(&worker.loads).remove(&run);
         });
     }
 
@@ -364,6 +377,7 @@ impl Worker {
         bounds: Bounds,
         source: &Bytes,
         imports: Receiver<std::result::Result<String, String>>,
+        cancelled: Arc<AtomicBool>,
     ) {
         let refuse = |message: String| {
             let fault = Fault { message, position: None };
@@ -386,7 +400,7 @@ impl Worker {
         };
         let mut guest = guest(&self.out, run, bounds, Some(imports));
         guest.is_still = true;
-        match js::prepare(&self.base, guest, name, base, source) {
+        match js::prepare(&self.base, guest, name, base, source, cancelled) {
             Ok(Ok(image)) => match image.encode() {
                 Ok(bytes) if bytes.len() > IMAGE_MAX => {
                     refuse(format!(
@@ -496,7 +510,7 @@ impl Worker {
             worker.active.fetch_add(1, Ordering::Relaxed);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 hold(&worker.runs).remove(&run);
-                hold(&worker.imports).remove(&run);
+                hold(&worker.loads).remove(&run);
                 let fault = Fault { message: "the worker failed".to_owned(), position: None };
                 worker.out.send(&ToNode::Refused { run, fault }, &[]);
                 worker.end(

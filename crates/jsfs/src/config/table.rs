@@ -128,6 +128,7 @@ settings! {
     "programs.runs" Kind::Count(1, 1_000), "64", Restart, "programs that run at the same time; more wait their turn";
     "programs.sockets" Kind::Count(0, 10_000), "256", Restart, "WebSockets to programs at the same time";
     "programs.cpu_ms" Kind::Count(1, 3_600_000), "1000", Restart, "CPU time of one run, in milliseconds; beyond it ends with 503";
+    "programs.load_cpu_ms" Kind::Count(1, 3_600_000), "10000", Restart, "CPU time of loading a program when it is stored, in milliseconds; beyond it is refused with 422";
     "programs.part_cpu_ms" Kind::Count(1, 3_600_000), "60000", Restart, "CPU time of map for one part or of one reduce, in milliseconds; beyond it the job ends with 503";
     "programs.wall_ms" Kind::Count(1, 86_400_000), "30000", Restart, "time of one run in all, in milliseconds; beyond it ends with 504";
     "programs.memory" Kind::Bytes(8 * MIB, GIB), "64MiB", Restart, "memory of one run; beyond it ends with 507";

@@ -3,9 +3,10 @@
 use crate::config::Settings;
 use jsfs_exec::{Bounds, Command};
 
-/// What loading a program may take: more than a request, because it happens once for each version.
-const PREPARE_CPU_MS_MIN: u64 = 10_000;
-const PREPARE_WALL_MS_MIN: u64 = 30_000;
+/// The time of loading a program, at least: more than of a request, because it happens once for each version.
+const LOAD_WALL_MS_MIN: u64 = 30_000;
+/// The same as so many times its CPU time: several are loaded at once, and imports are read meanwhile.
+const LOAD_WALL: u64 = 3;
 
 /// Time in all of one run of `map` or `reduce`, as so many times its CPU time: several run at once, and wait for the disk.
 const PART_WALL: u64 = 20;
@@ -26,8 +27,8 @@ pub(crate) fn settings(settings: &Settings) -> anyhow::Result<jsfs_exec::Setting
         log_bytes: programs.log,
     };
     let prepare = Bounds {
-        cpu_ms: request.cpu_ms.max(PREPARE_CPU_MS_MIN),
-        wall_ms: request.wall_ms.max(PREPARE_WALL_MS_MIN),
+        cpu_ms: programs.load_cpu_ms,
+        wall_ms: request.wall_ms.max(LOAD_WALL_MS_MIN).max(programs.load_cpu_ms.saturating_mul(LOAD_WALL)),
         ..request
     };
     let part = Bounds {

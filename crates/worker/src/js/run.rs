@@ -153,9 +153,10 @@ pub(crate) fn prepare(
     name: &str,
     base_url: &str,
     source: &str,
+    cancelled: Arc<AtomicBool>,
 ) -> Result<std::result::Result<Image, Fault>> {
     let mut vm = base.instance(guest)?;
-    vm.arm(Arc::default());
+    vm.arm(cancelled);
     match evaluated(&mut vm, base, name, base_url, source) {
         Ok(Ok(handlers)) => {
             let exports = vm.exports.clone();
@@ -177,6 +178,9 @@ pub(crate) fn prepare(
         Ok(Err(thrown)) => Ok(Err(fault(&thrown, name))),
         Err(error) => {
             let why = match error.downcast_ref::<Stop>() {
+                Some(Stop::Cpu) => {
+                    "loading it took more CPU time than it may; the limit is programs.load_cpu_ms".to_owned()
+                }
                 Some(stop) => format!("loading it took more {stop} than a run may have"),
                 None if is_out_of_memory(&error) || vm.store.data().limits.is_denied() => {
                     "loading it took more memory than a run may have".to_owned()
