@@ -8,7 +8,7 @@ use crate::{
     calls::import,
     hold,
     interior::Authority,
-    wire::{self, RunId, ToNode, ToWorker},
+    wire::{self, Kind, RunId, ToNode, ToWorker},
 };
 use bytes::Bytes;
 use std::{
@@ -174,6 +174,10 @@ impl Sandbox {
             match message {
                 ToNode::Prepared { handlers, .. } => {
                     channel.is_ended = true;
+                    // A worker keeps what it compiled for a while; where it has forgotten it says so.
+                    if source.kind == Kind::Wasm {
+                        hold(&channel.connection.loaded).insert(*blake3::hash(&bytes).as_bytes());
+                    }
                     return Ok((handlers, bytes, *imported.finalize().as_bytes()));
                 }
                 ToNode::Refused { fault, .. } => {
@@ -226,6 +230,7 @@ impl Channel {
     /// Sends a program before it is run, unless the worker has it.
     pub(crate) async fn load(&self, program: [u8; 32], image: &Bytes, again: bool) {
         if hold(&self.connection.loaded).insert(program) || again {
+            tracing::debug!(bytes = image.len(), "a program goes to the worker");
             self.send(&ToWorker::Load { program }, image).await;
         }
     }

@@ -307,3 +307,25 @@ fn a_component_handles_requests_and_reaches_its_own_node() {
     assert_eq!(answer.text(), "reached");
     answering.join().unwrap();
 }
+
+#[test]
+fn what_was_compiled_is_there_for_the_first_request_and_is_not_made_again() {
+    let mut world = World::with(&["log.level=debug".to_owned()]);
+    let sent = |world: &World| world.node.log_text().matches("a program goes to the worker").count();
+    for number in 0..8 {
+        let text = command(&format!("well {number}"), "(call $write (i32.const 100) (i32.const 4))");
+        let stored = world.store(&format!("/{number}.wasm"), &wat::parse_str(text).unwrap());
+        assert_eq!(stored.status, 201, "{}", stored.text());
+    }
+    let ask = |world: &mut World, number: u8| {
+        let answer = world.client.send(&Request::new("GET", &format!("/{number}.wasm"))).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "well"));
+    };
+    ask(&mut world, 7);
+    assert_eq!(sent(&world), 0, "{}", world.node.log_text());
+    // Of many that nobody asked for the worker keeps the last, and has the others sent.
+    ask(&mut world, 0);
+    assert_eq!(sent(&world), 1, "{}", world.node.log_text());
+    ask(&mut world, 0);
+    assert_eq!(sent(&world), 1);
+}

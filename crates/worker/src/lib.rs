@@ -10,6 +10,7 @@ mod inbox;
 mod js;
 mod limiter;
 mod pool;
+mod programs;
 mod wall;
 mod wasm;
 mod web;
@@ -20,6 +21,7 @@ use inbox::Inbox;
 use js::{Base, Begin, Guest, Image, Instances, OtherEngine, Running};
 use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
 use pool::Pool;
+use programs::Programs;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -46,8 +48,6 @@ const SWEEP_TICKS: u32 = 500;
 const INBOX: usize = 1_024;
 /// Largest image of a prepared program: what one frame carries.
 const IMAGE_MAX: usize = 64 << 20;
-/// Bytes of prepared programs that are kept in memory.
-const PROGRAMS_BYTES: usize = 256 << 20;
 
 /// Runs a worker on the socket that is its standard input, until the node closes it.
 ///
@@ -99,7 +99,7 @@ struct Worker {
     instances: Instances,
     runs: Mutex<HashMap<RunId, Run>>,
     loads: Mutex<HashMap<RunId, Load>>,
-    programs: Mutex<Programs>,
+    programs: Mutex<Programs<Program>>,
     active: AtomicUsize,
 }
 
@@ -133,7 +133,7 @@ impl Messages {
 /// A prepared program.
 enum Program {
     JavaScript(Image),
-    Wasm { program: wasm::Program, weight: usize },
+    Wasm(wasm::Program),
 }
 
 /// What the bytes of a prepared program begin with.
@@ -146,49 +146,16 @@ impl Program {
         prepared
     }
 
-    fn decode(wasm: &Wasm, bytes: &Bytes) -> Result<Self> {
+    /// Answers with it the bytes that it keeps in this process.
+    fn decode(wasm: &Wasm, bytes: &Bytes) -> Result<(Self, usize)> {
         match bytes.first() {
-            Some(&JAVASCRIPT) => Image::decode(&bytes.slice(1..)).map(Self::JavaScript),
-            Some(&WASM) => wasm.load(&bytes[1..]).map(|(program, weight)| Self::Wasm { program, weight }),
+            Some(&JAVASCRIPT) => {
+                let image = Image::decode(&bytes.slice(1..))?;
+                let weight = image.pages.weight();
+                Ok((Self::JavaScript(image), weight))
+            }
+            Some(&WASM) => wasm.load(&bytes[1..]).map(|(program, weight)| (Self::Wasm(program), weight)),
             _ => Err(format_err!("it is of no known kind")),
-        }
-    }
-
-    /// Bytes that it keeps in this process.
-    fn weight(&self) -> usize {
-        match self {
-            Self::JavaScript(image) => image.pages.weight(),
-            Self::Wasm { weight, .. } => *weight,
-        }
-    }
-}
-
-/// Programs that were loaded, the least lately used of which go when they grow too many.
-#[derive(Default)]
-struct Programs {
-    loaded: HashMap<[u8; 32], (Arc<Program>, u64)>,
-    bytes: usize,
-    clock: u64,
-}
-
-impl Programs {
-    fn get(&mut self, id: &[u8; 32]) -> Option<Arc<Program>> {
-        self.clock += 1;
-        let (program, used) = self.loaded.get_mut(id)?;
-        *used = self.clock;
-        Some(Arc::clone(program))
-    }
-
-    fn insert(&mut self, id: [u8; 32], program: Program) {
-        self.clock += 1;
-        self.bytes += program.weight();
-        if let Some((before, _)) = self.loaded.insert(id, (Arc::new(program), self.clock)) {
-            self.bytes -= before.weight();
-        }
-        while self.bytes > PROGRAMS_BYTES && self.loaded.len() > 1 {
-            let oldest = self.loaded.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
-            let Some((gone, _)) = oldest.and_then(|oldest| self.loaded.remove(&oldest)) else { break };
-            self.bytes -= gone.weight();
         }
     }
 }
@@ -293,7 +260,7 @@ impl Worker {
                 }
             }
             ToWorker::Load { program } => match Program::decode(&self.wasm, &bytes) {
-                Ok(loaded) => hold(&self.programs).insert(program, loaded),
+                Ok((loaded, weight)) => hold(&self.programs).insert(program, loaded, weight),
                 Err(error) => self.log(0, format!("a program cannot be loaded: {error}")),
             },
             ToWorker::Run { run, program, handler, params, bounds, has_bytes } => {
@@ -385,9 +352,12 @@ impl Worker {
         };
         if kind == Kind::Wasm {
             return match self.wasm.prepare(source) {
-                Ok(artefact) => {
+                Ok((artefact, program, weight)) => {
                     let handlers = vec![Handler::Fetch.name().to_owned(), Handler::COMMAND.to_owned()];
-                    self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(WASM, artefact));
+                    let prepared = Program::encode(WASM, artefact);
+                    let id = *blake3::hash(&prepared).as_bytes();
+                    hold(&self.programs).insert_fresh(id, Program::Wasm(program), weight);
+                    self.out.send(&ToNode::Prepared { run, handlers }, &prepared);
                 }
                 Err(fault) => self.out.send(&ToNode::Refused { run, fault }, &[]),
             };
@@ -429,7 +399,7 @@ impl Worker {
     ) {
         let program = hold(&self.programs).get(id);
         match program {
-            Some(program) if matches!(*program, Program::Wasm { .. }) => {
+            Some(program) if matches!(*program, Program::Wasm(_)) => {
                 self.run_wasm(run, program, bounds, handler, params)
             }
             Some(program) => {
@@ -452,7 +422,7 @@ impl Worker {
         let cancelled = self.admit(run, Messages::Executor(inbox));
         let worker = Arc::clone(self);
         self.spawn(run, move || {
-            if let Program::Wasm { program, .. } = &*program {
+            if let Program::Wasm(program) = &*program {
                 let out = Arc::clone(&worker.out);
                 let setting = wasm::Setting { run, out, bounds, handler, params, inbox: messages, cancelled };
                 wasm::drive(&worker.wasm, program, setting);

@@ -130,18 +130,19 @@ impl Wasm {
         &self.engine
     }
 
-    /// Compiles a program. Answers the artefact that [`Wasm::load`] takes.
-    pub(crate) fn prepare(&self, source: &[u8]) -> std::result::Result<Vec<u8>, Fault> {
+    /// Compiles a program. Answers the artefact that [`Wasm::load`] takes, and what that makes of it.
+    pub(crate) fn prepare(&self, source: &[u8]) -> std::result::Result<(Vec<u8>, Program, usize), Fault> {
         let is_component = check::check(source)?;
         let refuse = |error: wasmtime::Error| Fault { message: reason(&error), position: None };
         let compiled = match is_component {
             true => self.engine.precompile_component(source),
             false => self.engine.precompile_module(source),
         };
-        let artefact = encode(is_component, &compiled.map_err(refuse)?).map_err(refuse)?;
+        let compiled = compiled.map_err(refuse)?;
+        let artefact = encode(is_component, &compiled).map_err(refuse)?;
         // Whatever it imports or lacks is found by linking it.
-        self.load(&artefact).map_err(refuse)?;
-        Ok(artefact)
+        let program = self.link(is_component, &compiled).map_err(refuse)?;
+        Ok((artefact, program, compiled.len()))
     }
 
     /// Makes an artefact ready to run. Answers with it what it takes of memory.
@@ -150,25 +151,28 @@ impl Wasm {
     /// When it needs what is not offered here, or offers nothing that could be run.
     pub(crate) fn load(&self, artefact: &[u8]) -> Result<(Program, usize)> {
         let (is_component, compiled) = decode(artefact)?;
-        let weight = compiled.len();
+        Ok((self.link(is_component, &compiled)?, compiled.len()))
+    }
+
+    fn link(&self, is_component: bool, compiled: &[u8]) -> Result<Program> {
         if !is_component {
-            let module = load_compiled(&self.engine, &compiled)?;
+            let module = load_compiled(&self.engine, compiled)?;
             let pre = self.modules.instantiate_pre(&module)?;
             let start = module.get_export("_start").and_then(|start| start.func().cloned());
             return match start {
                 Some(start) if start.params().len() == 0 && start.results().len() == 0 => {
-                    Ok((Program::Module(pre), weight))
+                    Ok(Program::Module(pre))
                 }
                 _ => Err(format_err!("it exports no function _start; build it as a WASI command")),
             };
         }
-        let component = load_compiled_component(&self.engine, &compiled)?;
+        let component = load_compiled_component(&self.engine, compiled)?;
         let pre = self.components.instantiate_pre(&component)?;
         if let Ok(proxy) = ProxyPre::new(pre.clone()) {
-            return Ok((Program::Proxy(proxy), weight));
+            return Ok(Program::Proxy(proxy));
         }
         match CommandPre::new(pre) {
-            Ok(command) => Ok((Program::Command(command), weight)),
+            Ok(command) => Ok(Program::Command(command)),
             Err(_) => Err(format_err!(
                 "the component exports neither wasi:http/incoming-handler nor wasi:cli/run of WASI 0.2"
             )),
