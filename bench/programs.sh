@@ -75,3 +75,6 @@ for name in hello json; do
       "$(awk -v t=$((after - before)) -v hz="$hz" -v n="$requests" 'BEGIN { print t / hz * 1e6 / n }')" "$p99" "$memory" "${errors:+errors $errors}"
   done
 done
+
+kill "$jsfs" "$workerd" "$node"
+bench/storing.sh

@@ -100,7 +100,9 @@ mod tests {
         fn image(&self, source: &str) -> Image {
             let mut guest = guest(&self.out, 0, UNBOUNDED, None);
             guest.is_still = true;
-            js::prepare(&self.base, guest, "a.js", "http://localhost/a.js", source, Arc::default()).unwrap().unwrap()
+            js::prepare(&self.base, guest, "a.js", "http://localhost/a.js", source, Arc::default())
+                .unwrap()
+                .unwrap()
         }
 
         fn fresh(&self, image: &Image) -> Vm {
