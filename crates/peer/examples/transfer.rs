@@ -14,7 +14,8 @@ use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_peer::{Blocks, Invitee, Kept, Node, Options, parse_address};
-use jsfs_store::BlockId;
+use jsfs_store::backend::Memory;
+use jsfs_store::{BlockId, OpenOptions, Store};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -58,6 +59,8 @@ fn node(data: &Path, number: u8, shelf: Arc<Shelf>) -> Node {
         announce: Vec::new(),
         blocks: shelf,
         patience: Patience { hedge_ms: 10_000, silent_ms: 60_000 },
+        store: Store::open(OpenOptions::new(vec![Arc::new(Memory::new(64 << 20))])).unwrap(),
+        away_after: Duration::from_secs(60),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     })

@@ -113,8 +113,8 @@ impl Merged {
             reason.match_indices(key).any(|(at, _)| ends(&reason[at + key.len()..]))
         };
         let given = SETTINGS.iter().filter(|setting| is_named(setting.key));
-        let given = given.filter_map(|setting| self.get(setting.key)).map(|(_, origin)| origin.clone());
-        given.filter(|origin| *origin != Origin::Default).last().unwrap_or(Origin::Together)
+        let mut given = given.filter_map(|setting| self.get(setting.key)).map(|(_, origin)| origin.clone());
+        given.rfind(|origin| *origin != Origin::Default).unwrap_or(Origin::Together)
     }
 
     /// Settings whose value is another one and takes a restart to change.
