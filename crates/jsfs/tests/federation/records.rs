@@ -107,11 +107,17 @@ fn what_one_node_was_given_another_serves_lists_and_deletes() {
     let (places, key) = together(home.path(), 2);
     let (first, second) = (&places[0], &places[1]);
     assert_eq!(put(first, "/a/b/hello", &key, "hello"), 201, "{}", first.log());
+    // Before anything of it was asked for there: what a listing says is not what was read before.
+    assert_eq!(names(second, "/", Some(&key)), ["a/"], "{}", second.log());
+    assert_eq!(names(second, "/a/", Some(&key)), ["b/"]);
+    assert_eq!(ask(first, "PUT", "/open/page?private=false", Some(&key), b"seen").0, 201);
+    assert_eq!(names(second, "/open/", None), ["page"]);
+    assert_eq!(names(second, "/", None), ["open/"], "a stranger sees what is public");
     assert_eq!(get(second, "/a/b/hello", &key), (200, "hello".to_owned()), "{}", second.log());
     assert_eq!(ask(second, "GET", "/a/b/hello", None, &[]).0, 404, "private by default");
     assert_eq!(get(second, "/a/b/other", &key).0, 404);
     assert_eq!(names(second, "/a/b/", Some(&key)), ["hello"]);
-    assert_eq!(names(second, "/", Some(&key)), ["a/"]);
+    assert_eq!(names(second, "/", Some(&key)), ["a/", "open/"]);
 
     assert_eq!(put(second, "/a/b/hello", &key, "again"), 200, "{}", second.log());
     assert_eq!(get(first, "/a/b/hello", &key), (200, "again".to_owned()), "{}", first.log());

@@ -2,8 +2,8 @@
 //!
 //! A private record is sealed under the read key of its object, which only its name leads to. So a private name has a record of its own beside the
 //! object's: in the same group, under the key `/name/TIME` of the directory, TIME being the record's own hybrid time; no name begins with `/`. What is sealed in it is the content of
-//! an empty object whose address is the one that is named. A directory without a record has no name that others could see either: the public one is the content of an
-//! empty public object whose name is the directory's and U+FFFE, a noncharacter; the private one is as above. Names are never taken back: what is listed follows
+//! an empty object whose address is the one that is named. A directory without a record has no name that others could see either: its name is that of an
+//! empty object called as the directory is and U+FFFE, a noncharacter: public, or sealed as above. Names are never taken back: what is listed follows
 //! from the objects.
 
 use crate::{
@@ -23,8 +23,8 @@ use bytes::Bytes;
 use jsfs_store::Op;
 use std::collections::BTreeMap;
 
-/// The end of the public name of a directory.
-const PUBLIC_END: char = '\u{fffe}';
+/// The end of the name of a directory: what content is of is an object.
+const DIRECTORY_END: char = '\u{fffe}';
 
 const MEDIA_TYPE: &str = "application/vnd.jsfs.name";
 
@@ -72,17 +72,26 @@ fn name_key(directory: &ReadKey, record_time: u64) -> ReadKey {
     directory.child(&format!("/name/{record_time}"))
 }
 
-/// The directory that a public record is the name of.
-pub(super) fn public_name(address: &Address) -> Option<Address> {
-    let name = address.as_str().strip_suffix(PUBLIC_END)?;
+/// The directory that content at this address is the name of.
+pub(super) fn directory_named(address: &Address) -> Option<Address> {
+    let name = address.as_str().strip_suffix(DIRECTORY_END)?;
     Address::parse_exact(&format!("{name}/")).ok()
+}
+
+/// The address of content that names something.
+fn naming(named: &Address) -> Option<Address> {
+    match named.as_str().strip_suffix('/') {
+        None => Some(named.clone()),
+        Some(name) => Address::parse_exact(&format!("{name}{DIRECTORY_END}")).ok(),
+    }
 }
 
 /// What a sealed record names, if it is a name and lies in this directory.
 pub(super) fn private_name(record: &Record, directory: &Address, opener: &Opener) -> Option<Address> {
     let key = name_key(&opener.read_key(directory, record.epoch)?, record.time.0);
     let content = record.open(&key).ok().filter(|content| content.content_type == MEDIA_TYPE)?;
-    (content.address.parent().as_ref() == Some(directory)).then_some(content.address)
+    let named = directory_named(&content.address).unwrap_or(content.address);
+    (named.parent().as_ref() == Some(directory)).then_some(named)
 }
 
 impl Objects {
@@ -146,13 +155,12 @@ impl Objects {
         let mut record = self.record(author, Locator::from_bytes([0; 32]), directory.group());
         let key = name_key(&directory, record.time.0);
         record.locator = key.locator();
-        record.seal(&content(named.clone(), self.clock().now_ms()), &key, self.random());
+        record.seal(&content(naming(named)?, self.clock().now_ms()), &key, self.random());
         Some(record)
     }
 
     fn public_record(&self, author: &Author, named: &Address) -> Option<Record> {
-        let name = named.as_str().trim_end_matches('/');
-        let address = Address::parse_exact(&format!("{name}{PUBLIC_END}")).ok()?;
+        let address = naming(named)?;
         let mut record = self.record(author, Locator::public(&address), Group::listing(&address));
         record.content = Some(content(address, self.clock().now_ms()));
         Some(record)

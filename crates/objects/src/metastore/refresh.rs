@@ -332,7 +332,7 @@ impl Objects {
         for found in &found {
             let is_owners = found.record.owner == chain.place.owner;
             if let Some(content) = &found.record.content {
-                match names::public_name(&content.address) {
+                match names::directory_named(&content.address) {
                     None => listing.objects.push((content.address.clone(), entry.locator)),
                     Some(named) if is_owners => {
                         listing.names.insert((named, false, found.record.epoch));
