@@ -111,7 +111,12 @@ fn password(encoded: &str) -> Result<Zeroizing<String>, Problem> {
 /// A browser sends Basic by itself once it knows it. Only pages of the same origin, and what a person typed, may make
 /// use of that: everything else would let a foreign page act with the visitor's key.
 fn ambient_is_safe(headers: &HeaderMap) -> bool {
-    headers.get(&SEC_FETCH_SITE).is_none_or(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+    vouches(headers) != Some(false)
+}
+
+/// Whether a browser says that a request comes from a page of the same origin or from the person; nothing where nobody says whence.
+pub(crate) fn vouches(headers: &HeaderMap) -> Option<bool> {
+    headers.get(&SEC_FETCH_SITE).map(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// A JWT begins with base64url of `{"` and has three parts, or four with the part that must stay secret.

@@ -219,7 +219,8 @@ async fn status(front: &Front, asked: &Asked<'_>) -> Result<Response<Body>, Prob
     json(StatusCode::OK, &document)
 }
 
-fn address_of(document: &mut Document) -> Result<Address, Problem> {
+/// The address that a document is about.
+pub(crate) fn address_of(document: &mut Document) -> Result<Address, Problem> {
     let Some(text) = document.text("address")? else {
         return Err(Problem::malformed(
             "the field address is missing; send an address such as /com.example/docs/",

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{COOKIE, HeaderName, HeaderValue, LOCATION, SET_COOKIE, UPGRADE};
+use hyper::header::{COOKIE, HeaderValue, LOCATION, SET_COOKIE, UPGRADE};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
@@ -21,9 +21,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::body::{Arriving, Body};
+use crate::credentials::vouches;
 use crate::document::{Document, wrong};
 use crate::front::Front;
 use crate::metadata::json;
+use crate::node_interface::address_of;
 use crate::problem::{Kind, Problem};
 use crate::request::Asked;
 use crate::wire::rfc3339;
@@ -45,8 +47,6 @@ const NAME: &str = "jsfs";
 
 /// Cookies of one request that are looked at: one for each directory that was opened.
 const COOKIES_MAX: usize = 8;
-
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What waits for its browser. No `Debug`: it holds a token.
 struct Opening {
@@ -106,12 +106,7 @@ pub(crate) async fn make(
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
     let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
-    let Some(text) = document.text("address")? else {
-        return Err(Problem::malformed(
-            "the field address is missing; send an address such as /com.example/docs/",
-        ));
-    };
-    let address = Address::parse(&text)?;
+    let address = address_of(&mut document)?;
     let lifetime_s = match document.take("expires_in") {
         None => COOKIE_S,
         Some(value) => value
@@ -172,8 +167,7 @@ pub(crate) fn exchange(front: &Front, asked: &Asked<'_>) -> Result<Response<Body
 /// What the cookies of a request prove.
 pub(crate) fn add_cookies(method: &Method, headers: &HeaderMap, credentials: &mut Credentials) {
     let reads = matches!(*method, Method::GET | Method::HEAD) && !headers.contains_key(UPGRADE);
-    let own =
-        headers.get(&SEC_FETCH_SITE).is_some_and(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let own = vouches(headers) == Some(true);
     if !reads || !own {
         return;
     }
