@@ -67,6 +67,19 @@ struct Line {
 }
 
 impl Event {
+    /// Who may do what below a directory has changed.
+    pub(crate) fn access(directory: &Address, time_ms: u64) -> Event {
+        Event {
+            kind: EventKind::Access,
+            address: directory.clone(),
+            from: None,
+            version: 0,
+            time_ms,
+            public: false,
+            was_public: false,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let line = Line {
             kind: self.kind,

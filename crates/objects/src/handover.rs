@@ -10,7 +10,7 @@ use crate::{
     chain::{DirectoryState, PlaceState},
     commit::{ATTEMPTS, Change},
     error::WriteError,
-    event::{Event, EventKind},
+    event::Event,
     grant::{Access, Grant, Held, Manage, Opener},
     key::{AccessKey, Keys},
     read_key::{Group, Locator, ReadKey},
@@ -169,15 +169,7 @@ impl Objects {
             value: envelope.encode().into(),
             references: Vec::new(),
         });
-        change.log(&Event {
-            kind: EventKind::Access,
-            address: held.address.clone(),
-            from: None,
-            version: 0,
-            time_ms: self.clock().now_ms(),
-            public: false,
-            was_public: false,
-        });
+        change.log(&Event::access(&held.address, self.clock().now_ms()));
         Ok(change)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     chain::{Chain, DirectoryState},
     commit::Change,
     error::{ReadError, StorageError, WriteError},
-    event::{Event, EventKind},
+    event::Event,
     grant::{Access, Grant, Root, localhost},
     key::{Keys, Owner},
     read_key::{Locator, ReadKey},
@@ -188,20 +188,10 @@ impl Objects {
             value: envelope.encode().into(),
             references: Vec::new(),
         });
-        let time_ms = self.clock().now_ms();
-        let address = directory.clone();
-        change.log(&Event {
-            kind: EventKind::Access,
-            address: address.clone(),
-            from: None,
-            version: 0,
-            time_ms,
-            public: false,
-            was_public: false,
-        });
+        change.log(&Event::access(directory, self.clock().now_ms()));
         match change.commit(self).await? {
             Some(_) => Ok(()),
-            None => Err(WriteError::Conflict { address }),
+            None => Err(WriteError::Conflict { address: directory.clone() }),
         }
     }
 

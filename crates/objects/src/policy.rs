@@ -7,7 +7,7 @@ use crate::{
     chain::Chain,
     commit::{ATTEMPTS, Change},
     error::{ReadError, WriteError},
-    event::{Event, EventKind},
+    event::Event,
     grant::{Grant, Held, List, Manage},
     key::Owner,
     record::{Create, HOST_BYTES_MAX, HOSTS_MAX, Kind, Policy, REVOCATIONS_MAX, Revocation},
@@ -163,16 +163,7 @@ impl Objects {
                 value: envelope.encode().into(),
                 references: Vec::new(),
             });
-            let (address, time_ms) = (directory.clone(), self.clock().now_ms());
-            change.log(&Event {
-                kind: EventKind::Access,
-                address,
-                from: None,
-                version: 0,
-                time_ms,
-                public: false,
-                was_public: false,
-            });
+            change.log(&Event::access(directory, self.clock().now_ms()));
             if change.commit(self).await?.is_some() {
                 let chain = Chain::load(self, directory)?;
                 return chain.ok_or_else(|| WriteError::Absent { address: directory.clone() });

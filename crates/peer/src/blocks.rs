@@ -14,6 +14,7 @@ pub(crate) use serve::BlockService;
 use crate::error::PeerError;
 use crate::frames::{self, StreamError};
 use crate::hub::Hub;
+use crate::idle::Idle;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jsfs_federation::blockstore::{
@@ -36,9 +37,6 @@ const BLOCK_TIME: Duration = Duration::from_secs(10);
 
 /// Streams to one peer that are kept for the next question.
 const IDLE_MAX: usize = 8;
-
-/// How long they are kept: less than the other side lets them rest.
-const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// Peers that are remembered as liars.
 const BANNED_MAX: usize = 1_024;
@@ -69,7 +67,7 @@ pub type Kept<'a, T> = BoxFuture<'a, Result<T, ErrorCode>>;
 /// This node's way to the blocks of others.
 pub(crate) struct BlockClient {
     hub: Arc<Hub>,
-    idle: Mutex<BTreeMap<PeerId, Vec<(Stream, Instant)>>>,
+    idle: Idle,
     asked: Mutex<BTreeMap<PeerId, u64>>,
     banned: Mutex<BTreeMap<PeerId, Instant>>,
     placement: Mutex<Option<Known>>,
@@ -125,7 +123,7 @@ impl BlockClient {
     pub(crate) fn new(hub: Arc<Hub>, patience: Patience) -> Self {
         Self {
             hub,
-            idle: Mutex::default(),
+            idle: Idle::new(IDLE_MAX),
             asked: Mutex::default(),
             banned: Mutex::default(),
             placement: Mutex::default(),
@@ -198,7 +196,7 @@ impl BlockClient {
                 banned.insert(peer, now + BAN_TIME);
             }
         }
-        locked(&self.idle).remove(&peer);
+        self.idle.forget(|kept| *kept == peer);
         self.hub.close(&peer).await;
     }
 
@@ -206,27 +204,6 @@ impl BlockClient {
         *locked(&self.asked).entry(peer).or_default() += 1;
         self.counts.questions.fetch_add(1, Ordering::Relaxed);
         Busy { client: self, peer }
-    }
-
-    /// A stream to a peer that was used a moment ago.
-    fn idle(&self, peer: &PeerId) -> Option<Stream> {
-        let mut idle = locked(&self.idle);
-        let streams = idle.get_mut(peer)?;
-        streams.retain(|(_, since)| since.elapsed() < IDLE_TIME);
-        let found = streams.pop().map(|(stream, _)| stream);
-        if streams.is_empty() {
-            idle.remove(peer);
-        }
-        found
-    }
-
-    /// A stream whose last answer has come whole is kept for the next question.
-    fn give_back(&self, peer: PeerId, stream: Stream) {
-        let mut idle = locked(&self.idle);
-        let streams = idle.entry(peer).or_default();
-        if streams.len() < IDLE_MAX {
-            streams.push((stream, Instant::now()));
-        }
     }
 
     /// Sends a request over a new stream.
@@ -241,14 +218,14 @@ impl BlockClient {
         let _busy = self.busy(*peer);
         let mut stream = self.begin(peer, request).await?;
         let answer = answer(&mut stream).await?;
-        self.give_back(*peer, stream);
+        self.idle.keep(*peer, stream);
         Ok(answer)
     }
 
     /// The bytes that a peer sends for a block, whatever they are. A stream that was kept may have ended meanwhile, which costs a second try.
     async fn get_from(&self, peer: &PeerId, block: BlockId) -> Result<Bytes, PeerError> {
         let _busy = self.busy(*peer);
-        if let Some(stream) = self.idle(peer)
+        if let Some(stream) = self.idle.take(peer)
             && let Ok(piece) = self.get_over(peer, stream, block).await
         {
             return piece;
@@ -273,7 +250,7 @@ impl BlockClient {
             Ok(Piece::Refused(number)) => Some(number),
             Err(error) => return Ok(Err(error.into())),
         };
-        self.give_back(*peer, stream);
+        self.idle.keep(*peer, stream);
         Ok(match refused {
             Some(number) => Err(refusal(number)),
             None => Ok(Bytes::from(frame).slice(1..)),

@@ -21,6 +21,7 @@ mod error;
 mod frames;
 mod hub;
 mod identity;
+mod idle;
 mod keep;
 mod membership;
 mod node;

@@ -118,17 +118,7 @@ impl Objects {
             if directory.is_namespace() && here.is_none() {
                 change.op(shared(directory.namespace()));
             }
-            let time_ms = self.clock().now_ms();
-            let address = directory.clone();
-            change.log(&Event {
-                kind: EventKind::Access,
-                address,
-                from: None,
-                version: 0,
-                time_ms,
-                public: false,
-                was_public: false,
-            });
+            change.log(&Event::access(directory, self.clock().now_ms()));
             if change.commit(self).await.map_err(storage)?.is_some() {
                 self.observe(target.record.time);
                 return Ok(());

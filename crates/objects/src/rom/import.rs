@@ -13,7 +13,7 @@ use crate::{
     chain::{Chain, DirectoryState},
     commit::{ATTEMPTS, Change, Newest, event_of},
     error::{StorageError, WriteError},
-    event::{Event, EventKind},
+    event::Event,
     grant::{Grant, Root},
     owned::named_owner,
     read_key::Locator,
@@ -207,15 +207,7 @@ impl RomImport {
             references: Vec::new(),
         });
         change.names_owner();
-        change.log(&Event {
-            kind: EventKind::Access,
-            address: address.clone(),
-            from: None,
-            version: 0,
-            time_ms: objects.now_ms(),
-            public: false,
-            was_public: false,
-        });
+        change.log(&Event::access(&address, objects.now_ms()));
         match change.commit(&objects).await? {
             Some(_) => {
                 self.done.directories += 1;

@@ -196,7 +196,7 @@ impl BlockClient {
         if codes.len() != batch.len() {
             return Err(PeerError::Protocol { what: "an answer for another number of blocks".to_owned() });
         }
-        self.give_back(*peer, stream);
+        self.idle.keep(*peer, stream);
         let kept: Vec<usize> =
             batch.iter().zip(codes).filter(|(_, code)| *code == 0).map(|(at, _)| *at).collect();
         let bytes: usize = kept.iter().map(|at| all[*at].bytes.as_ref().map_or(0, Bytes::len)).sum();

@@ -5,27 +5,23 @@ use crate::Service;
 use crate::error::PeerError;
 use crate::frames::{self, StreamError};
 use crate::hub::Hub;
+use crate::idle::Idle;
 use futures_util::future::BoxFuture;
 use jsfs_federation::membership::PeerId;
 use jsfs_federation::metastore::{MESSAGE_BYTES_MAX, PROTOCOL, Request, Response};
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::cbor::Cbor;
 use libp2p::swarm::Stream;
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
 
 /// Time for one message to go or come.
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// How long a stream may rest between requests.
 const REST_TIME: Duration = Duration::from_secs(300);
-
-/// How long a stream is kept for the next request: less than the other side lets it rest.
-const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// Streams to one peer that are kept.
 const IDLE_MAX: usize = 16;
@@ -36,14 +32,14 @@ const ASKED_MAX: usize = 1_024;
 /// Streams to other members, and what is asked over them.
 pub(crate) struct Wires {
     hub: Arc<Hub>,
-    idle: Mutex<BTreeMap<PeerId, Vec<(Stream, Instant)>>>,
+    idle: Idle,
     places: Semaphore,
     counts: Arc<Counts>,
 }
 
 impl Wires {
     pub(crate) fn new(hub: Arc<Hub>, counts: Arc<Counts>) -> Self {
-        Self { hub, idle: Mutex::default(), places: Semaphore::new(ASKED_MAX), counts }
+        Self { hub, idle: Idle::new(IDLE_MAX), places: Semaphore::new(ASKED_MAX), counts }
     }
 
     /// Asks a member. A stream that was kept may have ended meanwhile, which costs a second try: every request may come twice.
@@ -51,7 +47,7 @@ impl Wires {
         let _place = self.places.acquire().await.map_err(|_| PeerError::Stopping)?;
         self.counts.asked.fetch_add(1, Ordering::Relaxed);
         let message = request.to_bytes();
-        if let Some(stream) = self.idle(peer)
+        if let Some(stream) = self.idle.take(peer)
             && let Ok(answer) = self.ask_over(peer, stream, &message).await
         {
             return Ok(answer);
@@ -73,28 +69,13 @@ impl Wires {
         let answer = answer.ok_or(StreamError::Ended)?;
         self.counts.bytes.fetch_add((message.len() + answer.len()) as u64, Ordering::Relaxed);
         let answer = Response::from_bytes(&answer)?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let streams = idle.entry(*peer).or_default();
-        if streams.len() < IDLE_MAX {
-            streams.push((stream, Instant::now()));
-        }
+        self.idle.keep(*peer, stream);
         Ok(answer)
-    }
-
-    fn idle(&self, peer: &PeerId) -> Option<Stream> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let streams = idle.get_mut(peer)?;
-        streams.retain(|(_, since)| since.elapsed() < IDLE_TIME);
-        let found = streams.pop().map(|(stream, _)| stream);
-        if streams.is_empty() {
-            idle.remove(peer);
-        }
-        found
     }
 
     /// Streams to whoever is gone are of no use.
     pub(crate) fn forget(&self, gone: impl Fn(&PeerId) -> bool) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|peer, _| !gone(peer));
+        self.idle.forget(gone);
     }
 }
 
