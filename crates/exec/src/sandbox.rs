@@ -39,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 const OUTGOING: usize = 1_024;
 /// Messages of one run that wait for it; a run that sends more at once is ended.
 const MESSAGES: usize = 1_024;
+/// How long a worker whose socket has ended may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a worker may take to start. Making the base image takes some seconds where the machine is slow.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -278,7 +280,18 @@ impl Connection {
         hold(&connection.tasks).spawn(write_frames(write, frames, gone.clone()));
         let begin = ToWorker::Begin { threads: runs_max, instances: runs_max + 8, has_base: base.is_some() };
         connection.send(&begin, &base.unwrap_or_default()).await;
-        let (ready, base) = read_frame(&mut read).await?;
+        let (ready, base) = match read_frame(&mut read).await {
+            Ok(first) => first,
+            Err(error) => {
+                // How it ended says more than that it did.
+                let ended = tokio::time::timeout(LAST_WORDS, child.wait()).await;
+                let ended = ended.map_or_else(
+                    |_| Ok("it still runs".to_owned()),
+                    |status| status.map(|status| status.to_string()),
+                )?;
+                return Err(io::Error::other(format!("{error}; {ended}")));
+            }
+        };
         let ToNode::Ready { has_base, walls } = ready else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -5,6 +5,7 @@
 
 pub mod cargo;
 pub mod http;
+pub mod network;
 pub mod node;
 pub mod random;
 pub mod s3;

@@ -1,8 +1,9 @@
 //! A real node in a process of its own: started on a free port, stopped politely, killed, started again.
 //!
 //! Dropping a [`Node`] kills it, so a failed test leaves no process behind. What the node logs goes to a file beside its data
-//! directory, and into the message when it does not start.
+//! directory, into the message when it does not start, and its end to standard error when a test fails.
 
+use crate::network::Host;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,6 +18,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a node that was told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much of the log a failed test shows.
+const LINES_OF_A_FAILURE: usize = 40;
+
 /// How to start a node.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -27,6 +31,7 @@ pub struct Setup {
     settings: Vec<String>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
+    host: Option<Host>,
 }
 
 impl Setup {
@@ -41,6 +46,7 @@ impl Setup {
             settings: Vec::new(),
             flags: Vec::new(),
             variables: Vec::new(),
+            host: None,
         }
     }
 
@@ -68,6 +74,12 @@ impl Setup {
         self
     }
 
+    /// Runs it and its commands on a host of a network.
+    pub fn on(mut self, host: &Host) -> Setup {
+        self.host = Some(host.clone());
+        self
+    }
+
     /// Writes the log elsewhere than beside the data directory.
     pub fn log(mut self, path: &Path) -> Setup {
         path.clone_into(&mut self.log);
@@ -88,7 +100,15 @@ impl Setup {
 
     /// A command of the same program, without this process's `JSFS_*` variables and with a home that is not the user's.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.host {
+            None => Command::new(&self.binary),
+            Some(host) => {
+                let [program, arguments @ ..] = host.prefix();
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("JSFS_") {
                 command.env_remove(name);
@@ -216,8 +236,15 @@ impl Node {
 }
 
 impl Drop for Node {
+    #[allow(clippy::print_stderr, reason = "what a failed test shows")]
     fn drop(&mut self) {
         self.end();
+        if std::thread::panicking() {
+            let log = self.log_text();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.len().saturating_sub(LINES_OF_A_FAILURE);
+            eprintln!("the last lines that the node logged:\n{}", lines[last..].join("\n"));
+        }
     }
 }
 

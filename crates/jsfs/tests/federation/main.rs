@@ -5,5 +5,6 @@
 mod blocks;
 mod foreign;
 mod membership;
+mod network;
 mod records;
 mod support;
