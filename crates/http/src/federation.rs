@@ -85,10 +85,24 @@ pub struct RecordsStatus {
     pub answered: u64,
     /// Bytes of requests and answers, both ways.
     pub bytes: u64,
+    /// Those of them that went into comparing and repairing, as far as this node began it.
+    pub repair_bytes: u64,
+    /// Those of them that answered others.
+    pub answered_bytes: u64,
     /// Reads that too few members answered.
     pub unsettled: u64,
     /// Writes that too few members took at once.
     pub kept: u64,
+    /// Writes of this node that still wait for enough members.
+    pub waiting: u64,
+    /// Copies of versions kept here that lie with members out of reach, when that was last looked at.
+    pub out_of_reach: u64,
+    /// Members that are still to be compared with.
+    pub to_compare: u64,
+    /// Versions that comparing brought here.
+    pub pulled: u64,
+    /// Versions that it, and a change of members, gave to others.
+    pub pushed: u64,
     /// Whether this member has heard from all others since members changed.
     pub settled: bool,
 }

@@ -62,6 +62,11 @@ struct Asking {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Location {
     location: u32,
     place: String,
@@ -209,12 +214,45 @@ impl Moment<'_> {
             status.reachable as u64,
         );
         self.counter("federation_refused", "Requests of peers that were refused", status.refused);
-        self.counter("federation_membership_bytes", "Bytes of messages about membership", status.bytes);
+        let records = status.records;
+        let used = records.bytes.saturating_sub(records.repair_bytes + records.answered_bytes);
+        self.bytes_by_cause([
+            ("membership", status.bytes),
+            ("records", used),
+            ("record_repair", records.repair_bytes),
+            ("record_answers", records.answered_bytes),
+            ("blocks_fetched", status.blocks.fetched_bytes),
+            ("blocks_placed", status.blocks.placed_bytes),
+        ]);
+        self.gauge(
+            "federation_records_waiting",
+            "Writes of this node that too few members have",
+            records.waiting,
+        );
+        self.gauge(
+            "federation_record_copies_out_of_reach",
+            "Copies of versions kept here that lie with members out of reach",
+            records.out_of_reach,
+        );
+        self.gauge(
+            "federation_repair_queue",
+            "Members whose records are still to be compared with those here",
+            records.to_compare,
+        );
+        self.counter("federation_records_pulled", "Versions that comparing brought here", records.pulled);
+        self.counter(
+            "federation_records_pushed",
+            "Versions given to members that lacked them",
+            records.pushed,
+        );
+        self.counter(
+            "federation_unsettled_reads",
+            "Reads of records that too few members answered",
+            records.unsettled,
+        );
         let blocks = status.blocks;
         self.counter("federation_fetched_blocks", "Blocks fetched from others", blocks.fetched);
-        self.counter("federation_fetched_bytes", "Their bytes", blocks.fetched_bytes);
         self.counter("federation_placed_blocks", "Copies of blocks that others took", blocks.placed);
-        self.counter("federation_placed_bytes", "Their bytes", blocks.placed_bytes);
         self.counter(
             "federation_lies",
             "Blocks that came with other bytes than those asked for",
@@ -223,6 +261,15 @@ impl Moment<'_> {
         self.gauge("federation_short_blocks", "Blocks with too few copies when last looked at", blocks.short);
         self.gauge("federation_leased_bytes", "Bytes kept for others", blocks.leased_bytes);
         self.gauge("federation_cached_bytes", "Bytes kept because they were read here", blocks.cached_bytes);
+    }
+
+    /// What went over the network, each byte under one cause.
+    fn bytes_by_cause(&mut self, causes: [(&'static str, u64); 6]) {
+        let family = Family::<Cause, Counter>::default();
+        for (cause, bytes) in causes {
+            family.get_or_create(&Cause { cause }).inc_by(bytes);
+        }
+        self.0.register("federation_bytes", "Bytes to and from other members", family);
     }
 
     /// Under the names that every exporter gives them; only where the system tells.

@@ -17,12 +17,12 @@ use crate::error::PeerError;
 use crate::hub::Hub;
 use jsfs_federation::membership::{PeerId, Role};
 use jsfs_federation::metastore::{
-    Home, LEASE_MS_MAX, Members, Outcome, Quorum, Request, Response, Writing, Written,
+    Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Writing, Written,
 };
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::read_key::{Group, Locator};
 use leases::Leases;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use streams::Wires;
 use tokio::sync::{mpsc, oneshot};
@@ -66,20 +66,44 @@ pub struct RecordCounts {
     pub asked: u64,
     /// Bytes of requests and answers, both ways.
     pub bytes: u64,
+    /// Those of them that went into comparing and repairing, as far as this node began it.
+    pub repair_bytes: u64,
+    /// Those of them that answered others.
+    pub answered_bytes: u64,
     /// Requests of other members.
     pub answered: u64,
     /// Reads that too few replicas answered for it to be sure that nothing acknowledged is missing.
     pub unsettled: u64,
     /// Writes that are kept until enough replicas have them.
     pub kept: u64,
+    /// Writes of this node that still wait for enough replicas.
+    pub waiting: u64,
+    /// Copies of versions kept here that lie with members out of reach, when that was last looked at.
+    pub out_of_reach: u64,
+    /// Members that are still to be compared with in this round.
+    pub to_compare: u64,
+    /// What comparing and handing on moved.
+    pub repaired: Repaired,
     /// Whether this member has heard from all others since members changed.
     pub settled: bool,
+}
+
+/// How the records of a member stand.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) waiting: u64,
+    pub(crate) out_of_reach: u64,
+    pub(crate) to_compare: u64,
+    pub(crate) repaired: Repaired,
+    pub(crate) settled: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) asked: AtomicU64,
-    pub(crate) bytes: AtomicU64,
+    pub(crate) used_bytes: AtomicU64,
+    pub(crate) repair_bytes: AtomicU64,
+    pub(crate) answered_bytes: AtomicU64,
     pub(crate) answered: AtomicU64,
     pub(crate) unsettled: AtomicU64,
     pub(crate) kept: AtomicU64,
@@ -93,7 +117,7 @@ pub struct Records {
     pub(crate) leases: Leases,
     pub(crate) members: Mutex<Arc<Members>>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) settled: AtomicBool,
+    pub(crate) standing: Mutex<Standing>,
 }
 
 impl Records {
@@ -107,7 +131,7 @@ impl Records {
             leases: Leases::default(),
             members: Mutex::default(),
             counts,
-            settled: AtomicBool::new(false),
+            standing: Mutex::default(),
         });
         (records, receiver)
     }
@@ -208,7 +232,7 @@ impl Records {
     /// Asks one member, this one included.
     async fn request(&self, peer: PeerId, request: Request) -> Result<Response, PeerError> {
         if peer != self.hub.me {
-            return self.wires.ask(&peer, &request).await;
+            return self.wires.ask(Origin::Client, &peer, &request).await;
         }
         let (reply, answer) = oneshot::channel();
         let input = Input::Request(peer, Box::new(request), reply);
@@ -219,13 +243,22 @@ impl Records {
     /// What was done since the start.
     pub fn counts(&self) -> RecordCounts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (repair_bytes, answered_bytes) =
+            (count(&self.counts.repair_bytes), count(&self.counts.answered_bytes));
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         RecordCounts {
             asked: count(&self.counts.asked),
-            bytes: count(&self.counts.bytes),
+            bytes: count(&self.counts.used_bytes) + repair_bytes + answered_bytes,
+            repair_bytes,
+            answered_bytes,
             answered: count(&self.counts.answered),
             unsettled: count(&self.counts.unsettled),
             kept: count(&self.counts.kept),
-            settled: self.settled.load(Ordering::Relaxed),
+            waiting: standing.waiting,
+            out_of_reach: standing.out_of_reach,
+            to_compare: standing.to_compare,
+            repaired: standing.repaired,
+            settled: standing.settled,
         }
     }
 }

@@ -77,25 +77,36 @@ pub(super) fn common_rows(
     Ok(common)
 }
 
+/// The rows that two members both keep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) rows: u64,
+}
+
 /// What the rows that a member keeps in common with each other one come to, found in one run over the shelf.
 pub(super) fn all_fingerprints(
     shelf: &impl Shelf,
     me: &PeerId,
     members: &Members,
     quorum: Quorum,
-) -> Result<HashMap<PeerId, Fingerprint>, ShelfError> {
+) -> Result<HashMap<PeerId, Common>, ShelfError> {
     let replicas = quorum.among(members.keepers()).replicas;
-    let mut hashers: HashMap<PeerId, blake3::Hasher> = HashMap::new();
+    let mut found: HashMap<PeerId, (blake3::Hasher, u64)> = HashMap::new();
     each_row(shelf, &Row::FIRST, None, |row| {
         let order = members.order(&row.home);
         let best = &order[..replicas.min(order.len())];
         if best.contains(me) {
             for peer in best.iter().filter(|peer| *peer != me) {
-                hashers.entry(*peer).or_default().update(&row.to_bytes());
+                let (hasher, rows) = found.entry(*peer).or_default();
+                hasher.update(&row.to_bytes());
+                *rows += 1;
             }
         }
     })?;
-    Ok(hashers.into_iter().map(|(peer, hasher)| (peer, *hasher.finalize().as_bytes())).collect())
+    let common =
+        |(hasher, rows): (blake3::Hasher, u64)| Common { fingerprint: *hasher.finalize().as_bytes(), rows };
+    Ok(found.into_iter().map(|(peer, found)| (peer, common(found))).collect())
 }
 
 /// Runs over the rows of a range, marks left out.

@@ -7,7 +7,7 @@
 mod past;
 
 use super::compare::{
-    Bound, Compared, Fingerprint, Range, all_fingerprints, common_rows, compare, fingerprint,
+    Bound, Common, Compared, Fingerprint, Range, all_fingerprints, common_rows, compare, fingerprint,
 };
 use super::message::{ANSWER_BYTES_MAX, MARKS_TOLD};
 use super::shelf::after_home;
@@ -117,7 +117,7 @@ enum Standing {
 struct Fingerprints {
     generation: u64,
     members: u64,
-    by_peer: HashMap<PeerId, Fingerprint>,
+    by_peer: HashMap<PeerId, Common>,
 }
 
 impl<S: Shelf> Server<S> {
@@ -262,8 +262,14 @@ impl<S: Shelf> Server<S> {
             let (generation, members) = (self.generation, members.id());
             self.fingerprints = Some(Fingerprints { generation, members, by_peer });
         }
-        let found = self.fingerprints.as_ref().and_then(|known| known.by_peer.get(other)).copied();
-        Ok(found.unwrap_or_else(|| fingerprint(&[])))
+        let found = self.fingerprints.as_ref().and_then(|known| known.by_peer.get(other));
+        Ok(found.map_or_else(|| fingerprint(&[]), |common| common.fingerprint))
+    }
+
+    /// Copies of versions kept here that lie with members out of reach, as of the last comparison with any member.
+    pub fn out_of_reach(&self, members: &Members) -> u64 {
+        let by_peer = self.fingerprints.iter().flat_map(|known| &known.by_peer);
+        by_peer.filter(|(peer, _)| !members.is_reachable(peer)).map(|(_, common)| common.rows).sum()
     }
 
     pub(super) fn common_rows(

@@ -4,7 +4,7 @@
 //! outcomes leave in order when the commit that they rest on has taken place. Where a commit fails, everything that waits for it is dropped without an
 //! answer and the shelf is opened anew, so nobody was told of what is not on the disk. While the node is in no federation nothing is done.
 
-use super::{Ask, Input, Origin, Records};
+use super::{Ask, Input, Origin, Records, Standing};
 use crate::error::PeerError;
 use crate::hub::Hub;
 use jsfs_federation::membership::{PeerId, Role};
@@ -15,8 +15,8 @@ use jsfs_federation::metastore::{
 use jsfs_federation::wire::ErrorCode;
 use jsfs_store::Store;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -72,6 +72,8 @@ struct State {
     deferred: VecDeque<Waiting>,
     committed: u64,
     committing: bool,
+    /// Copies that lie with members out of reach.
+    out_of_reach: u64,
 }
 
 /// Runs until it is dropped.
@@ -145,6 +147,7 @@ impl State {
             deferred: VecDeque::new(),
             committed: 0,
             committing: false,
+            out_of_reach: 0,
         })
     }
 
@@ -178,7 +181,7 @@ impl State {
                 (self.committed, self.committing) = (number, false);
             }
             Some(Input::Committed(_, Err(error))) => return Err(ShelfError::Storage(error)),
-            None => {}
+            None => self.out_of_reach = self.server.out_of_reach(&self.members),
         }
         if self.version.is_some() {
             self.client.tick(&self.members, now_ms);
@@ -310,8 +313,7 @@ impl State {
                 self.send(Origin::Keeper, asked.id, asked.to, asked.request);
             }
         }
-        let is_settled = self.version.is_some() && self.server.is_all_settled();
-        self.records.settled.store(is_settled, Ordering::Relaxed);
+        self.tell_standing();
         // What comparing brought is news to whoever watches, but nobody waits for it.
         let notices = self.server.take_notices(now_ms);
         if !notices.is_empty() {
@@ -322,10 +324,22 @@ impl State {
         Ok(())
     }
 
+    fn tell_standing(&self) {
+        let is_member = self.version.is_some();
+        let standing = Standing {
+            waiting: self.client.kept() as u64,
+            out_of_reach: self.out_of_reach,
+            to_compare: if is_member { self.keeper.left() as u64 } else { 0 },
+            repaired: self.keeper.repaired(),
+            settled: is_member && self.server.is_all_settled(),
+        };
+        *self.records.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
     fn send(&self, origin: Origin, id: u64, to: PeerId, request: Request) {
         let records = Arc::clone(&self.records);
         self.hub.spawn(async move {
-            let answer = match records.wires.ask(&to, &request).await {
+            let answer = match records.wires.ask(origin, &to, &request).await {
                 Ok(answer) => Some(Box::new(answer)),
                 Err(error) => {
                     tracing::debug!(peer = %to, %error, "a member did not answer for records");
@@ -415,7 +429,7 @@ async fn tell(records: &Arc<Records>, notices: BTreeSet<(PeerId, Home)>) {
             return Ok(());
         }
         let request = Request::Notice { home };
-        tokio::time::timeout(NOTICE_TIME, records.wires.ask(&peer, &request))
+        tokio::time::timeout(NOTICE_TIME, records.wires.ask(Origin::Client, &peer, &request))
             .await
             .map_err(|_| PeerError::Stopping)?
             .map(|_| ())

@@ -1,6 +1,6 @@
 //! `/jsfs/metastore/1` over streams: one request and its answer after another on each.
 
-use super::{Counts, Input};
+use super::{Counts, Input, Origin};
 use crate::Service;
 use crate::error::PeerError;
 use crate::frames::{self, StreamError};
@@ -43,23 +43,29 @@ impl Wires {
     }
 
     /// Asks a member. A stream that was kept may have ended meanwhile, which costs a second try: every request may come twice.
-    pub(crate) async fn ask(&self, peer: &PeerId, request: &Request) -> Result<Response, PeerError> {
+    pub(crate) async fn ask(
+        &self,
+        origin: Origin,
+        peer: &PeerId,
+        request: &Request,
+    ) -> Result<Response, PeerError> {
         let _place = self.places.acquire().await.map_err(|_| PeerError::Stopping)?;
         self.counts.asked.fetch_add(1, Ordering::Relaxed);
         let message = request.to_bytes();
         if let Some(stream) = self.idle.take(peer)
-            && let Ok(answer) = self.ask_over(peer, stream, &message).await
+            && let Ok(answer) = self.ask_over(origin, peer, stream, &message).await
         {
             return Ok(answer);
         }
         let opening = self.hub.open(peer, PROTOCOL);
         let stream = tokio::time::timeout(MESSAGE_TIME, opening).await;
         let stream = stream.map_err(|_| StreamError::Silent(MESSAGE_TIME))??;
-        self.ask_over(peer, stream, &message).await
+        self.ask_over(origin, peer, stream, &message).await
     }
 
     async fn ask_over(
         &self,
+        origin: Origin,
         peer: &PeerId,
         mut stream: Stream,
         message: &[u8],
@@ -67,7 +73,11 @@ impl Wires {
         frames::send(&mut stream, message, MESSAGE_TIME).await?;
         let answer = frames::receive(&mut stream, MESSAGE_BYTES_MAX, MESSAGE_TIME).await?;
         let answer = answer.ok_or(StreamError::Ended)?;
-        self.counts.bytes.fetch_add((message.len() + answer.len()) as u64, Ordering::Relaxed);
+        let bytes = match origin {
+            Origin::Client => &self.counts.used_bytes,
+            Origin::Keeper => &self.counts.repair_bytes,
+        };
+        bytes.fetch_add((message.len() + answer.len()) as u64, Ordering::Relaxed);
         let answer = Response::from_bytes(&answer)?;
         self.idle.keep(*peer, stream);
         Ok(answer)
@@ -131,7 +141,7 @@ async fn serve(
             }
         };
         let answer = answer.to_bytes();
-        counts.bytes.fetch_add((message.len() + answer.len()) as u64, Ordering::Relaxed);
+        counts.answered_bytes.fetch_add((message.len() + answer.len()) as u64, Ordering::Relaxed);
         frames::send(&mut stream, &answer, MESSAGE_TIME).await?;
     }
 }
