@@ -115,6 +115,18 @@ impl Client {
         Ok(response.status() == StatusCode::CREATED)
     }
 
+    /// Makes the namespace that is named by its key (or finds it there); says what it is, and whether it is new.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn add_namespace_of_key(&self, change: &NamespaceChange) -> Result<(Namespace, bool), Error> {
+        let subject = "a namespace named by its key";
+        let call = with_change(node_call(Method::POST, "/.jsfs/namespaces".into(), subject), change);
+        let response = self.send(call).await?;
+        let new = response.status() == StatusCode::CREATED;
+        Ok((self.read_json(subject, response).await?, new))
+    }
+
     /// Changes a namespace.
     ///
     /// # Errors
@@ -130,6 +142,11 @@ fn node_call(method: Method, target: String, subject: &str) -> Call {
 }
 
 fn namespace_call(method: Method, root: &Address, change: &NamespaceChange) -> Call {
+    let target = format!("/.jsfs/namespaces/{}", root.namespace());
+    with_change(node_call(method, target, &format!("namespace {}", root.host())), change)
+}
+
+fn with_change(call: Call, change: &NamespaceChange) -> Call {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +162,5 @@ fn namespace_call(method: Method, root: &Address, change: &NamespaceChange) -> C
         quota: change.quota,
         owner_key: key.as_ref().map(|key| key.as_str()),
     };
-    let target = format!("/.jsfs/namespaces/{}", root.namespace());
-    node_call(method, target, &format!("namespace {}", root.host())).json(&body)
+    call.json(&body)
 }

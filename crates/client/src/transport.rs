@@ -231,8 +231,17 @@ impl Client {
     pub(crate) async fn send_json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         let subject = call.subject.clone();
         let response = self.send(call).await?;
-        let body = self.read(&subject, response, ANSWER_BYTES_MAX).await?;
-        serde_json::from_slice(&body).map_err(|error| self.unexpected(&subject, error.to_string()))
+        self.read_json(&subject, response).await
+    }
+
+    /// What is in an answer.
+    pub(crate) async fn read_json<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        response: Response,
+    ) -> Result<T, Error> {
+        let body = self.read(subject, response, ANSWER_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unexpected(subject, error.to_string()))
     }
 
     /// Sends a request whose answer has nothing to say.

@@ -9,7 +9,7 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
-use jsfs_objects::{Manage, NamespaceInfo, NamespaceOptions, Objects, Status};
+use jsfs_objects::{Grant, Manage, NamespaceInfo, NamespaceOptions, Objects, Root, Status};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -63,7 +63,7 @@ pub const RESOURCES: [(&str, &str); 22] = [
     ("/.jsfs/status", "GET, HEAD, OPTIONS"),
     ("/.jsfs/tokens", "POST, OPTIONS"),
     ("/.jsfs/revocations", "POST, OPTIONS"),
-    ("/.jsfs/namespaces", "GET, HEAD, OPTIONS"),
+    ("/.jsfs/namespaces", "GET, HEAD, POST, OPTIONS"),
     ("/.jsfs/namespaces/{name}", "PUT, PATCH, OPTIONS"),
     ("/.jsfs/uploads/{id}", "HEAD, PATCH, DELETE, POST, OPTIONS"),
     ("/.jsfs/logs", "GET, HEAD, OPTIONS"),
@@ -185,6 +185,7 @@ pub(crate) async fn answer(
         (Resource::Rom, "PUT") => Box::pin(rom::import(front, asked, body)).await,
         (Resource::Maintenance(name), "POST") => maintenance::answer(front, asked, name, body).await,
         (Resource::Namespaces, "GET" | "HEAD") => namespaces(objects, asked).await,
+        (Resource::Namespaces, "POST") => namespace_named_by_key(front, asked, body).await,
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,
         _ => Err(Problem::method_not_allowed(asked.method, resource.methods())),
     }
@@ -374,13 +375,7 @@ async fn namespace(
     let name = percent_decode_str(name)
         .decode_utf8()
         .map_err(|_| Problem::malformed("the name of the namespace is not UTF-8"))?;
-    let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
-    let options = NamespaceOptions {
-        private: document.boolean("private")?,
-        quota: document.optional("quota", "a number of bytes or null", |value| value.as_u64())?,
-        owner_key: document.text("owner_key")?,
-    };
-    document.finish("private, quota and owner_key")?;
+    let options = namespace_options(front, asked, body).await?;
     if asked.method == Method::PATCH {
         if options.owner_key.is_some() {
             let detail =
@@ -390,7 +385,43 @@ async fn namespace(
         let info = front.objects().set_namespace(&grant, &name, options).await?;
         return json(StatusCode::OK, &Namespace::from(info));
     }
-    let (info, created) = front.objects().add_namespace(&grant, &name, options).await?;
+    add_namespace(front, &grant, &name, options).await
+}
+
+/// Makes the namespace that is a key's by its name.
+async fn namespace_named_by_key(
+    front: &Front,
+    asked: &Asked<'_>,
+    body: Arriving,
+) -> Result<Response<Body>, Problem> {
+    let grant = front.objects().authorize_root(&asked.credentials()?).await?;
+    let options = namespace_options(front, asked, body).await?;
+    let name = front.objects().namespace_named_by(&grant, options.owner_key.as_deref())?;
+    add_namespace(front, &grant, &name, options).await
+}
+
+async fn namespace_options(
+    front: &Front,
+    asked: &Asked<'_>,
+    body: Arriving,
+) -> Result<NamespaceOptions, Problem> {
+    let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
+    let options = NamespaceOptions {
+        private: document.boolean("private")?,
+        quota: document.optional("quota", "a number of bytes or null", |value| value.as_u64())?,
+        owner_key: document.text("owner_key")?,
+    };
+    document.finish("private, quota and owner_key")?;
+    Ok(options)
+}
+
+async fn add_namespace(
+    front: &Front,
+    grant: &Grant<Root>,
+    name: &str,
+    options: NamespaceOptions,
+) -> Result<Response<Body>, Problem> {
+    let (info, created) = front.objects().add_namespace(grant, name, options).await?;
     let mut response =
         json(if created { StatusCode::CREATED } else { StatusCode::OK }, &Namespace::from(info))?;
     if created && let Ok(value) = HeaderValue::try_from(format!("/.jsfs/namespaces/{name}")) {

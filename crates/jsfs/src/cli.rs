@@ -418,17 +418,17 @@ pub(crate) enum Create {
 /// `namespace …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Namespace {
-    /// Make the namespace of a host name
+    /// Make the namespace of a host name, or one that is named by its key
     Add {
-        /// Host name, as in example.com
-        host: String,
+        /// Host name, as in example.com; without it the namespace is called after the key that owns it, and is that key's on every node
+        host: Option<String>,
         #[command(flatten)]
         properties: NamespaceProperties,
         /// File with the key that owns it; - is standard input [default: the root key owns it]
         #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
         owner_key_file: Option<PathBuf>,
         /// Make a new key that owns it, and print it
-        #[arg(long)]
+        #[arg(long, requires = "host")]
         new_key: bool,
         /// As clients of JSFS 4 need it: public, and anybody may create objects (see compat.jsfs4)
         #[arg(long, conflicts_with = "visibility")]

@@ -11,6 +11,7 @@ use crate::seal::Unopened;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use data_encoding::BASE32_NOPAD;
 use std::{fmt, str::FromStr, sync::Arc};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -23,6 +24,8 @@ pub const CHOSEN_KEY_BYTES_MAX: usize = 1_024;
 
 const CHECKSUM_BYTES: usize = 4;
 const DID_KEY_PREFIX: &str = "did:key:z";
+/// What multibase calls base32 in small letters.
+const NAMED_BY_KEY: char = 'b';
 const ED25519_MULTICODEC: [u8; 2] = [0xed, 0x01];
 const STRETCH_MEMORY_KIB: u32 = 19_456;
 const STRETCH_PASSES: u32 = 2;
@@ -384,6 +387,24 @@ impl Owner {
     /// The key that verifies what the owner signs.
     pub fn key(&self) -> PublicKey {
         self.0
+    }
+
+    /// The namespace that is this key's by its name, whoever says otherwise: `b` and the key in base32, which is its `did:key` in letters
+    /// that a host name has, 56 of them.
+    pub fn namespace(&self) -> String {
+        let bytes = [&ED25519_MULTICODEC[..], self.as_bytes()].concat();
+        let mut name = BASE32_NOPAD.encode(&bytes);
+        name.make_ascii_lowercase();
+        name.insert(0, NAMED_BY_KEY);
+        name
+    }
+
+    /// The key that a namespace is named by; none if it has another kind of name.
+    pub fn of_namespace(name: &str) -> Option<Self> {
+        let text = name.strip_prefix(NAMED_BY_KEY)?.to_ascii_uppercase();
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
+        let owner = Self::from_bytes(bytes.strip_prefix(&ED25519_MULTICODEC)?.try_into().ok()?);
+        (owner.namespace() == name).then_some(owner)
     }
 }
 

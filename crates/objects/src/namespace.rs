@@ -9,7 +9,7 @@ use crate::{
     error::{ReadError, StorageError, WriteError},
     event::Event,
     grant::{Access, Grant, Root, localhost},
-    key::{Keys, Owner},
+    key::{AccessKey, Keys, Owner},
     read_key::{Locator, ReadKey},
     record::{Delegation, Kind, PlaceRoot, Policy},
     tables,
@@ -96,8 +96,9 @@ impl Objects {
     ) -> Result<(NamespaceInfo, bool), WriteError> {
         let directory = directory_of(name)?;
         self.refresh(&grant.held.proven, &directory, crate::authority::Need::Write).await?;
+        let named = Owner::of_namespace(directory.namespace());
         if DirectoryState::load(self, &directory)?.is_some() {
-            if options.owner_key.is_some() {
+            if options.owner_key.is_some() && named.is_none() {
                 let what = format!("{name} exists already; its own key hands it over: `jsfs key replace`");
                 return Err(WriteError::Invalid { what });
             }
@@ -110,8 +111,34 @@ impl Objects {
             Some(text) => Some(self.replacement_keys(text, directory.namespace()).await?),
             None => None,
         };
+        if named.is_some_and(|named| named != own.as_ref().unwrap_or(root).owner()) {
+            let what =
+                format!("{name} belongs to the key that it is named by, and to no other; give that key");
+            return Err(WriteError::Invalid { what });
+        }
         self.establish(&directory, root, own, &options).await?;
         Ok((self.namespace_info(&directory)?, true))
+    }
+
+    /// The namespace that is a key's by its name: of this one, or of the root key.
+    pub fn namespace_named_by(
+        &self,
+        grant: &Grant<Root>,
+        owner_key: Option<&str>,
+    ) -> Result<String, WriteError> {
+        let invalid = |what: &str| WriteError::Invalid { what: what.to_owned() };
+        let Some(text) = owner_key else {
+            let Access::Owner(root) = &grant.held.access else {
+                return Err(crate::Refusal::Forbidden { needs: "the node's root key" }.into());
+            };
+            return Ok(root.owner().namespace());
+        };
+        let key = AccessKey::parse(text).map_err(|error| invalid(&format!("owner_key: {error}")))?;
+        // A chosen key is another one in each namespace, so none is named by it.
+        let seed = key.seed().ok_or_else(|| {
+            invalid("owner_key: only a generated key names a namespace (`jsfs key new`), not a chosen one")
+        })?;
+        Ok(seed.keys().owner().namespace())
     }
 
     /// Changes the settings of a namespace that the root key owns.
@@ -146,7 +173,10 @@ impl Objects {
         options: &NamespaceOptions,
     ) -> Result<(), WriteError> {
         let locator = Locator::public(directory);
-        let grants = directory.namespace() != crate::address::LOCALHOST
+        let is_named_by_key = Owner::of_namespace(directory.namespace()).is_some();
+        let shares = is_named_by_key && self.metastore().is_some();
+        let grants = !is_named_by_key
+            && directory.namespace() != crate::address::LOCALHOST
             && self.metastore().is_some_and(|metastore| metastore.grants());
         let keys = own.clone().unwrap_or_else(|| Arc::clone(root));
         let delegation = match &own {
@@ -154,8 +184,10 @@ impl Objects {
             _ if grants => {
                 Some(Delegation::sign_by(self.node_key(), locator, keys.owner(), 1, self.hybrid_time()))
             }
-            Some(own) => Some(Delegation::sign(root, locator, own.owner(), 1, self.hybrid_time())),
-            None => None,
+            Some(own) if !is_named_by_key => {
+                Some(Delegation::sign(root, locator, own.owner(), 1, self.hybrid_time()))
+            }
+            _ => None,
         };
         let place = PlaceRoot { epoch: 1, wrapped: keys.wrap_root(&ReadKey::generate(self.random())) };
         let policy = Policy { private: options.private, quota: options.quota.flatten(), ..Policy::default() };
@@ -177,7 +209,7 @@ impl Objects {
         )?;
         let key = tables::address_key(directory);
         let mut change = Change::new();
-        if grants {
+        if grants || shares {
             change.founds = true;
             change.op(crate::metastore::shared(directory.namespace()));
         }

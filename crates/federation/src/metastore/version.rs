@@ -8,6 +8,7 @@
 use super::placement::Members;
 use crate::membership::PeerId;
 use crate::wire::ErrorCode;
+use jsfs_objects::address::Address;
 use jsfs_objects::cbor::FormatError;
 use jsfs_objects::clock::HybridTime;
 use jsfs_objects::key::Owner;
@@ -101,12 +102,19 @@ impl Version {
         self.record().group.as_bytes() == blake3::hash(b"/").as_bytes()
     }
 
-    /// Whether it is the record of a namespace, by or from somebody who may grant it.
+    /// Whether it is the record of a namespace, by or from somebody who may grant it: an admin, or the key that the namespace is named by.
     pub fn is_granted(&self, members: &Members) -> bool {
-        let granted = self.record().delegation.as_ref().is_some_and(|delegation| {
-            delegation.place() == self.locator() && members.grants(&delegation.from())
-        });
-        self.is_namespace() && (granted || members.grants(&self.owner()))
+        let may_grant = |owner: &Owner| members.grants(owner) || self.is_named_by(owner);
+        let granted =
+            self.record().delegation.as_ref().is_some_and(|delegation| {
+                delegation.place() == self.locator() && may_grant(&delegation.from())
+            });
+        self.is_namespace() && (granted || may_grant(&self.owner()))
+    }
+
+    fn is_named_by(&self, owner: &Owner) -> bool {
+        Address::parse_exact(&format!("/{}/", owner.namespace()))
+            .is_ok_and(|namespace| Locator::public(&namespace) == self.locator())
     }
 
     /// Whether it has a right to stand beside others: that of a namespace only if it was granted, or goes on from one that has.

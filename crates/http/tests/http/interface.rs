@@ -129,6 +129,30 @@ fn namespaces_belong_to_the_root_key() {
 }
 
 #[test]
+fn a_name_that_is_a_key_belongs_to_that_key() {
+    let node = Node::start();
+    let key = jsfs_objects::key::Seed::generate(&jsfs_objects::clock::SystemRandom);
+    let (name, text) = (key.keys().owner().namespace(), key.to_text());
+    let add = |method: &'static str, target: &str, key: Option<&str>| {
+        let body = key.map_or_else(|| "{}".to_owned(), |key| format!(r#"{{"owner_key":"{key}"}}"#));
+        node.ask(&node.own(method, target).body(body.as_bytes()))
+    };
+    let target = format!("/.jsfs/namespaces/{name}");
+    let taken = add("PUT", &target, None);
+    assert_eq!(taken.status, 400, "the root key is another: {}", taken.text());
+    assert!(taken.text().contains("belongs to the key that it is named by"), "{}", taken.text());
+    let made = add("POST", "/.jsfs/namespaces", Some(&text));
+    assert_eq!((made.status, made.header("location")), (201, Some(target.as_str())), "{}", made.text());
+    assert_eq!(made.json()["owner"], key.keys().owner().to_string());
+    assert_eq!(add("POST", "/.jsfs/namespaces", Some(&text)).status, 200, "it is there already");
+    let chosen = add("POST", "/.jsfs/namespaces", Some("correct horse"));
+    assert_eq!(chosen.status, 400, "{}", chosen.text());
+    assert!(chosen.text().contains("only a generated key"), "{}", chosen.text());
+    // A name that only looks like one is a name like any other.
+    assert_eq!(add("PUT", "/.jsfs/namespaces/bread", None).status, 201);
+}
+
+#[test]
 fn the_interface_is_nobodys_namespace() {
     let node = Node::start();
     for target in

@@ -13,24 +13,24 @@ use serde_json::json;
 pub(super) async fn run(session: &Session, command: &Namespace) -> anyhow::Result<()> {
     match command {
         Namespace::Add { host, properties, owner_key_file, new_key, jsfs4 } => {
-            let root = root_of(host)?;
-            let owner_key = match owner_key_file {
-                Some(path) => Some(key::key_of(Credential::key(&read_key_file(path)?)?, &root)?),
-                None if *new_key => {
+            let root = host.as_deref().map(root_of).transpose()?;
+            let owner_key = match (owner_key_file, &root) {
+                (Some(path), root) => Some(owner_key(&read_key_file(path)?, root.as_ref())?),
+                (None, Some(root)) if *new_key => {
                     let key = AccessKey::generate()?;
                     // The whole result, because the key must be out before anything is made with it.
                     let facts = json!({ "name": root.namespace(), "host": root.host() });
                     key::hand_out(&key, None, session.output, facts)?;
                     Some(key)
                 }
-                None => None,
+                (None, _) => None,
             };
             let change = NamespaceChange {
                 private: properties.visibility.private().or(jsfs4.then_some(false)),
                 quota: properties.quota,
                 owner_key,
             };
-            add(session, &root, &change, *new_key, *jsfs4).await
+            add(session, root, &change, *new_key, *jsfs4).await
         }
         Namespace::List => list(session).await,
         Namespace::Set { host, properties, create, keep_days, keep_versions } => {
@@ -81,20 +81,45 @@ fn root_of(text: &str) -> anyhow::Result<Address> {
     Ok(address)
 }
 
+/// The key that is to own a namespace; one that is named by its key needs a generated one.
+fn owner_key(text: &str, root: Option<&Address>) -> anyhow::Result<AccessKey> {
+    let credential = Credential::key(text)?;
+    match (root, credential) {
+        (Some(root), credential) => key::key_of(credential, root),
+        (None, Credential::Key(key)) => Ok(key),
+        (None, _) => {
+            let hint =
+                "only a generated key names a namespace (`jsfs key new`); for another one give a host name";
+            Err(Usage(hint.to_owned()).into())
+        }
+    }
+}
+
 async fn add(
     session: &Session,
-    root: &Address,
+    root: Option<Address>,
     change: &NamespaceChange,
     key_printed: bool,
     open: bool,
 ) -> anyhow::Result<()> {
-    let new = session.client.add_namespace(root, change).await?;
+    let is_named_by_key = root.is_none();
+    let (root, new) = match root {
+        Some(root) => {
+            let new = session.client.add_namespace(&root, change).await?;
+            (root, new)
+        }
+        None => {
+            let (made, new) = session.client.add_namespace_of_key(change).await?;
+            (root_of(&made.host)?, new)
+        }
+    };
+    let root = &root;
     if open && new {
         let owner = change.owner_key.clone().map(Credential::Key).or_else(|| session.credential.clone());
         let client = session.client.with_credential(owner);
         client.patch(root, &json!({ "create": "anyone" })).await?;
     }
-    if !new && change.owner_key.is_some() {
+    if !new && change.owner_key.is_some() && !is_named_by_key {
         bail!(
             "the namespace {root} was there already and its owner did not change; use `jsfs key replace {root}` to hand it over"
         );

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const HOST: &str = "shared.example";
+pub(crate) const HOST: &str = "shared.example";
 
 /// A request with a credential, or without one.
 fn ask(place: &Place, method: &'static str, path: &str, key: Option<&str>, body: &[u8]) -> (u16, Vec<u8>) {
@@ -28,7 +28,7 @@ fn put(place: &Place, path: &str, key: &str, body: &str) -> u16 {
     ask(place, "PUT", path, Some(key), body.as_bytes()).0
 }
 
-fn names(place: &Place, path: &str, key: Option<&str>) -> Vec<String> {
+pub(crate) fn names(place: &Place, path: &str, key: Option<&str>) -> Vec<String> {
     let (status, body) = ask(place, "GET", path, key, &[]);
     assert_eq!(status, 200, "{path}: {}\n{}", String::from_utf8_lossy(&body), place.log());
     let listed: Value = serde_json::from_slice(&body).unwrap();
@@ -183,7 +183,7 @@ fn authority_is_the_same_at_every_node_and_what_changes_it_counts_there_at_once(
     assert_ne!(get(second, "/log/moved", &token).0, 200, "it was taken back at the other node");
 }
 
-fn bodies_of_versions(place: &Place, path: &str, key: &str) -> Vec<String> {
+pub(crate) fn bodies_of_versions(place: &Place, path: &str, key: &str) -> Vec<String> {
     let (status, told) = ask(place, "GET", &format!("{path}?versions"), Some(key), &[]);
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&told));
     let told: Value = serde_json::from_slice(&told).unwrap();
@@ -285,4 +285,31 @@ fn five_nodes_are_one_whichever_two_are_gone_and_join_again_what_was_cut_in_two(
             bodies == ["two", "two of three", "two of two"]
         });
     }
+}
+
+#[test]
+fn a_namespace_that_is_named_by_its_key_needs_no_grant_and_is_nobody_elses() {
+    let home = tempfile::tempdir().unwrap();
+    let (places, _) = together(home.path(), 2);
+    let (admin, member) = (&places[0], &places[1]);
+    let made = member.run(&["namespace", "add"]);
+    let (name, host) = (made["name"].as_str().unwrap(), made["host"].as_str().unwrap());
+    let key = member.setup.root_key();
+    let ask = |place: &Place, method: &'static str, path: &str, key: &str, body: &[u8]| {
+        let request = Request::new(method, path).header("Host", host).bearer(key);
+        let request = if body.is_empty() { request } else { request.body(body) };
+        Client::new(place.node.as_ref().unwrap().address()).send(&request).unwrap()
+    };
+    assert_eq!(ask(member, "PUT", "/mine", &key, b"mine").status, 201, "{}", member.log());
+    let read = ask(admin, "GET", "/mine", &key, &[]);
+    assert_eq!((read.status, read.text()), (200, "mine".to_owned()), "{}", admin.log());
+    assert_eq!(ask(admin, "PUT", "/other", &admin.setup.root_key(), b"theirs").status, 401);
+    let again = member.run(&["namespace", "add"]);
+    assert_eq!((again["name"].as_str(), &again["created"]), (Some(name), &Value::Bool(false)));
+
+    // Whoever may grant names that anybody can have cannot grant one that is a key.
+    let other = admin.run(&["namespace", "add"]);
+    assert_ne!(other["name"].as_str(), Some(name), "another key has another name");
+    let told = admin.try_run(&["namespace", "set", host, "--public"]).unwrap_err().1;
+    assert!(told.contains("the access key of this namespace"), "{told}");
 }

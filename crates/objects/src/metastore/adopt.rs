@@ -134,11 +134,13 @@ impl Objects {
         found: &[Found],
     ) -> Result<Option<Found>, StorageError> {
         let here = DirectoryState::load(self, directory)?;
+        let named = directory.is_namespace().then(|| Owner::of_namespace(directory.namespace())).flatten();
         let above = match directory.parent() {
             Some(parent) => Chain::above(self, &parent)?.map(|chain| chain.place.owner),
-            // Who was granted a namespace, the metastore has made sure of.
-            None => None,
+            None => named,
         };
+        // Who was granted a namespace that is not named by a key, the metastore has made sure of.
+        let was_granted = directory.is_namespace() && named.is_none();
         let mut owners = BTreeSet::new();
         for owner in above.into_iter().chain(here.map(|here| here.record.owner)) {
             owners.extend(heirs(owner, found));
@@ -146,7 +148,7 @@ impl Objects {
         let is_rightful = |found: &&Found| {
             let by_owner =
                 found.envelope.verify(self.clock().now_ms()).is_ok_and(|verified| verified.token.is_none());
-            let owned = directory.is_namespace() || owners.contains(found.record.owner.as_bytes());
+            let owned = was_granted || owners.contains(found.record.owner.as_bytes());
             found.is_head && by_owner && owned && (!directory.is_namespace() || found.record.place.is_some())
         };
         Ok(found.iter().filter(is_rightful).max_by_key(|found| found.rank()).cloned())

@@ -175,3 +175,21 @@ proptest! {
         prop_assert_eq!(key.to_string().parse::<PublicKey>(), Ok(key));
     }
 }
+
+#[test]
+fn a_namespace_that_is_named_by_a_key_names_that_key_and_nothing_else_does() {
+    let owner = Owner::from_bytes(std::array::from_fn(|at| u8::try_from(at).unwrap()));
+    let name = "b5uaqaaicamcakbqhbaequcymbuha6earcijrifiwc4mbsgq3dqor4hy";
+    assert_eq!((owner.namespace().as_str(), Owner::of_namespace(name)), (name, Some(owner)));
+    for at in 0..name.len() {
+        let mut other = name.to_owned().into_bytes();
+        other[at] = if other[at] == b'c' { b'd' } else { b'c' };
+        let other = String::from_utf8(other).unwrap();
+        assert_ne!(Owner::of_namespace(&other), Some(owner), "{other}");
+    }
+    let upper = name.to_ascii_uppercase();
+    let longer = format!("{name}a");
+    for no_key in ["", "b", "bread", "com.example", &name[..55], &name[1..], &upper, &longer] {
+        assert_eq!(Owner::of_namespace(no_key), None, "{no_key}");
+    }
+}
