@@ -98,6 +98,10 @@ impl Objects {
         self.refresh(&grant.held.proven, &directory, crate::authority::Need::Write).await?;
         let named = Owner::of_namespace(directory.namespace());
         if DirectoryState::load(self, &directory)?.is_some() {
+            // It can only be that key's, so there is nothing to be done but what else was asked for.
+            if named.is_some() && options.private.is_none() && options.quota.is_none() {
+                return Ok((self.namespace_info(&directory)?, false));
+            }
             if options.owner_key.is_some() && named.is_none() {
                 let what = format!("{name} exists already; its own key hands it over: `jsfs key replace`");
                 return Err(WriteError::Invalid { what });

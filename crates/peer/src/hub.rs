@@ -55,6 +55,8 @@ pub(crate) struct Connected {
     pub(crate) was_member: bool,
     /// Whether it takes this node for a member: it connected to this one, or answered its hello.
     pub(crate) is_mutual: bool,
+    /// When it last said something about membership.
+    pub(crate) heard: Instant,
 }
 
 /// What was moved, counted for `status`.
@@ -290,7 +292,8 @@ impl Hub {
     pub(crate) fn connected(self: &Arc<Self>, peer: PeerId, made: Option<ConnectionId>) {
         let dialed = made.is_some();
         let is_member = self.is_member(&peer);
-        let fresh = Connected { since: Instant::now(), was_member: is_member, is_mutual: false };
+        let now = Instant::now();
+        let fresh = Connected { since: now, was_member: is_member, is_mutual: false, heard: now };
         locked(&self.connections).entry(peer).or_insert(fresh).is_mutual |= !dialed;
         if is_member && !dialed {
             let _ = self.with(|federation| federation.roster.set_reachable(peer, true));
@@ -300,6 +303,20 @@ impl Hub {
             self.spawn(async move { crate::membership::greet(&hub, peer, connection).await });
         }
         self.has_changed();
+    }
+
+    /// A peer has said something: its connection is one.
+    pub(crate) fn heard(&self, peer: &PeerId) {
+        if let Some(connected) = locked(&self.connections).get_mut(peer) {
+            connected.heard = Instant::now();
+        }
+    }
+
+    /// Members that are connected and have said nothing for so long.
+    pub(crate) fn unheard(&self, time: Duration) -> Vec<PeerId> {
+        let connections = locked(&self.connections);
+        let silent = connections.iter().filter(|(_, connected)| connected.heard.elapsed() >= time);
+        silent.map(|(peer, _)| *peer).collect()
     }
 
     /// A peer has answered this node's hello with its own.

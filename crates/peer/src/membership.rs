@@ -35,6 +35,7 @@ pub(crate) async fn serve(hub: &Hub, peer: PeerId, mut stream: Stream) {
             Ok(None) => return,
             Ok(Some(message)) => {
                 count(hub, message.len());
+                hub.heard(&peer);
                 let request = Request::from_bytes(&message);
                 match request {
                     Ok(request) => Box::pin(answered(hub, peer, request)).await,
@@ -262,6 +263,27 @@ pub(crate) async fn greet(hub: &Hub, peer: PeerId, connection: ConnectionId) {
         tracing::debug!(%peer, %error, "greeting a peer failed");
         // Whoever refuses this node, or is no member, is of no use; the next try comes later.
         hub.close_one(connection).await;
+    }
+}
+
+/// Makes sure that a connected member is there: nothing else tells when the network between has gone. One that does not answer is connected no more.
+pub(crate) async fn knock(hub: &Hub, peer: PeerId, within: Duration) {
+    let knocking = async {
+        let nothing = Request::Tell { items: Vec::new() };
+        Conversation::begin(hub, &peer).await?.ask(&nothing).await
+    };
+    match tokio::time::timeout(within, knocking).await {
+        Ok(Ok(_)) => hub.heard(&peer),
+        // Who answers with a refusal is there.
+        Ok(Err(PeerError::Refused { .. })) => hub.heard(&peer),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, %error, "closing the connection to a member that does not answer");
+            hub.close(&peer).await;
+        }
+        Err(_) => {
+            tracing::info!(%peer, ?within, "closing the connection to a member that did not answer in time");
+            hub.close(&peer).await;
+        }
     }
 }
 

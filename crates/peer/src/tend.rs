@@ -4,7 +4,7 @@
 
 use crate::error::PeerError;
 use crate::hub::Hub;
-use crate::membership::{Conversation, tell};
+use crate::membership::{Conversation, knock, tell};
 use jsfs_federation::membership::PeerId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ const DIALS_MAX: usize = 16;
 const DIAL_WAIT_MIN: Duration = Duration::from_millis(500);
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Connected members that said nothing for so long are asked whether they are there.
+const KNOCK_AFTER: Duration = Duration::from_secs(5);
+/// How long one has to answer that. A connection that is closed in error costs little: it is made again at once.
+const KNOCK_TIME: Duration = Duration::from_secs(6);
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// News that come within this time go together.
 const GATHER_TIME: Duration = Duration::from_millis(20);
@@ -30,11 +34,12 @@ const SAVE_AFTER: Duration = Duration::from_millis(300);
 
 /// Starts everything.
 pub(crate) fn start(hub: &Arc<Hub>) {
-    let (first, second, third, fourth) = (Arc::clone(hub), Arc::clone(hub), Arc::clone(hub), Arc::clone(hub));
+    let [first, second, third, fourth, fifth] = std::array::from_fn(|_| Arc::clone(hub));
     hub.spawn(async move { keep_connected(first).await });
     hub.spawn(async move { hand_on(second).await });
     hub.spawn(async move { compare(third).await });
     hub.spawn(async move { write_down(fourth).await });
+    hub.spawn(async move { listen_for_silence(fifth).await });
 }
 
 /// A few of these, at random.
@@ -140,6 +145,16 @@ async fn compare(hub: Arc<Hub>) {
                 tracing::debug!(%peer, %error, "comparing the roster failed");
             }
         }
+    }
+}
+
+/// A connection over which nothing comes any more stays open for many minutes; whoever keeps it would wait for it with every request.
+async fn listen_for_silence(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let silent = hub.unheard(KNOCK_AFTER).into_iter().filter(|peer| hub.is_member(peer));
+        let knocks = silent.map(|peer| knock(&hub, peer, KNOCK_TIME));
+        futures_util::future::join_all(knocks).await;
     }
 }
 

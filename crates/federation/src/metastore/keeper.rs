@@ -176,7 +176,12 @@ impl Keeper {
         self.tick(server, members, now_ms)
     }
 
-    fn begin_round<S: Shelf>(&mut self, server: &Server<S>, members: &Members, now_ms: u64) {
+    fn begin_round<S: Shelf>(
+        &mut self,
+        server: &mut Server<S>,
+        members: &Members,
+        now_ms: u64,
+    ) -> Result<(), ShelfError> {
         let me = server.me();
         // Each begins with those after itself, so that not all meet the same one first.
         let (before, after): (Vec<_>, Vec<_>) =
@@ -189,6 +194,7 @@ impl Keeper {
         if self.handing.is_empty() {
             self.handing.push_back(Handing::of_strays());
         }
+        server.look_for_doubts()
     }
 
     /// Lets the time pass.
@@ -204,7 +210,7 @@ impl Keeper {
             self.failed(id, server, members, now_ms)?;
         }
         if now_ms >= self.round_at {
-            self.begin_round(server, members, now_ms);
+            self.begin_round(server, members, now_ms)?;
         }
         if self.retry_at.take_if(|at| *at <= now_ms).is_some() {
             self.queue.extend(std::mem::take(&mut self.missed));

@@ -212,7 +212,9 @@ impl Slot {
     /// Where a directory is listed, what it has left from: it shows that the record that left belongs here, so that other members take that in.
     fn left_from(&self) -> Option<Version> {
         let is_here = |version: &&Version| Home::from(version.record().group) == self.home;
-        if self.keeps_past() || self.heads().iter().any(is_here) {
+        let heads = self.heads();
+        // What left and has been followed elsewhere since shows nothing any more.
+        if self.keeps_past() || heads.is_empty() || heads.iter().any(is_here) {
             return None;
         }
         self.versions.iter().filter(is_here).max_by_key(|version| version.rank()).cloned()

@@ -360,8 +360,8 @@ fn replaced(seed: u64) {
 /// An entry that moves between two groups, of which one replica missed what shows that an older one is past.
 #[test]
 fn replicas_of_a_group_agree_on_what_moved_away_and_back() {
-    [54, 58].into_iter().for_each(|seed| drop(disturbed(seed)));
-    [44, 55].into_iter().for_each(replaced);
+    [54, 58, 120].into_iter().for_each(|seed| drop(disturbed(seed)));
+    [44, 55, 124].into_iter().for_each(replaced);
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! Others who dropped a version say so, and are believed in twos; otherwise the versions at the home of the locator tell. What is forgotten of this costs looking
 //! again.
 
+use super::super::compare::each_row;
 use super::super::{Home, Members, Response, Row, Shelf, ShelfError, Slot, Version};
 use super::{DOUBTS_MAX, PAST_HEARD_MAX, Server};
 use crate::membership::PeerId;
+use std::collections::BTreeSet;
 
 impl<S: Shelf> Server<S> {
     /// Believes two others, or one where one is all that a read needs.
@@ -71,6 +73,24 @@ impl<S: Shelf> Server<S> {
         slot.mark_past(version);
         slot.trim(now_ms.saturating_sub(self.limits.past_ms), members);
         self.change(&before, &slot).map(|_| ())
+    }
+
+    /// Finds again what is doubtful: what was known of that is in memory, and an answer about it can have been lost.
+    pub(in super::super) fn look_for_doubts(&mut self) -> Result<(), ShelfError> {
+        let mut last = None;
+        let mut several = BTreeSet::new();
+        each_row(&self.shelf, &Row::FIRST, None, |row| {
+            let slot = (row.home, row.locator);
+            if last == Some(slot) && row.home != Home::from(row.locator) && several.len() < DOUBTS_MAX {
+                several.insert(slot);
+            }
+            last = Some(slot);
+        })?;
+        for (home, locator) in several {
+            let slot = Slot::load(&self.shelf, home, locator)?;
+            self.doubt(&slot);
+        }
+        Ok(())
     }
 
     /// Where a directory is listed, of two heads of one owner of which one has left either may follow the other by what is not kept here.
