@@ -253,23 +253,31 @@ impl<S: Shelf> Server<S> {
         if *from != Row::FIRST || until.is_some() {
             return Ok(fingerprint(&self.common_rows(other, (from, until), members)?));
         }
-        let known = self
-            .fingerprints
-            .as_ref()
-            .is_some_and(|known| known.generation == self.generation && known.members == members.id());
-        if !known {
-            let by_peer = all_fingerprints(&self.shelf, &self.me, members, self.quorum)?;
-            let (generation, members) = (self.generation, members.id());
-            self.fingerprints = Some(Fingerprints { generation, members, by_peer });
-        }
-        let found = self.fingerprints.as_ref().and_then(|known| known.by_peer.get(other));
+        let found = self.in_common(members)?.get(other);
         Ok(found.map_or_else(|| fingerprint(&[]), |common| common.fingerprint))
     }
 
-    /// Copies of versions kept here that lie with members out of reach, as of the last comparison with any member.
-    pub fn out_of_reach(&self, members: &Members) -> u64 {
-        let by_peer = self.fingerprints.iter().flat_map(|known| &known.by_peer);
-        by_peer.filter(|(peer, _)| !members.is_reachable(peer)).map(|(_, common)| common.rows).sum()
+    /// What this member keeps in common with each other one.
+    fn in_common(&mut self, members: &Members) -> Result<&HashMap<PeerId, Common>, ShelfError> {
+        let (generation, id) = (self.generation, members.id());
+        let known = self.fingerprints.take_if(|known| known.generation == generation && known.members == id);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let by_peer = all_fingerprints(&self.shelf, &self.me, members, self.quorum)?;
+                Fingerprints { generation, members: id, by_peer }
+            }
+        };
+        Ok(&self.fingerprints.insert(known).by_peer)
+    }
+
+    /// Copies of versions kept here that lie with members out of reach. Looks at every row where something has changed.
+    pub fn out_of_reach(&mut self, members: &Members) -> Result<u64, ShelfError> {
+        if members.keeping().iter().all(|peer| members.is_reachable(peer)) {
+            return Ok(0);
+        }
+        let common = self.in_common(members)?.iter();
+        Ok(common.filter(|(peer, _)| !members.is_reachable(peer)).map(|(_, common)| common.rows).sum())
     }
 
     pub(super) fn common_rows(

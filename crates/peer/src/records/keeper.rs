@@ -24,6 +24,9 @@ use tokio::time::Instant;
 /// How often members are looked at although nobody said that they changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often copies that are out of reach are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+
 /// How long whoever stores something waits for those who watch it.
 const NOTICE_TIME: Duration = Duration::from_millis(500);
 
@@ -72,8 +75,8 @@ struct State {
     deferred: VecDeque<Waiting>,
     committed: u64,
     committing: bool,
-    /// Copies that lie with members out of reach.
-    out_of_reach: u64,
+    /// Copies that lie with members out of reach, and when they were counted.
+    out_of_reach: (u64, Instant),
 }
 
 /// Runs until it is dropped.
@@ -147,7 +150,7 @@ impl State {
             deferred: VecDeque::new(),
             committed: 0,
             committing: false,
-            out_of_reach: 0,
+            out_of_reach: (0, Instant::now()),
         })
     }
 
@@ -181,7 +184,7 @@ impl State {
                 (self.committed, self.committing) = (number, false);
             }
             Some(Input::Committed(_, Err(error))) => return Err(ShelfError::Storage(error)),
-            None => self.out_of_reach = self.server.out_of_reach(&self.members),
+            None => self.count_out_of_reach()?,
         }
         if self.version.is_some() {
             self.client.tick(&self.members, now_ms);
@@ -324,11 +327,21 @@ impl State {
         Ok(())
     }
 
+    /// That nobody is out of reach is seen at once; what is with those who are, now and then.
+    fn count_out_of_reach(&mut self) -> Result<(), ShelfError> {
+        let (count, counted) = self.out_of_reach;
+        let all_here = self.members.keeping().iter().all(|peer| self.members.is_reachable(peer));
+        if (count > 0 && all_here) || counted.elapsed() >= COUNT_EVERY {
+            self.out_of_reach = (self.server.out_of_reach(&self.members)?, Instant::now());
+        }
+        Ok(())
+    }
+
     fn tell_standing(&self) {
         let is_member = self.version.is_some();
         let standing = Standing {
             waiting: self.client.kept() as u64,
-            out_of_reach: self.out_of_reach,
+            out_of_reach: self.out_of_reach.0,
             to_compare: if is_member { self.keeper.left() as u64 } else { 0 },
             repaired: self.keeper.repaired(),
             settled: is_member && self.server.is_all_settled(),
