@@ -23,10 +23,10 @@ use url::Url;
 const LOCK: &str = "lock";
 /// The object by whose time the age of a lock is told.
 const NOW: &str = "now";
-/// The lock is written anew so often.
-const RENEW: Duration = Duration::from_secs(60);
 /// A lock of this age was left behind.
 const STALE: Duration = Duration::from_secs(900);
+/// The lock is written anew so many times within that age.
+const RENEWALS: u32 = 15;
 /// What makes a backup count has a name that begins so.
 const COUNTS: &str = "snapshot-";
 
@@ -53,6 +53,8 @@ struct InBucket {
 struct Lock {
     own: Bytes,
     renewed: Instant,
+    /// It is written anew after this time.
+    renew: Duration,
 }
 
 /// Opens a place of backups, to read it or to be the one who writes there.
@@ -100,24 +102,27 @@ impl Lock {
         let word = || RandomState::new().build_hasher().finish();
         // The standard library seeds its hashers at random.
         let own = Bytes::from(format!("{:016x}{:016x}", word(), word()));
-        match remote.create(LOCK, own.clone()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let left = remote.read(LOCK)?;
-                if remote.age_of(LOCK, NOW)?.is_some_and(|age| age < stale) || remote.read(LOCK)? != left {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                tracing::warn!(place = remote.called(), "a backup that was cut off had left its lock");
-                remote.remove(LOCK)?;
-                // Of several who find it stale one is first.
-                remote.create(LOCK, own.clone()).map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => io::ErrorKind::WouldBlock.into(),
-                    _ => error,
-                })?;
-            }
-            Err(error) => return Err(error),
+        let lock = Self { own, renewed: Instant::now(), renew: stale / RENEWALS };
+        if lock.make(remote)? {
+            return Ok(lock);
         }
-        Ok(Self { own, renewed: Instant::now() })
+        let left = remote.read(LOCK)?;
+        if remote.age_of(LOCK, NOW)?.is_some_and(|age| age < stale) || remote.read(LOCK)? != left {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        tracing::warn!(place = remote.called(), "a backup that was cut off had left its lock");
+        remote.remove(LOCK)?;
+        // Of several who find it stale one is first.
+        if lock.make(remote)? { Ok(lock) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Makes the object; false where another's is there.
+    fn make(&self, remote: &Remote) -> io::Result<bool> {
+        match remote.create(LOCK, self.own.clone()) {
+            // An earlier try of this one may have arrived, and its answer not.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.is_own(remote),
+            made => made.map(|()| true),
+        }
     }
 
     fn is_own(&self, remote: &Remote) -> io::Result<bool> {
@@ -151,7 +156,7 @@ impl Depot for InBucket {
 
     fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let Some(lock) = &mut self.lock else { return Err(io::ErrorKind::PermissionDenied.into()) };
-        if lock.renewed.elapsed() >= RENEW || name.starts_with(COUNTS) {
+        if lock.renewed.elapsed() >= lock.renew || name.starts_with(COUNTS) {
             lock.renew(&self.remote)?;
         }
         let bytes = Bytes::copy_from_slice(bytes);

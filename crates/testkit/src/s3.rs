@@ -89,8 +89,10 @@ pub enum Fault {
     Busy,
     /// Ends it after so many bytes of the answer.
     Cut(usize),
-    /// Carries each answer after so many milliseconds.
+    /// Carries each piece of an answer after so many milliseconds.
     Slow(u64),
+    /// Carries each piece of a request after so many milliseconds.
+    Late(u64),
 }
 
 /// A way to a server that can be told to fail.
@@ -154,6 +156,7 @@ fn carry(client: &TcpStream, server: SocketAddr, fault: &Arc<Mutex<Fault>>) -> O
                     );
                     break;
                 }
+                Fault::Late(ms) => std::thread::sleep(Duration::from_millis(ms)),
                 Fault::None | Fault::Cut(_) | Fault::Slow(_) => {}
             }
             if to.write_all(&bytes[..count]).is_err() {

@@ -1,9 +1,14 @@
 //! Backups in a bucket, over object storage in memory: what a place of backups has to do, and that one writes at a time.
 
+use crate::memory::Flaky;
 use jsfs_bucket::{BucketError, Place, depot_over};
 use jsfs_store::backup::depot::Depot;
 use object_store::memory::InMemory;
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const STALE: Duration = Duration::from_secs(900);
 
@@ -53,4 +58,32 @@ fn one_writes_at_a_time_and_one_who_was_taken_over_makes_nothing_count() {
     );
     drop(second);
     open(&store, true, STALE).unwrap();
+}
+
+#[test]
+fn a_lock_does_not_age_while_its_backup_goes_on() {
+    let store = Arc::new(InMemory::new());
+    let stale = Duration::from_secs(3);
+    let mut first = open(&store, true, stale).unwrap();
+    let begun = Instant::now();
+    for number in 1.. {
+        first.put(&format!("segment-{number}"), b"1").unwrap();
+        if begun.elapsed() > stale + Duration::from_millis(500) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(matches!(open(&store, true, stale), Err(BucketError::Written { .. })));
+    first.put("snapshot-1", b"1").unwrap();
+}
+
+#[test]
+fn a_lock_whose_first_answer_was_lost_is_the_writers_own() {
+    let store = Arc::new(Flaky::new());
+    let place = Place::parse("s3://backups/node").unwrap();
+    store.lose_an_answer();
+    let mut first = depot_over(store.clone(), &place, true, STALE).unwrap();
+    assert!(matches!(depot_over(store.clone(), &place, true, STALE), Err(BucketError::Written { .. })));
+    store.lose_an_answer();
+    first.put("snapshot-1", b"1").unwrap();
 }

@@ -17,23 +17,29 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 /// A bucket in memory that fails from some request on, and counts them.
 #[derive(Clone, Debug)]
-struct Flaky {
+pub(crate) struct Flaky {
     inner: Arc<InMemory>,
     /// How many requests are answered yet; negative: all.
     left: Arc<AtomicI64>,
     reads: Arc<AtomicU64>,
+    /// The next object that is put arrives, its answer does not, and the client tries again.
+    loses: Arc<AtomicBool>,
 }
 
 impl Flaky {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (left, reads) = (Arc::new(AtomicI64::new(-1)), Arc::default());
-        Flaky { inner: Arc::new(InMemory::new()), left, reads }
+        Flaky { inner: Arc::new(InMemory::new()), left, reads, loses: Arc::default() }
+    }
+
+    pub(crate) fn lose_an_answer(&self) {
+        self.loses.store(true, Ordering::SeqCst);
     }
 
     fn fail_after(&self, requests: i64) {
@@ -87,6 +93,9 @@ impl MultipartUpload for FlakyUpload {
 impl ObjectStore for Flaky {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.ask()?;
+        if self.loses.swap(false, Ordering::SeqCst) {
+            self.inner.put_opts(location, payload.clone(), options.clone()).await?;
+        }
         self.inner.put_opts(location, payload, options).await
     }
 

@@ -94,6 +94,40 @@ fn a_network_that_fails_delays_packs_and_nothing_else() {
 }
 
 #[test]
+fn a_listing_that_is_slow_is_waited_for_and_one_that_does_not_come_is_named() {
+    let Some(server) = Server::start("packs") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let link = Link::to(server.address());
+    let store = Store::open(options(folder.path(), link.address()).unwrap()).unwrap();
+    put(&store, 0..40);
+    wait_until("packs have moved", || packs_here(folder.path()) <= 2);
+    store.close().unwrap();
+    // The directory is lost: what there is only the bucket can tell.
+    let forget = || ["data", "index"].map(|name| std::fs::remove_dir_all(folder.path().join(name)));
+    for fault in [Fault::Silence, Fault::Busy, Fault::Cut(300)] {
+        let _ = forget();
+        link.does(fault);
+        let begun = Instant::now();
+        let opened = options(folder.path(), link.address()).map(|options| Store::open(options).map(drop));
+        let said = match opened {
+            Err(error) => error.to_string(),
+            Ok(opened) => opened.unwrap_err().to_string(),
+        };
+        assert!(said.contains("s3://packs/a"), "{fault:?}: {said}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{fault:?}: {:?}", begun.elapsed());
+    }
+    let _ = forget();
+    let late = Duration::from_millis(200);
+    link.does(Fault::Late(200));
+    let begun = Instant::now();
+    let store = Store::open(options(folder.path(), link.address()).unwrap()).unwrap();
+    assert!(begun.elapsed() > 8 * late, "{:?}", begun.elapsed());
+    link.does(Fault::None);
+    has_all(&store, 0..30);
+    store.close().unwrap();
+}
+
+#[test]
 fn a_bucket_that_is_not_there_is_named() {
     let Some(server) = Server::start("others") else { return };
     let folder = tempfile::tempdir().unwrap();
