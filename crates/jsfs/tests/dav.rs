@@ -4,7 +4,8 @@
 
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn setup(folder: &Path) -> Setup {
@@ -126,6 +127,104 @@ fn rclone_copies_a_tree_of_odd_names_up_and_down_and_a_read_only_token_changes_n
         assert!(!rclone(&node, &reader, arguments).status.success(), "{arguments:?}");
     }
     fine(rclone(&node, &key, &["check", "--download", up, "dav:tree"]));
+}
+
+/// A namespace that davfs2 has mounted.
+struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    /// With a key as password, or else with a token in a header: davfs2 cuts passwords off after 255 bytes. None where this machine cannot mount, which is
+    /// said.
+    fn new(folder: &Path, node: &Node, credential: &str) -> Option<Mounted> {
+        tool("mount.davfs")?;
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        if !is_root || std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            eprintln!("skipped: mounting needs root and /dev/fuse");
+            return None;
+        }
+        let (at, conf, secrets) = (folder.join("mounted"), folder.join("conf"), folder.join("secrets"));
+        let url = format!("http://127.0.0.1:{}/.jsfs/dav/", node.address().port());
+        // Linux asks for more of a directory at once than the default buffer takes (docs/webdav.md).
+        let mut settings = format!("buf_size 64\ndelay_upload 0\nsecrets {}\n", secrets.display());
+        let mut known = String::new();
+        match credential.len() {
+            ..256 => known = format!("{url} any {credential}\n"),
+            _ => settings += &format!("ask_auth 0\nadd_header Authorization \"Bearer {credential}\"\n"),
+        }
+        std::fs::write(&conf, settings).unwrap();
+        std::fs::write(&secrets, known).unwrap();
+        for file in [&conf, &secrets] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        std::fs::create_dir_all(&at).unwrap();
+        let options = format!("conf={}", conf.display());
+        let mount = Command::new("mount.davfs").arg(&url).arg(&at).args(["-o", &options]).output().unwrap();
+        assert!(mount.status.success(), "{}", said(&mount));
+        Some(Mounted { at })
+    }
+}
+
+impl Drop for Mounted {
+    /// Waits until all that was written has arrived.
+    fn drop(&mut self) {
+        let output = Command::new("umount").arg(&self.at).output().unwrap();
+        assert!(output.status.success() || std::thread::panicking(), "{}", said(&output));
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    // davfs2 adds this one.
+    names.retain(|name| name != "lost+found");
+    names.sort();
+    names
+}
+
+#[test]
+fn davfs2_mounts_a_namespace_as_a_folder_and_a_read_only_token_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path());
+    let node = setup.start();
+    let key = setup.root_key();
+    let large = "large, and in several pieces. ".repeat(100_000);
+    let own =
+        |method, path, body: &str| ask(&node, &Request::new(method, path).bearer(&key).body(body.as_bytes()));
+    for (path, body) in [("/there.txt", "there"), ("/d/inner.txt", "inner"), ("/gone.txt", "gone")] {
+        assert_eq!(own("PUT", path, body).status, 201);
+    }
+    let Some(mounted) = Mounted::new(folder.path(), &node, &key) else { return };
+    let top = mounted.at.clone();
+    assert_eq!(names_in(&top), ["d", "gone.txt", "there.txt"]);
+    assert_eq!(std::fs::read_to_string(top.join("d/inner.txt")).unwrap(), "inner");
+    std::fs::write(top.join("large.txt"), &large).unwrap();
+    std::fs::create_dir_all(top.join("new/deep")).unwrap();
+    std::fs::write(top.join("new/deep/ünïcode 漢字"), "named").unwrap();
+    std::fs::write(top.join("there.txt"), "there again").unwrap();
+    std::fs::rename(top.join("d/inner.txt"), top.join("new/moved.txt")).unwrap();
+    std::fs::remove_file(top.join("gone.txt")).unwrap();
+    drop(mounted);
+
+    assert_eq!(own("GET", "/there.txt", "").text(), "there again");
+    assert!(own("GET", "/large.txt", "").text() == large);
+    assert_eq!(own("GET", "/new/deep/%C3%BCn%C3%AFcode%20%E6%BC%A2%E5%AD%97", "").text(), "named");
+    assert_eq!(own("GET", "/new/moved.txt", "").text(), "inner");
+    assert_eq!(own("GET", "/d/inner.txt", "").status, 404);
+    assert_eq!(own("GET", "/gone.txt", "").status, 404);
+
+    let reader = token(&node, &key, "/localhost/", r#"["GET","LIST"]"#);
+    let Some(mounted) = Mounted::new(folder.path(), &node, &reader) else { return };
+    // A directory is there while something is in it.
+    assert_eq!(names_in(&top), ["large.txt", "new", "there.txt"]);
+    assert!(std::fs::read_to_string(top.join("large.txt")).unwrap() == large);
+    let _ = std::fs::write(top.join("there.txt"), "changed by a reader");
+    assert!(std::fs::remove_file(top.join("large.txt")).is_err());
+    assert!(std::fs::create_dir(top.join("by a reader")).is_err());
+    drop(mounted);
+    assert_eq!(own("GET", "/there.txt", "").text(), "there again");
+    assert!(own("GET", "/large.txt", "").text() == large);
 }
 
 const LOCKINFO: &str =
