@@ -49,6 +49,12 @@ fn a_tree_goes_from_node_to_node_in_a_file_and_keeps_who_may_see_what() {
     done(run(&first, &["namespace", "add", "example.com"]));
     done(run(&first, &["put", file, "/com.example/docs/open", "--public"]));
     done(run(&first, &["put", file, "/com.example/docs/deep/secret"]));
+    let program = home.path().join("who.js");
+    fs::write(&program, "export default { fetch(_, env) { return Response.json({ env }); } };").unwrap();
+    let program = program.to_str().unwrap();
+    let attached = ["--executable", "--public", "--env", "WHO=only here"];
+    done(run(&first, &[&["put", program, "/com.example/docs/who.js"], &attached[..]].concat()));
+    assert_eq!(ask(&node, "GET", "/.com.example/docs/who.js", None).text(), r#"{"env":{"WHO":"only here"}}"#);
     let rom = home.path().join("docs.rom");
     let path = rom.to_str().unwrap();
     let made = done(run(&first, &["export", "/com.example/docs/", path]));
@@ -73,15 +79,18 @@ fn a_tree_goes_from_node_to_node_in_a_file_and_keeps_who_may_see_what() {
     }
     assert_eq!(ask(&node, "PUT", open, None).status, 401);
     assert!(ask(&node, "GET", open, None).body == content);
+    assert_eq!(ask(&node, "GET", "/.com.example/docs/who.js", None).status, 403, "nothing in it runs");
     assert!(node.stop().success());
 
     let node = third.start();
     let imported = done(run(&third, &["import", path]));
-    assert_eq!((&imported["objects"], &imported["present"]), (&2.into(), &0.into()), "{imported}");
+    assert_eq!((&imported["objects"], &imported["present"]), (&3.into(), &0.into()), "{imported}");
     let again = done(run(&third, &["import", path]));
-    assert_eq!((&again["objects"], &again["present"]), (&0.into(), &2.into()), "{again}");
+    assert_eq!((&again["objects"], &again["present"]), (&0.into(), &3.into()), "{again}");
     assert!(ask(&node, "GET", open, None).body == content);
     assert!(ask(&node, "GET", secret, Some(&key)).body == content);
+    // The program runs there with nothing of what was attached to it at home.
+    assert_eq!(ask(&node, "GET", "/.com.example/docs/who.js", None).text(), r#"{"env":{}}"#);
     assert_eq!(ask(&node, "PUT", open, Some(&key)).status, 200, "its owner goes on there");
     assert!(run(&third, &["check", "--online"]).status.success());
     assert!(node.stop().success());

@@ -173,6 +173,38 @@ async fn an_import_brings_everything_as_it_was_and_a_second_one_changes_nothing(
     assert_eq!(node.get_as(&owner, "/com.example/docs/open").await.unwrap(), b"changed");
 }
 
+/// Whether a file has these bytes in it.
+fn has(path: &Path, wanted: &[u8]) -> bool {
+    std::fs::read(path).unwrap().windows(wanted.len()).any(|bytes| bytes == wanted)
+}
+
+#[tokio::test]
+async fn a_rom_is_one_state_and_nothing_that_was_replaced_or_deleted_is_in_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("docs.rom");
+    let author = World::new().await;
+    let (now, before, deleted) = (noise(21, 20_000), noise(22, 20_000), noise(23, 20_000));
+    author.put("/localhost/docs/x", &before, public()).await;
+    author.put("/localhost/docs/x", &now, public()).await;
+    author.put("/localhost/docs/gone", &deleted, public()).await;
+    author.delete_as(&author.root(), "/localhost/docs/gone").await.unwrap();
+    make(&export(&author, &["/localhost/docs/"]).await, &path);
+    // What is public and does not compress lies there as it is, so that it would be found.
+    assert!(has(&path, &now[..100]));
+    assert!(!has(&path, &before[..100]) && !has(&path, &deleted[..100]));
+
+    let reader = World::new().await;
+    mount(&reader, &path).await;
+    let anybody = Credentials::none();
+    assert!(reader.get_as(&anybody, "/localhost/docs/x").await.unwrap() == now);
+    assert!(reader.get_version(&anybody, "/localhost/docs/x", Some(2)).await.unwrap() == now);
+    assert!(reader.get_version(&anybody, "/localhost/docs/x", Some(1)).await.is_err());
+    let read = reader.objects.authorize::<Read>(&anybody, &at("/localhost/docs/x")).await.unwrap();
+    let versions = reader.objects.versions(&read).await.unwrap();
+    assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [2]);
+    reader.objects.close().await;
+}
+
 #[tokio::test]
 async fn a_parcel_that_is_cut_or_changed_or_of_another_owner_is_refused_with_what_is_wrong() {
     let (author, _) = author().await;
