@@ -293,7 +293,7 @@ impl<'c, 'v> Decide<'c, 'v> {
         lists: Vec<Option<Vec<BlockId>>>,
     ) -> Result<(), IndexError> {
         for ((head, offset), list) in heads.iter().zip(&planned.offsets).zip(lists) {
-            let place = place(location, planned.pack, *offset, head);
+            let place = Place::of(head, location, planned.pack, *offset);
             self.view.see_block(place, head, list)?;
             self.fresh.insert(head.id);
             self.committer.reading.verified.insert(head.id);
@@ -387,7 +387,7 @@ impl<'c, 'v> Decide<'c, 'v> {
             bytes = planned.end - from;
             self.view.pack(carry.location, planned.pack)?.end = planned.end;
             for ((head, from), offset) in origins.iter().zip(&planned.offsets) {
-                let to = place(carry.location, planned.pack, *offset, head);
+                let to = Place::of(head, carry.location, planned.pack, *offset);
                 self.view.move_block(&head.id, *from, to)?;
             }
             for operation in &live {
@@ -423,10 +423,6 @@ impl Placed {
 /// The ids in these stored bytes if they are a list.
 fn list_of(bytes: &Bytes) -> Option<Vec<BlockId>> {
     matches!(block::split(bytes), Ok((block::Kind::List, _))).then(|| list_ids(bytes)).flatten()
-}
-
-fn place(location: u8, pack: u64, offset: u64, head: &BlockHead) -> Place {
-    Place { location, pack, offset, len: head.len, head: head.encoded_len() }
 }
 
 /// The new value of a counter.

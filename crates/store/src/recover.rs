@@ -171,7 +171,10 @@ impl Recovery {
             Ok(None) if self.scans.iter().all(|scan| scan.packs.is_empty()) => {
                 return Ok(Found { index: Some(index), ..Found::default() });
             }
-            Ok(None) => return Ok(Found::doubted(Some(index), "it was never finished".to_owned())),
+            Ok(None) => {
+                let why = "it was never finished, or an earlier version made it";
+                return Ok(Found::doubted(Some(index), why.to_owned()));
+            }
             Err(error) => return Ok(Found::doubted(Some(index), error.to_string())),
         };
         if mark.store_id != self.store_id() || mark.tips.len() != self.backends.len() {

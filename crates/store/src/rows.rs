@@ -3,13 +3,13 @@
 //! The index is derived, so this format may change at any time: [`INDEX_FORMAT`] then changes with it and the index is rebuilt.
 
 use crate::{
-    frame::{Reader, operation_len, put_len},
+    frame::{BlockHead, Reader, operation_len, put_len},
     id::BlockId,
 };
 use bytes::{BufMut, Bytes};
 
 /// Version of everything in this file.
-pub(crate) const INDEX_FORMAT: u8 = 3;
+pub(crate) const INDEX_FORMAT: u8 = 4;
 
 /// First byte of the index keys of entries, tombstones, blocks, tags ("chunks"), packs and the mark.
 pub(crate) const ENTRY: u8 = b'e';
@@ -109,9 +109,17 @@ pub(crate) struct Place {
     pub(crate) len: u32,
     /// Bytes that the block takes in its frame's description.
     pub(crate) head: u32,
+    /// Bytes of the chunks in it before they were compressed, as its tags say there; 0 where it has none.
+    pub(crate) plain: u32,
 }
 
 impl Place {
+    /// The place of a block that is described so and begins at this offset.
+    pub(crate) fn of(head: &BlockHead, location: u8, pack: u64, offset: u64) -> Self {
+        let plain = head.tags.iter().fold(0u32, |sum, tag| sum.saturating_add(tag.len));
+        Self { location, pack, offset, len: head.len, head: head.encoded_len(), plain }
+    }
+
     /// Where the block ends.
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.len)
@@ -143,8 +151,19 @@ pub(crate) fn counted(places: &[Place]) -> impl Iterator<Item = Place> {
 }
 
 impl BlockRow {
+    /// Bytes of its chunks before they were compressed. Where no copy says so (it came without tags, or holds no chunk) as many as it takes itself.
+    pub(crate) fn plain(&self) -> u64 {
+        let known = self.places.iter().map(|place| place.plain).max().filter(|plain| *plain > 0);
+        known.map_or(self.compressed(), u64::from)
+    }
+
+    /// Bytes that one copy of it takes.
+    pub(crate) fn compressed(&self) -> u64 {
+        self.places.first().map_or(0, |place| u64::from(place.len))
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(18 + 25 * self.places.len());
+        let mut out = Vec::with_capacity(18 + 29 * self.places.len());
         out.put_u8(u8::from(self.is_list) | u8::from(self.is_counted) << 1);
         out.put_u64_le(self.references);
         out.put_u64_le(self.since);
@@ -154,6 +173,7 @@ impl BlockRow {
             out.put_u64_le(place.offset);
             out.put_u32_le(place.len);
             out.put_u32_le(place.head);
+            out.put_u32_le(place.plain);
         }
         out
     }
@@ -164,7 +184,8 @@ impl BlockRow {
         let mut places = Vec::with_capacity(1);
         while reader.at < bytes.len() {
             let (location, pack, offset) = (reader.u8()?, reader.u64()?, reader.u64()?);
-            places.push(Place { location, pack, offset, len: reader.u32()?, head: reader.u32()? });
+            let (len, head, plain) = (reader.u32()?, reader.u32()?, reader.u32()?);
+            places.push(Place { location, pack, offset, len, head, plain });
         }
         Some(Self { references, is_list: flags & 1 != 0, is_counted: flags & 2 != 0, since, places })
     }
@@ -249,14 +270,9 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// With one location the first format is what it was.
-    const fn format(locations: usize) -> u8 {
-        if locations > 1 { INDEX_FORMAT } else { 1 }
-    }
-
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(34 + 64 * self.tips.len());
-        out.put_u8(Self::format(self.tips.len()));
+        out.put_u8(INDEX_FORMAT);
         out.extend_from_slice(&self.store_id);
         out.put_u64_le(self.sequence);
         out.put_u64_le(self.durable);
@@ -279,7 +295,7 @@ impl Mark {
             let (pack, start, end, sequence) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
             tips.push(Tip { pack, start, end, sequence, chain: reader.array()? });
         }
-        (format == Self::format(tips.len())).then_some(Self { store_id, sequence, durable, tips })
+        (format == INDEX_FORMAT).then_some(Self { store_id, sequence, durable, tips })
     }
 }
 

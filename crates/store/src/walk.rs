@@ -231,7 +231,7 @@ impl Frame {
             let bytes = if self.payload.is_empty() { Bytes::new() } else { self.payload.slice(at..end) };
             let offset = base + at as u64;
             at = end;
-            (head, Place { location, pack, offset, len: head.len, head: head.encoded_len() }, bytes)
+            (head, Place::of(head, location, pack, offset), bytes)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Where the space of a store goes: what its chunks take, what its blocks take, and what of that is whose.
+//! Where the space of a store goes: what its blocks hold, what they take, and what of that is whose.
 //!
 //! A block that several things refer to is shared among them in equal parts, so that parts add up to the whole and nothing has to be remembered: memory does
 //! not grow with the store. Looks at the index while writing goes on; each figure is of its own moment.
@@ -9,7 +9,7 @@ use crate::{
     id::BlockId,
     index::Rows,
     read::Reading,
-    rows::{BLOCK, BlockRow, CHUNK, TagRow, counted},
+    rows::{BLOCK, BlockRow, counted},
     store::Store,
     task::Observer,
 };
@@ -20,28 +20,39 @@ const LEVELS_MAX: u8 = LIST_LEVEL_MAX + 1;
 /// Rows between two looks whether to go on.
 const LOOK_EVERY: u64 = 1 << 10;
 
-/// What all chunks and blocks take that something refers to. Sizes are in bytes.
+/// What all blocks take that something refers to. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
-    /// Chunks that differ from each other.
-    pub chunks: u64,
-    /// What they are long.
-    pub unique: u64,
-    /// What the blocks that hold them take, each once.
-    pub compressed: u64,
-    /// All blocks, also those without chunks.
+    /// How many they are, lists included.
     pub blocks: u64,
-    /// What they take in all places, their descriptions included.
+    /// What those hold that are no lists, before it was compressed; what says nothing of that counts as long as it is stored.
+    pub unique: u64,
+    /// What those take, each once.
+    pub compressed: u64,
+    /// What all take in all places, their descriptions included.
     pub stored: u64,
 }
 
-/// What something takes of the blocks that it refers to.
+/// What something takes of the blocks that it refers to, in bytes: its part of each figure of [`Weights`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Share {
-    /// Its part of what they take in all places, in bytes.
+    /// Of what they hold.
+    pub unique: f64,
+    /// Of what they take, each once.
+    pub compressed: f64,
+    /// Of what they take in all places.
     pub stored: f64,
     /// Lists among them that cannot be read: what they list is in nobody's share.
     pub unreadable: u64,
+}
+
+impl std::ops::AddAssign for Share {
+    fn add_assign(&mut self, other: Self) {
+        self.unique += other.unique;
+        self.compressed += other.compressed;
+        self.stored += other.stored;
+        self.unreadable += other.unreadable;
+    }
 }
 
 /// Why weighing ended early.
@@ -56,7 +67,7 @@ pub enum WeighError {
 }
 
 impl Store {
-    /// Weighs everything. Blocks, for as long as it takes to read the index's rows of blocks and chunks.
+    /// Weighs everything. Blocks, for as long as it takes to read the index's rows of blocks.
     pub fn weigh(&self, observer: &dyn Observer) -> Result<Weights, WeighError> {
         let reading = &*self.inner.reading;
         let mut all = Weights::default();
@@ -64,20 +75,15 @@ impl Store {
             go_on(at, observer)?;
             let (_, value) = row.map_err(ReadError::from)?;
             let row = BlockRow::decode(&value).ok_or_else(malformed)?;
-            if row.references > 0 {
-                all.blocks += 1;
-                all.stored += weight(&row);
+            if row.references == 0 {
+                continue;
             }
-        }
-        for (at, row) in (0_u64..).zip(rows(reading, CHUNK)) {
-            go_on(at, observer)?;
-            let (_, value) = row.map_err(ReadError::from)?;
-            let chunk = TagRow::decode(&value).ok_or_else(malformed)?;
-            let block = reading.row(&chunk.block).map_err(ReadError::from)?;
-            let Some(block) = block.filter(|block| block.references > 0) else { continue };
-            all.chunks += 1;
-            all.unique += u64::from(chunk.len);
-            all.compressed += block.places.first().map_or(0, |place| u64::from(place.len));
+            all.blocks += 1;
+            all.stored += weight(&row);
+            if !row.is_list {
+                all.unique += row.plain();
+                all.compressed += row.compressed();
+            }
         }
         Ok(all)
     }
@@ -103,7 +109,10 @@ fn add(
         let Some(row) = reading.row(id)?.filter(|row| row.references > 0) else { continue };
         let part = part / as_float(row.references);
         share.stored += part * as_float(weight(&row));
-        if row.is_list && levels > 0 {
+        if !row.is_list {
+            share.unique += part * as_float(row.plain());
+            share.compressed += part * as_float(row.compressed());
+        } else if levels > 0 {
             match reading.read_list(id, &row) {
                 Some(listed) => add(reading, &listed, part, levels - 1, share)?,
                 None => share.unreadable += 1,

@@ -61,11 +61,15 @@ fn gc_frees_what_it_said_it_would_and_loses_nothing() {
 }
 
 /// The result of `stats` and what it says of a namespace.
-fn stats(node: &Node) -> (Value, Value) {
+fn stats_of(node: &Node, namespace: &str) -> (Value, Value) {
     let mut lines = run(node, "stats", "{}");
     let result = lines.pop().unwrap()["result"].clone();
-    let namespace = lines.iter().map(|line| &line["finding"]).find(|found| found["namespace"] == "localhost");
-    (result, namespace.unwrap().clone())
+    let own = lines.iter().map(|line| &line["finding"]).find(|found| found["namespace"] == namespace);
+    (result, own.unwrap().clone())
+}
+
+fn stats(node: &Node) -> (Value, Value) {
+    stats_of(node, "localhost")
 }
 
 #[test]
@@ -92,6 +96,11 @@ fn stats_say_where_the_space_goes_and_the_parts_are_the_whole() {
     assert!((400_001..=400_000 + text).contains(&unique), "{all}");
     let compressed = number(&all["compressed"]);
     assert!((400_000..420_000).contains(&compressed), "{all}");
+    // With one namespace its parts are the whole.
+    for name in ["unique", "compressed", "stored"] {
+        assert_eq!(all["of_objects"][name], own[name], "{name} of {all}");
+    }
+    assert_eq!([number(&own["unique"]), number(&own["compressed"])], [unique, compressed], "{own} of {all}");
     // What two objects share is counted once.
     let stored = number(&own["stored"]);
     assert!((compressed..compressed + 20_000).contains(&stored), "{own} of {all}");
@@ -109,6 +118,37 @@ fn stats_say_where_the_space_goes_and_the_parts_are_the_whole() {
     assert!((300_000..310_000).contains(&number(&own["stored"])), "{own}");
     assert_eq!(number(&after["unique"]), 300_000, "{after}");
     assert!(number(&after["disk"]["dead"]) > number(&disk["dead"]) + 100_000, "{after}");
+}
+
+#[test]
+fn what_namespaces_share_is_in_each_by_halves_until_one_lets_go() {
+    let node = Node::start();
+    let number = |value: &Value| value.as_u64().unwrap();
+    for name in ["one", "two"] {
+        node.add_namespace(name);
+    }
+    let text = "what both have is kept once, and each has half of it. ".repeat(8_000);
+    let length = u64::try_from(text.len()).unwrap();
+    for target in ["/.one/text?private=false", "/.two/text?private=false", "/.two/own"] {
+        let own = noise(7, 50_000);
+        let body = if target.ends_with("own") { &own } else { text.as_bytes() };
+        assert_eq!(node.ask(&node.own("PUT", target).body(body)).status, 201, "{target}");
+    }
+    let (whole, one) = stats_of(&node, "one");
+    let (_, two) = stats_of(&node, "two");
+    assert_eq!([number(&one["logical"]), number(&two["logical"])], [length, length + 50_000]);
+    let unique = number(&one["unique"]);
+    assert!(unique <= length / 2 && unique > 0, "{one}");
+    assert_eq!(number(&two["unique"]), unique + 50_000);
+    assert_eq!(number(&whole["of_objects"]["unique"]), 2 * unique + 50_000, "{whole}");
+    assert!(number(&one["compressed"]) * 10 < unique, "{one}");
+    assert!((50_000..52_000).contains(&number(&two["compressed"])), "{two}");
+
+    assert_eq!(node.ask(&node.own("DELETE", "/.two/text?purge=true")).status, 204);
+    let (_, one) = stats_of(&node, "one");
+    let (_, two) = stats_of(&node, "two");
+    assert!(number(&one["unique"]).abs_diff(2 * unique) < 2, "{one}");
+    assert_eq!(number(&two["unique"]), 50_000, "{two}");
 }
 
 #[test]

@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 
 /// The longest bar, in characters.
 const BAR: u64 = 40;
+/// Namespaces that have a bar of their own.
+const BARS_MAX: usize = 10;
+/// Names longer than this make the columns after them uneven.
+const NAME_MAX: usize = 40;
 
 /// Asks the node and shows what it says.
 pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
@@ -20,8 +24,11 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
     namespaces.sort_by_key(|namespace| std::cmp::Reverse(number(&namespace["stored"])));
     table(session.output, &namespaces, outcome.more, &whole)?;
     let path = ["logical", "unique", "compressed", "stored"];
-    let path = path.map(|name| (name, number(&whole[name])));
+    let path = path.map(|name| (name.to_owned(), number(&whole[name])));
     bars(session.output, "from what was put to what the disk holds", &path)?;
+    if namespaces.len() > 1 {
+        bars(session.output, "whose objects take that", &largest(&namespaces, &whole))?;
+    }
     let (disk, besides) = (&whole["disk"], &whole["disk"]["besides"]);
     let parts = [
         ("objects", number(&disk["objects"])),
@@ -33,6 +40,7 @@ pub(super) async fn run(session: &Session) -> anyhow::Result<()> {
         ("dead", number(&disk["dead"])),
         ("index", number(&disk["index"])),
     ];
+    let parts = parts.map(|(name, bytes)| (name.to_owned(), bytes));
     bars(session.output, "what the disk holds", &parts)?;
     if number(&whole["unreadable"]) > 0 {
         session.output.warn("something could not be read and is in nobody's share; run `jsfs check`");
@@ -45,45 +53,55 @@ fn number(value: &Value) -> u64 {
 }
 
 fn table(output: Output, namespaces: &[Value], more: u64, whole: &Value) -> anyhow::Result<()> {
-    let name = |namespace: &Value| one_line(namespace["namespace"].as_str().unwrap_or("?")).into_owned();
     let width = namespaces.iter().map(|namespace| name(namespace).chars().count());
-    let width = width.max().unwrap_or(0).clamp("NAMESPACE".len(), 40);
-    let line = |cells: [&str; 6]| {
-        let [name, objects, versions, logical, current, stored] = cells;
-        output.line(&format!(
-            "{name:<width$}  {objects:>10}  {versions:>10}  {logical:>12}  {current:>12}  {stored:>12}"
-        ))
+    let width = width.max().unwrap_or(0).clamp("NAMESPACE".len(), NAME_MAX);
+    let line = |name: &str, counts: [String; 2], sizes: [String; 5]| {
+        let counts = counts.map(|cell| format!("  {cell:>8}")).concat();
+        let sizes = sizes.map(|cell| format!("  {cell:>11}")).concat();
+        output.line(&format!("{name:<width$}{counts}{sizes}"))
     };
-    let row = |name: &str, of: &Value, stored: &Value| {
-        let bytes = |value: &Value| human_bytes(number(value));
-        let count = |value: &Value| number(value).to_string();
-        line([
-            name,
-            &count(&of["objects"]),
-            &count(&of["versions"]),
-            &bytes(&of["logical"]),
-            &bytes(&of["current"]),
-            &bytes(stored),
-        ])
+    let row = |name: &str, of: &Value, part: &Value| {
+        let counts = ["objects", "versions"].map(|what| number(&of[what]).to_string());
+        let [logical, current] = ["logical", "current"].map(|what| human_bytes(number(&of[what])));
+        let [unique, compressed, stored] =
+            ["unique", "compressed", "stored"].map(|what| human_bytes(number(&part[what])));
+        line(name, counts, [logical, current, unique, compressed, stored])
     };
-    line(["NAMESPACE", "OBJECTS", "EARLIER", "LOGICAL", "CURRENT", "STORED"])?;
+    let heads = ["LOGICAL", "CURRENT", "UNIQUE", "COMPRESSED", "STORED"];
+    line("NAMESPACE", ["OBJECTS", "EARLIER"].map(str::to_owned), heads.map(str::to_owned))?;
     for namespace in namespaces {
-        row(&name(namespace), namespace, &namespace["stored"])?;
+        row(&name(namespace), namespace, namespace)?;
     }
     if more > 0 {
         output.line(&format!("… and {more} more"))?;
     }
-    row("all", whole, &whole["disk"]["objects"])?;
+    row("all", whole, &whole["of_objects"])?;
     Ok(())
 }
 
+fn name(namespace: &Value) -> String {
+    one_line(namespace["namespace"].as_str().unwrap_or("?")).into_owned()
+}
+
+/// The namespaces that take most, and what all others take together.
+fn largest(namespaces: &[Value], whole: &Value) -> Vec<(String, u64)> {
+    let named = namespaces.iter().take(BARS_MAX);
+    let mut parts: Vec<_> = named.map(|one| (name(one), number(&one["stored"]))).collect();
+    let told: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+    if namespaces.len() > BARS_MAX {
+        parts.push(("all others".to_owned(), number(&whole["of_objects"]["stored"]).saturating_sub(told)));
+    }
+    parts
+}
+
 /// Bars under a title, the longest for the largest; what is nothing is left out.
-fn bars(output: Output, title: &str, parts: &[(&str, u64)]) -> anyhow::Result<()> {
+fn bars(output: Output, title: &str, parts: &[(String, u64)]) -> anyhow::Result<()> {
     let largest = parts.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0).max(1);
+    let width = parts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).clamp(12, NAME_MAX);
     output.line("")?;
     output.line(&format!("{title}:"))?;
     for (name, bytes) in parts.iter().filter(|(_, bytes)| *bytes > 0) {
-        output.line(&format!("  {name:<12} {:>12}  {}", human_bytes(*bytes), bar(*bytes, largest)))?;
+        output.line(&format!("  {name:<width$} {:>12}  {}", human_bytes(*bytes), bar(*bytes, largest)))?;
     }
     Ok(())
 }
@@ -96,7 +114,22 @@ fn bar(bytes: u64, largest: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bar;
+    use super::{BARS_MAX, bar, largest};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_largest_namespaces_are_named_and_the_others_are_together() {
+        let some = |count: u64| -> Vec<Value> {
+            (0..count).map(|at| json!({"namespace": format!("n{at}"), "stored": 100 - at})).collect()
+        };
+        let whole = |bytes: u64| json!({"of_objects": {"stored": bytes}});
+        let most = BARS_MAX as u64;
+        assert_eq!(largest(&some(2), &whole(199)), [("n0".to_owned(), 100), ("n1".to_owned(), 99)]);
+        assert_eq!(largest(&some(most), &whole(955)).len(), BARS_MAX);
+        let parts = largest(&some(most + 2), &whole(1_134));
+        assert_eq!(parts.len(), BARS_MAX + 1);
+        assert_eq!(parts[BARS_MAX], ("all others".to_owned(), 90 + 89));
+    }
 
     #[test]
     fn bars_are_in_proportion_whatever_the_size() {

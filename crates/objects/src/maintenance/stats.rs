@@ -1,6 +1,6 @@
 //! Where the space of a node goes: of each namespace, of what else is kept, and of the whole.
 //!
-//! One pass over the index's rows of blocks and chunks, and one over the entries that refer to blocks. A block that several entries need is shared among them
+//! One pass over the index's rows of blocks, and one over the entries that refer to blocks. A block that several entries need is shared among them
 //! in equal parts, so nothing is remembered from one entry to the next, and a namespace is told as soon as it is counted: memory does not grow with the store.
 //! Writing goes on meanwhile; each figure is of its own moment.
 
@@ -41,23 +41,20 @@ struct Sum {
     entries: u64,
     /// Plaintext bytes of objects.
     logical: u64,
-    stored: f64,
-    unreadable: u64,
+    share: Share,
 }
 
 impl Sum {
     fn add(&mut self, logical: u64, share: Share) {
         self.entries += 1;
         self.logical = self.logical.saturating_add(logical);
-        self.stored += share.stored;
-        self.unreadable += share.unreadable;
+        self.share += share;
     }
 
     fn absorb(&mut self, other: Sum) {
         self.entries += other.entries;
         self.logical = self.logical.saturating_add(other.logical);
-        self.stored += other.stored;
-        self.unreadable += other.unreadable;
+        self.share += other.share;
     }
 }
 
@@ -89,7 +86,7 @@ fn weigh(objects: &Objects, teller: &Teller) -> Result<Value, MaintenanceError> 
         both.absorb(older);
         teller.finding(json!({
             "namespace": directory.namespace(), "objects": objects, "versions": older.entries, "logical": both.logical, "current": newest.logical,
-            "stored": whole(both.stored),
+            "unique": whole(both.share.unique), "compressed": whole(both.share.compressed), "stored": whole(both.share.stored),
         }));
         current += newest.logical;
         versions += older.entries;
@@ -104,20 +101,21 @@ fn weigh(objects: &Objects, teller: &Teller) -> Result<Value, MaintenanceError> 
         for table in of {
             sum.absorb(work.entries(*table, None, |_| 0)?);
         }
-        besides.insert(name.to_owned(), whole(sum.stored).into());
+        besides.insert(name.to_owned(), whole(sum.share.stored).into());
         told.absorb(sum);
     }
-    besides.insert("rest".to_owned(), weights.stored.saturating_sub(whole(told.stored)).into());
+    besides.insert("rest".to_owned(), weights.stored.saturating_sub(whole(told.share.stored)).into());
     let stats = store.stats().map_err(StorageError::from)?;
     let used: u64 = stats.locations.iter().map(|location| location.used).sum();
     let live: u64 = stats.locations.iter().map(|location| location.live).sum();
     let metadata = live.saturating_sub(weights.stored);
     Ok(json!({
         "namespaces": namespaces, "objects": count, "versions": versions, "logical": all.logical, "current": current,
-        "chunks": weights.chunks, "unique": weights.unique, "compressed": weights.compressed, "blocks": weights.blocks,
-        "stored": used + stats.index_bytes, "unreadable": told.unreadable,
+        "unique": weights.unique, "compressed": weights.compressed, "blocks": weights.blocks,
+        "stored": used + stats.index_bytes, "unreadable": told.share.unreadable,
+        "of_objects": { "unique": whole(all.share.unique), "compressed": whole(all.share.compressed), "stored": whole(all.share.stored) },
         "disk": {
-            "objects": whole(all.stored), "besides": besides, "records": metadata, "dead": used.saturating_sub(live), "index": stats.index_bytes,
+            "objects": whole(all.share.stored), "besides": besides, "records": metadata, "dead": used.saturating_sub(live), "index": stats.index_bytes,
         },
         "locations": stats.locations,
     }))

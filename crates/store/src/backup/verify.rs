@@ -132,7 +132,7 @@ impl Ids {
         body: usize,
     ) -> Result<(), BackupError> {
         let len = u32::try_from(body).unwrap_or(u32::MAX);
-        let place = Place { location: 0, pack: segment, offset: at as u64, len, head: 0 };
+        let place = Place { location: 0, pack: segment, offset: at as u64, len, head: 0, plain: 0 };
         let row = BlockRow { references: 1, is_list, places: vec![place], ..BlockRow::default() };
         self.rows.push((prefixed(BLOCK, id.as_bytes()), Some(row.encode())));
         if self.rows.len() >= REBUILD_ROWS {
