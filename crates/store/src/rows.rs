@@ -313,3 +313,23 @@ pub(crate) fn pack_key(location: u8, number: u64) -> [u8; 10] {
     key[2..].copy_from_slice(&number.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{INDEX_FORMAT, Mark, Tip};
+
+    #[test]
+    fn a_mark_of_an_earlier_format_is_none_so_that_its_index_is_built_anew() {
+        for locations in [1, 2] {
+            let mark =
+                Mark { store_id: [7; 16], sequence: 9, durable: 8, tips: vec![Tip::default(); locations] };
+            let mut bytes = mark.encode();
+            assert_eq!(Mark::decode(&bytes.clone().into()), Some(mark));
+            for format in 0..INDEX_FORMAT {
+                bytes[0] = format;
+                assert_eq!(Mark::decode(&bytes.clone().into()), None, "{format}");
+            }
+        }
+    }
+}
