@@ -6,5 +6,6 @@ mod blocks;
 mod foreign;
 mod membership;
 mod network;
+mod privacy;
 mod records;
 mod support;
