@@ -119,6 +119,23 @@ pub struct Source {
     pub bytes: Bytes,
 }
 
+/// What a program that was prepared is found by.
+pub type Identity = [u8; 32];
+
+impl Source {
+    /// What it is found by once it was prepared: everything that preparing it depends on but its imports.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let mut hasher = blake3::Hasher::new();
+        for part in [self.path.as_bytes(), self.base.as_bytes(), &self.bytes] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update(&[u8::from(self.kind == Kind::Wasm)]);
+        *hasher.finalize().as_bytes()
+    }
+}
+
 /// Why a program cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
@@ -158,7 +175,7 @@ struct Inner {
 pub(crate) const TURN: Duration = Duration::from_secs(10);
 /// Programs that are prepared at the same time; more wait their turn.
 const PREPARES_MAX: u32 = 16;
-/// Bytes of prepared programs that the node keeps in memory after they were stored.
+/// Bytes of prepared programs that the node keeps in memory after they were stored, until it rests.
 const PREPARED_BYTES: u64 = 8 << 20;
 /// How many these may be.
 const PREPARED_ESTIMATE: usize = 256;
@@ -265,17 +282,25 @@ impl Exec {
     /// # Errors
     /// As [`Exec::prepare`].
     pub async fn prepared(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
-        let identity = identity(source);
-        if let Some(prepared) = self.0.prepared.get(&identity).filter(|prepared| self.is_current(prepared)) {
-            return Ok(prepared);
-        }
-        match self.prepared_before(&identity).await {
-            Some(prepared) => {
-                self.0.prepared.insert(identity, prepared.clone());
-                Ok(prepared)
-            }
+        match self.found(&source.identity()).await {
+            Some(prepared) => Ok(prepared),
             None => self.prepare(source, authority).await,
         }
+    }
+
+    /// Finds a program prepared, without its text.
+    pub async fn found(&self, identity: &Identity) -> Option<Prepared> {
+        if let Some(prepared) = self.0.prepared.get(identity).filter(|prepared| self.is_current(prepared)) {
+            return Some(prepared);
+        }
+        let prepared = self.prepared_before(identity).await?;
+        self.0.prepared.insert(*identity, prepared.clone());
+        Some(prepared)
+    }
+
+    /// Forgets what is kept in memory though it lies in the store too: the node rests.
+    pub fn rest(&self) {
+        self.0.prepared.clear();
     }
 
     /// Prepares a program, what it imports included, also where the same text was prepared before.
@@ -293,7 +318,7 @@ impl Exec {
         tracing::debug!(path = source.path, bytes = image.len(), "a program was prepared");
         let base = self.0.sandbox.base().await.unwrap_or_default();
         let (prepared, identity) =
-            (Prepared::new(handlers, text_of(source, &imported), image, base), identity(source));
+            (Prepared::new(handlers, text_of(source, &imported), image, base), source.identity());
         self.0.prepared.insert(identity, prepared.clone());
         if let Some(artefacts) = self.0.sandbox.artefacts() {
             let key = artefacts::program_key(&identity, &base);
@@ -332,21 +357,10 @@ impl Exec {
     }
 }
 
-/// What a text that was prepared is found by: everything that preparing it depends on but its imports.
-fn identity(source: &Source) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for part in [source.path.as_bytes(), source.base.as_bytes(), &source.bytes] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.update(&[u8::from(source.kind == Kind::Wasm)]);
-    *hasher.finalize().as_bytes()
-}
-
 /// What a program says, what it imports included, and to which version of the engine.
 fn text_of(source: &Source, imported: &[u8; 32]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&identity(source));
+    hasher.update(&source.identity());
     hasher.update(imported);
     hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     *hasher.finalize().as_bytes()

@@ -4,6 +4,7 @@
 //! through `jsfs-client` only. A command
 //! that is interrupted drops its work: uploads that were cut off store nothing, files that were not complete are not there.
 
+mod allocator;
 mod check;
 mod cli;
 mod commands;
@@ -24,9 +25,6 @@ use output::Output;
 use session::Session;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Status of a program that was interrupted, by convention.
 const INTERRUPTED: u8 = 130;
 
@@ -37,7 +35,7 @@ fn main() -> ExitCode {
     };
     let output = Output { json: cli.printing.json, quiet: cli.printing.quiet };
     if let Some(Command::Worker) = cli.command {
-        return match jsfs_worker::run() {
+        return match jsfs_worker::run(allocator::give_back) {
             Ok(()) => Exit::Done.into(),
             Err(error) => {
                 output.warn(&format!("the worker of programs ends: {error}"));

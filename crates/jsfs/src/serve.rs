@@ -14,6 +14,7 @@ mod reload;
 mod tending;
 mod welcome;
 
+use crate::allocator;
 use crate::cli::{Connection, Serve};
 use crate::commands::config::flags;
 use crate::config::{self, Settings};
@@ -78,7 +79,10 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
         .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
     let serving =
         server.run(std::iter::once(listener.into()).chain(beside.listeners()).collect(), stop.clone());
-    let ended = until_told(serving, signals, &stop, &url_file, &exec, reload).await;
+    let ended = tokio::select! {
+        ended = until_told(serving, signals, &stop, &url_file, &exec, reload) => ended,
+        never = allocator::give_back_at_rest(|| exec.rest()) => match never {},
+    };
     exec.close().await;
     peers.close().await;
     objects.close().await;

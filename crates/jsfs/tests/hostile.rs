@@ -337,6 +337,61 @@ fn loading_ends_at_its_bound_and_when_nobody_waits_for_it() {
     wait_for("it is not loaded any longer", || often(false));
 }
 
+/// Threads of a process that get what nobody else wants of the processors: scheduled as `SCHED_IDLE`.
+fn making_way(process: u32) -> usize {
+    const POLICY: usize = 38;
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let is_one = |stat: String| {
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').nth(POLICY).map(str::to_owned);
+        fields.as_deref() == Some("5")
+    };
+    threads
+        .into_iter()
+        .filter(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(is_one))
+        .count()
+}
+
+#[test]
+fn a_run_that_computes_for_long_makes_way_and_no_later_run_inherits_that() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let (node, key) = start(folder.path(), &["programs.cpu_ms=600000", "programs.wall_ms=600000"]);
+    let address = node.address();
+    let worker = worker(&node).expect("a worker");
+    let module = wat::parse_str(r#"(module (func (export "_start") (loop (br 0))))"#).unwrap();
+    let wait =
+        "export default { async fetch() { await new Promise((resolve) => setTimeout(resolve, 600_000)); } };";
+    let programs: [(&str, &str, &[u8]); 3] = [
+        ("/loop.js", "text/javascript", b"export default { fetch() { for (;;); } };"),
+        ("/loop.wasm", "application/wasm", &module),
+        ("/wait.js", "text/javascript", wait.as_bytes()),
+    ];
+    for (path, kind, source) in programs {
+        let target = format!("{path}?executable=true&private=false");
+        let stored = put(&mut Client::new(address), &key, &target, kind, source);
+        assert_eq!(stored.status, 201, "{}", stored.text());
+    }
+    let ask = |path: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(client, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        client
+    };
+    let _waits = ask("/wait.js");
+    for path in ["/loop.js", "/loop.wasm"] {
+        assert_eq!(making_way(worker), 0, "nothing computes");
+        let client = ask(path);
+        wait_for("the loop makes way", || making_way(worker) == 1);
+        well(address, "/good.js", |made| made >= 20);
+        assert_eq!(making_way(worker), 1, "and nobody else does");
+        drop(client);
+        // Threads that have ended a run wait for the next in turn, so one that had not gone would be met again and again.
+        wait_for("its thread goes with it", || {
+            well(address, "/good.js", |made| made >= 5);
+            making_way(worker) == 0
+        });
+    }
+}
+
 #[test]
 fn two_hundred_requests_at_once_are_all_answered() {
     let _turn = turn();

@@ -9,10 +9,12 @@ mod engine;
 mod inbox;
 mod js;
 mod limiter;
+mod out;
 mod pool;
 mod programs;
 mod wall;
 mod wasm;
+mod way;
 mod web;
 
 use bytes::Bytes;
@@ -20,12 +22,12 @@ use engine::{WASM_STACK, engine};
 use inbox::Inbox;
 use js::{Base, Begin, Guest, Image, Instances, OtherEngine, Running};
 use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
+pub(crate) use out::Out;
 use pool::Pool;
 use programs::Programs;
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -49,37 +51,15 @@ const INBOX: usize = 1_024;
 /// Largest image of a prepared program: what one frame carries.
 const IMAGE_MAX: usize = 64 << 20;
 
-/// Runs a worker on the socket that is its standard input, until the node closes it.
+/// Runs a worker on the socket that is its standard input, until the node closes it. `give_back` returns to the system what the allocator keeps; it is called
+/// when nothing runs.
 ///
 /// # Errors
 /// When the socket fails, or the engine cannot be started.
-pub fn run() -> io::Result<()> {
+pub fn run(give_back: fn()) -> io::Result<()> {
     let walls = wall::before_engine()?;
     let socket = UnixStream::from(rustix::io::dup(io::stdin())?);
-    Worker::serve(socket, walls)
-}
-
-/// Where messages to the node go. Whoever sends waits until the node has taken it.
-pub(crate) struct Out(Mutex<UnixStream>);
-
-impl Out {
-    pub(crate) fn send(&self, message: &ToNode, bytes: &[u8]) {
-        self.send_all([(message, bytes)]);
-    }
-
-    /// Several messages, with one write.
-    pub(crate) fn send_all<'a>(&self, messages: impl IntoIterator<Item = (&'a ToNode, &'a [u8])>) {
-        let frames = messages.into_iter().map(|(message, bytes)| wire::encode(message, bytes));
-        let sent = frames.collect::<io::Result<Vec<_>>>().and_then(|frames| {
-            let all =
-                if let [frame] = &*frames { Cow::Borrowed(&**frame) } else { Cow::Owned(frames.concat()) };
-            hold(&self.0).write_all(&all)
-        });
-        if sent.is_err() {
-            // The node is gone, or a frame would be larger than it takes; either way this process has no further use.
-            std::process::exit(1);
-        }
-    }
+    Worker::serve(socket, walls, give_back)
 }
 
 /// What a run is told while it runs.
@@ -179,8 +159,8 @@ fn read_frame(socket: &mut impl Read) -> io::Result<(ToWorker, Bytes)> {
 }
 
 impl Worker {
-    fn serve(socket: UnixStream, mut walls: wall::Walls) -> io::Result<()> {
-        let out = Arc::new(Out(Mutex::new(socket.try_clone()?)));
+    fn serve(socket: UnixStream, mut walls: wall::Walls, give_back: fn()) -> io::Result<()> {
+        let out = Arc::new(Out::new(socket.try_clone()?));
         let mut socket = io::BufReader::with_capacity(64 << 10, socket);
         let (ToWorker::Begin { threads, instances, has_base }, kept) = read_frame(&mut socket)? else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the first frame is not the first"));
@@ -201,6 +181,7 @@ impl Worker {
             }
         };
         wall::before_runs(&mut walls);
+        out.begin()?;
         let ready = ToNode::Ready { has_base: kept.is_some(), walls: walls.to_string() };
         out.send(&ready, kept.as_deref().unwrap_or_default());
         let wasm = Wasm::new(&engine).map_err(io::Error::other)?;
@@ -216,7 +197,9 @@ impl Worker {
             programs: Mutex::default(),
             active: AtomicUsize::default(),
         });
-        worker.start_ticking()?;
+        // What making or opening the base image took.
+        give_back();
+        worker.start_ticking(give_back)?;
         loop {
             match read_frame(&mut socket) {
                 Ok((message, bytes)) => worker.take(message, bytes),
@@ -226,17 +209,23 @@ impl Worker {
         }
     }
 
-    /// While something runs, the engine's clock ticks.
-    fn start_ticking(self: &Arc<Self>) -> io::Result<()> {
+    /// While something runs, the engine's clock ticks. When nothing has run for some time, memory is given back.
+    fn start_ticking(self: &Arc<Self>, give_back: fn()) -> io::Result<()> {
         let worker = Arc::clone(self);
         let tick = move || {
+            let mut has_worked = false;
             for ticks in (0..SWEEP_TICKS).cycle() {
                 thread::sleep(TICK);
+                worker.pool.tend();
                 if worker.active.load(Ordering::Relaxed) > 0 {
                     worker.engine.increment_epoch();
+                    has_worked = true;
                 }
-                if ticks == 0 {
-                    worker.instances.sweep();
+                if ticks == 0 && worker.instances.sweep() && worker.pool.is_empty() && has_worked {
+                    give_back();
+                    // The threads that compile have memory of their own. They are not waited for: this one has to be on time.
+                    rayon::spawn_broadcast(move |_| give_back());
+                    has_worked = false;
                 }
             }
         };

@@ -16,7 +16,7 @@ const DESCRIPTORS_MAX: u64 = 512;
 /// Largest file that may be written. There are none, but the images of modules are kept in files without a name, in memory.
 const FILE_MAX: u64 = 1 << 30;
 
-/// How much more politely than the node the worker asks for the processor, and the most that can be asked.
+/// How much more politely than the node the worker asks for the processor, and than its programs what compiles; and the most that can be asked.
 const NICER: i32 = 5;
 const NICEST: i32 = 19;
 
@@ -64,18 +64,19 @@ pub(crate) fn after_engine(walls: &mut Walls) {
     walls.note("seccomp", calls::restrict(nice()));
 }
 
-/// Before programs run: endless loops on every thread must not keep the node from answering anybody else.
+/// Before programs run: endless loops on every thread must not keep the node from answering anybody else, and compiling nobody's programs from
+/// running. The threads that compile are here by now; those that run programs begin with this thread's priority.
 pub(crate) fn before_runs(walls: &mut Walls) {
-    let lower = || rustix::process::setpriority_process(None, nice());
-    // The threads that compile first: those that are not there yet begin with this thread's priority.
-    let compiling = rayon::broadcast(|_| lower());
-    walls.note("lower priority", compiling.into_iter().fold(Ok(()), Result::and).and_then(|()| lower()));
+    let [running, compiling] = nice();
+    let take = |nice| rustix::process::setpriority_process(None, nice);
+    let compile = rayon::broadcast(|_| take(compiling)).into_iter().fold(Ok(()), Result::and);
+    walls.note("lower priority", compile.and_then(|()| take(running)));
 }
 
-/// How politely the calling thread is to ask for the processor.
-fn nice() -> i32 {
+/// How politely threads that run programs are to ask for the processor, and those that compile.
+fn nice() -> [i32; 2] {
     let now = rustix::process::getpriority_process(None).unwrap_or(0);
-    (now + NICER).min(NICEST)
+    [1, 2].map(|steps| (now + steps * NICER).min(NICEST))
 }
 
 /// Closes what the node inherited and handed on unawares. What it opens itself is closed by the kernel when the worker starts.

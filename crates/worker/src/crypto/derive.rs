@@ -2,9 +2,12 @@
 
 use super::digest::with_hash;
 use super::{Failure, Output, Params, given};
+use crate::way::make_way;
 
 /// The most rounds of SHA-1 or SHA-256 that one call makes, iterations times blocks of the result: about a second's work.
 const PBKDF2_ROUNDS_MAX: u64 = 2_000_000;
+/// So many take no longer than a run may compute at a time.
+const PBKDF2_ROUNDS_QUICK: u64 = 20_000;
 /// A round of the two longer hashes takes as long as so many of the shorter ones.
 const LONG_HASH_COST: u64 = 3;
 
@@ -28,12 +31,16 @@ pub(super) fn pbkdf2(params: &Params, [password, salt]: [&[u8]; 2]) -> Result<Ou
     if iterations == 0 {
         return Err(Failure::operation("PBKDF2 has at least one iteration"));
     }
-    let rounds_max = if hash.size() > 32 { PBKDF2_ROUNDS_MAX / LONG_HASH_COST } else { PBKDF2_ROUNDS_MAX };
-    if blocks.saturating_mul(u64::from(iterations)) > rounds_max {
+    let cost = if hash.size() > 32 { LONG_HASH_COST } else { 1 };
+    let (rounds, rounds_max) = (blocks.saturating_mul(u64::from(iterations)), PBKDF2_ROUNDS_MAX / cost);
+    if rounds > rounds_max {
         return Err(Failure::operation(format!(
             "PBKDF2 with this hash is limited here to {rounds_max} iterations, over all blocks of {} bytes of the result",
             hash.size()
         )));
+    }
+    if rounds * cost > PBKDF2_ROUNDS_QUICK {
+        make_way();
     }
     let mut derived = vec![0; length];
     with_hash!(hash, D => ::pbkdf2::pbkdf2_hmac::<D>(password, salt, iterations, &mut derived));

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::digest::with_hash;
 use super::{Failure, Format, Hash, Output, Params, Scheme, expect, generator, given, truth};
+use crate::way::make_way;
 
 const MODULUS_BITS_MIN: usize = 1024;
 const MODULUS_BITS_MAX: usize = 8192;
@@ -34,6 +35,7 @@ pub(super) fn generate(params: &Params, [seed, exponent]: [&[u8]; 2]) -> Result<
         return Err(Failure::operation("a public exponent is odd, at least 3 and has at most 32 bits"));
     }
     let exponent = BoxedUint::from_be_slice(exponent, precision(exponent)?).map_err(|_| bad_number())?;
+    make_way();
     let key = PrivateKey::new_with_exp(&mut generator(seed)?, bits, exponent).map_err(refused)?;
     private_der(&key)
 }

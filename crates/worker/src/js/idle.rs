@@ -56,13 +56,15 @@ impl Instances {
         }
     }
 
-    /// Drops those that nobody has used for some time.
-    pub(crate) fn sweep(&self) {
+    /// Drops those that nobody has used for some time. Answers whether none is left.
+    pub(crate) fn sweep(&self) -> bool {
         let mut idle = hold(&self.0);
         let rested = idle.iter().take_while(|one| one.since.elapsed() > REST).count();
         let gone: Vec<Idle> = idle.drain(..rested).collect();
+        let is_empty = idle.is_empty();
         drop(idle);
         drop(gone);
+        is_empty
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
         fn new() -> Stage {
             written::open();
             let (ours, node) = UnixStream::pair().unwrap();
-            let out = Arc::new(Out(Mutex::new(ours)));
+            let out = Arc::new(Out::new(ours));
             let (base, _) = Base::make(&engine(8).unwrap(), guest(&out, 0, UNBOUNDED, None)).unwrap();
             Stage { base, out, _node: node }
         }

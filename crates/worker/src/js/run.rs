@@ -9,7 +9,12 @@ use super::{
     host::{LINE_MAX, clipped, is_out_of_memory},
     value::{OutOfMemory, Ptr, Thrown},
 };
-use crate::{Inbound, cpu_time, inbox::Inbox, limiter::Limiter};
+use crate::{
+    Inbound, cpu_time,
+    inbox::Inbox,
+    limiter::Limiter,
+    way::{Account, BURST, BURST_LOADING},
+};
 use bytes::Bytes;
 use jsfs_exec::wire::{Bound, Fault, Handler, Level, Outcome, ToNode};
 use std::{
@@ -45,20 +50,22 @@ enum Stop {
 
 impl Vm {
     /// From now on a call ends when the run's time is over or nobody wants its answer.
-    fn arm(&mut self, cancelled: Arc<AtomicBool>) {
-        let began = cpu_time();
+    fn arm(&mut self, cancelled: Arc<AtomicBool>, burst: Duration) {
+        let account = Account::new(burst);
         self.store.epoch_deadline_callback(move |context| {
             let guest = &context.data().guest;
             let bounds = guest.bounds;
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled.into());
             }
-            if cpu_time().saturating_sub(began) > Duration::from_millis(bounds.cpu_ms) {
+            let used = account.used();
+            if used > Duration::from_millis(bounds.cpu_ms) {
                 return Err(Stop::Cpu.into());
             }
             if !guest.takes_events && guest.bounded_since.elapsed() > Duration::from_millis(bounds.wall_ms) {
                 return Err(Stop::Wall.into());
             }
+            account.settle(used);
             Ok(UpdateDeadline::Continue(1))
         });
         self.store.set_epoch_deadline(1);
@@ -156,7 +163,7 @@ pub(crate) fn prepare(
     cancelled: Arc<AtomicBool>,
 ) -> Result<std::result::Result<Image, Fault>> {
     let mut vm = base.instance(guest)?;
-    vm.arm(cancelled);
+    vm.arm(cancelled, BURST_LOADING);
     match evaluated(&mut vm, base, name, base_url, source) {
         Ok(Ok(handlers)) => {
             let exports = vm.exports.clone();
@@ -329,7 +336,7 @@ impl Running {
                 vm
             }
         };
-        vm.arm(Arc::clone(&cancelled));
+        vm.arm(Arc::clone(&cancelled), BURST);
         Ok(Running { vm, held: base.held().clone(), base: base.clone(), inbox, cancelled, began_cpu })
     }
 

@@ -100,8 +100,8 @@ const DESCRIPTOR_COMMANDS: [i32; 7] = [
     libc::F_GET_SEALS,
 ];
 
-/// From now on, for every thread: these calls and no others. `nice` is the one priority that a thread may take.
-pub(super) fn restrict(nice: i32) -> Result<(), Error> {
+/// From now on, for every thread: these calls and no others. `nice` are the priorities that a thread may take.
+pub(super) fn restrict(nice: [i32; 2]) -> Result<(), Error> {
     // The kernel asks all filters and takes the strictest answer. The list comes last, because it does not allow to add another.
     for filter in [fatal()?, no_clone3()?, allow_list(nice)?] {
         seccompiler::apply_filter_all_threads(&filter)?;
@@ -118,7 +118,7 @@ fn compile(
     Ok(SeccompFilter::new(rules, other, listed, machine)?.try_into()?)
 }
 
-fn allow_list(nice: i32) -> Result<BpfProgram, Error> {
+fn allow_list(nice: [i32; 2]) -> Result<BpfProgram, Error> {
     use SeccompCmpOp::{Eq, MaskedEq};
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     let mut when = |call: c_long, alternatives: Vec<SeccompRule>| drop(rules.insert(call, alternatives));
@@ -133,12 +133,18 @@ fn allow_list(nice: i32) -> Result<BpfProgram, Error> {
     // A socket that is connected needs no address, and another may not be given. No message may carry descriptors: `sendmsg` is not here.
     when(libc::SYS_sendto, vec![whole_rule(4, 0)?]);
     when(libc::SYS_recvfrom, vec![whole_rule(4, 0)?]);
-    // How politely the calling thread asks for the processor: one step down, and never up.
+    // How politely the calling thread asks for the processor: down, and never up.
     let itself =
         || Ok::<_, Error>(vec![condition(0, Eq, u64::from(libc::PRIO_PROCESS))?, condition(1, Eq, 0)?]);
     when(libc::SYS_getpriority, vec![SeccompRule::new(itself()?)?]);
-    let lower = condition(2, Eq, u64::from(nice.cast_unsigned()))?;
-    when(libc::SYS_setpriority, vec![SeccompRule::new([itself()?, vec![lower]].concat())?]);
+    let lower = nice.map(|nice| {
+        let lower = condition(2, Eq, u64::from(nice.cast_unsigned()))?;
+        Ok(SeccompRule::new([itself()?, vec![lower]].concat())?)
+    });
+    when(libc::SYS_setpriority, lower.into_iter().collect::<Result<_, Error>>()?);
+    // That it gets what nobody else wants, which is further down. There is no way back: that would be another policy.
+    let idle = [condition(0, Eq, 0)?, condition(1, Eq, u64::from(libc::SCHED_IDLE.unsigned_abs()))?];
+    when(libc::SYS_sched_setscheduler, vec![SeccompRule::new(idle.into())?]);
     // Limits of this process only, which go down and never up.
     when(libc::SYS_prlimit64, vec![rule(0, Eq, 0)?]);
     // `abort` signals the process itself.

@@ -60,6 +60,7 @@ fn attempt(name: &str, port: u16) -> io::Result<()> {
             rustix::process::test_kill_process(rustix::process::getppid().unwrap()).map_err(io::Error::from)
         }
         "take another priority" => rustix::process::setpriority_process(None, 7).map_err(io::Error::from),
+        "be scheduled otherwise" => crate::way::take_policy(libc::SCHED_BATCH),
         "open many descriptors" => (0..2_000)
             .map(|_| rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC))
             .collect::<Result<Vec<_>, _>>()
@@ -87,6 +88,7 @@ fn live() -> io::Result<()> {
     drop(vec![1_u8; 64 << 20]);
     getrandom::fill(&mut [0; 32]).map_err(io::Error::other)?;
     let _ = Instant::now();
+    crate::way::take_policy(libc::SCHED_IDLE)?;
     rustix::io::dup(io::stdin())
         .map(drop)
         .or_else(|_| rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map(drop))?;
@@ -133,7 +135,8 @@ fn landlock_holds_files_and_connections() {
 fn seccomp_holds_files_sockets_programs_and_signals() {
     assert_refused("seccomp", &FILES);
     assert_refused("seccomp", &SOCKETS);
-    assert_refused("seccomp", &["start a program", "signal its parent", "take another priority"]);
+    assert_refused("seccomp", &["start a program", "signal its parent"]);
+    assert_refused("seccomp", &["take another priority", "be scheduled otherwise"]);
 }
 
 #[test]

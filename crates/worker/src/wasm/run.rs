@@ -12,7 +12,11 @@ use super::{
     still,
     streams::{Lines, Stdin, Stdout},
 };
-use crate::{Inbound, Out, cpu_time, hold, limiter::Limiter};
+use crate::{
+    Inbound, Out, cpu_time, hold,
+    limiter::Limiter,
+    way::{Account, BURST},
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, future::try_join, stream};
 use http::Request;
@@ -178,18 +182,20 @@ impl Instance<'_> {
         let ctx = Ctx { limits, wasi, http, outgoing: Outgoing(Arc::clone(self.conversation)) };
         let mut store = Store::new(self.wasm.engine(), ctx);
         store.limiter(|ctx| &mut ctx.limits);
-        let (bounds, began, began_cpu) = (self.bounds, Instant::now(), cpu_time());
+        let (bounds, began, account) = (self.bounds, Instant::now(), Account::new(BURST));
         let cancelled = Arc::clone(&self.cancelled);
         store.epoch_deadline_callback(move |_| {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled.into());
             }
-            if cpu_time().saturating_sub(began_cpu) > Duration::from_millis(bounds.cpu_ms) {
+            let used = account.used();
+            if used > Duration::from_millis(bounds.cpu_ms) {
                 return Err(Stop::Cpu.into());
             }
             if began.elapsed() > Duration::from_millis(bounds.wall_ms) {
                 return Err(Stop::Wall.into());
             }
+            account.settle(used);
             // What it has written goes out while it computes on.
             Ok(UpdateDeadline::Yield(1))
         });
