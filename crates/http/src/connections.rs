@@ -74,6 +74,8 @@ pub(crate) struct Watch {
     /// The client closed its side while the request was worked on, at `left_ms`.
     left: AtomicBool,
     left_ms: AtomicU64,
+    /// Whether it has left is asked rather than guessed.
+    asks: AtomicBool,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
     doom: AtomicU8,
@@ -98,6 +100,7 @@ impl Watch {
             answering: AtomicBool::new(false),
             left: AtomicBool::new(false),
             left_ms: AtomicU64::new(0),
+            asks: AtomicBool::new(false),
             read_bytes: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             doom: AtomicU8::new(Doom::None as u8),
@@ -155,6 +158,7 @@ impl Watch {
         self.answered.store(false, Relaxed);
         self.answering.store(false, Relaxed);
         self.left.store(false, Relaxed);
+        self.asks.store(false, Relaxed);
         self.enter(Phase::Work);
     }
 
@@ -211,9 +215,21 @@ impl Watch {
         true
     }
 
+    /// Whoever answers is of use to this client alone.
+    pub(crate) fn ask_client(&self) {
+        self.asks.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether the client may be asked if it is there: what is sent for that must come before an answer.
+    pub(crate) fn may_ask_client(&self) -> bool {
+        self.asks.load(Relaxed) && self.phase() == Phase::Work && !self.answering.load(Relaxed)
+    }
+
     /// Nothing was sent for so long after the client closed its side that it rather is gone.
     fn is_gone(&self, now_ms: u64) -> bool {
         self.left.load(Relaxed)
+            && !self.asks.load(Relaxed)
             && !self.answering.load(Relaxed)
             && Duration::from_millis(now_ms.saturating_sub(self.left_ms.load(Relaxed))) > GONE_TIME
     }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connections::{Doom, Phase, Watch};
 use crate::headers;
+use crate::leaving::{Asking, Carrier, INTERIM, Step};
 use crate::problem::{Kind, Problem};
 
 /// What a client may still send after its last answer.
@@ -44,16 +45,18 @@ impl Line {
 pub(crate) struct Guard<S> {
     socket: S,
     watch: Arc<Watch>,
-    /// Our own answer in place of hyper's.
+    /// What is sent before anything of hyper's: our own answer in place of it, or what asks whether the client is there.
     instead: Bytes,
+    asking: Option<Asking>,
     line: Line,
     lingered: usize,
     told: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+impl<S: Carrier> Guard<S> {
     pub(crate) fn new(socket: S, watch: Arc<Watch>) -> Self {
-        Self { socket, watch, instead: Bytes::new(), line: Line::default(), lingered: 0, told: false }
+        let (instead, line) = (Bytes::new(), Line::default());
+        Self { socket, watch, instead, asking: None, line, lingered: 0, told: false }
     }
 
     /// The error that ends a doomed connection. A client that was slow with a head is told so.
@@ -79,6 +82,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Some(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
+    /// Waits until a client that has closed its side is known to be gone. For ever where it is not asked.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.watch.may_ask_client() {
+                self.asking = None;
+                return Poll::Pending;
+            }
+            let step = ready!(self.asking.get_or_insert_with(Asking::begin).poll_step(cx));
+            if self.socket.has_failed() {
+                return Poll::Ready(());
+            }
+            if step == Step::Ask {
+                self.instead = Bytes::from_static(INTERIM);
+            }
+            // What the socket does not take now goes out at the next look, or before the answer.
+            if let Poll::Ready(Err(_)) = self.send_instead(cx) {
+                return Poll::Ready(());
+            }
+            let _ = Pin::new(&mut self.socket).poll_flush(cx);
+        }
+    }
+
     /// Sends what stands instead of hyper's answer.
     fn send_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.instead.has_remaining() {
@@ -100,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+impl<S: Carrier> AsyncRead for Guard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -117,7 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 let new = &buf.filled()[before..];
                 if new.is_empty() && room > 0 && self.watch.keeps_closing() {
                     self.watch.register(cx.waker());
-                    return Poll::Pending;
+                    ready!(self.poll_gone(cx));
+                    self.watch.end(Doom::Gone);
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                 }
                 if !new.is_empty() {
                     // Bodies are measured too, and do no harm: the next head begins from rest.
@@ -135,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: Carrier> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if matches!(self.watch.doom(), Doom::Answer | Doom::Request | Doom::Gone) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -165,6 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
             return self.poll_write(cx, first);
         }
+        ready!(self.send_instead(cx))?;
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.count(&written);
         if written.is_pending() {

@@ -32,6 +32,7 @@ mod gate;
 mod get;
 mod guard;
 mod jsfs4;
+mod leaving;
 mod listener;
 mod logs;
 mod maintenance;

@@ -33,6 +33,7 @@ use jsfs_objects::{Attachment, Credentials, Execute, Grant, Holder, Object, Obje
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::front::Front;
 use crate::headers;
+use crate::leaving::Client;
 use crate::parameters::Parameter;
 use crate::problem::{Kind, Problem};
 use crate::process;
@@ -214,6 +215,9 @@ async fn run(
     let address = grant.address();
     if process::is_wanted(asked.headers) {
         return start(front, exec, asked, grant, depth, body).await;
+    }
+    if let Some(client) = asked.extension::<Client>() {
+        client.end_with_it();
     }
     let found = find(front, exec, address, object, depth).await?;
     if parallel::is_asked(asked, &found) {

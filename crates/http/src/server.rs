@@ -20,7 +20,7 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
@@ -32,6 +32,7 @@ use crate::connections::{Connections, Full, Place, StreamPlace, Watch};
 use crate::gate::{Gate, Permit};
 use crate::guard::{Guard, as_http};
 use crate::headers;
+use crate::leaving::Client;
 use crate::limits::{BadLimit, Limits};
 use crate::listener::Listener;
 use crate::metrics::MetricsOnly;
@@ -422,6 +423,10 @@ impl Service<Request<Incoming>> for Requests {
         }
         if self.is_secured {
             request.extensions_mut().insert(Secured);
+        }
+        // Before that version there are no interim answers.
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(Client(Arc::clone(&self.watch)));
         }
         if self.metrics_only {
             request.extensions_mut().insert(MetricsOnly);
