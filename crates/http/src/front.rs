@@ -20,7 +20,7 @@ use crate::metrics::{self, Metrics, MetricsOnly};
 use crate::opening::Openings;
 use crate::problem::Problem;
 use crate::process::Keeping;
-use crate::program::{self, Inside, Kept, Programs};
+use crate::program::{self, Identities, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
 use crate::{coding, delete, get, live, node_interface, options, patch, put, tus};
@@ -33,6 +33,7 @@ pub(crate) struct Front {
     exec: Option<Exec>,
     federation: Option<Arc<dyn Federation>>,
     programs: Programs,
+    identities: Identities,
     locks: Arc<Locks>,
     metrics: Metrics,
     openings: Openings,
@@ -62,6 +63,11 @@ impl Front {
     /// Programs prepared a short time ago.
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs
+    }
+
+    /// What programs were prepared as.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// The locks of WebDAV.
@@ -141,6 +147,7 @@ impl Server {
             exec,
             federation,
             programs,
+            identities: program::identities(),
             locks: Arc::default(),
             metrics: Metrics::new(),
             openings: Openings::default(),

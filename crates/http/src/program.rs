@@ -24,11 +24,13 @@ use hyper::header::{
 use jsfs_exec::process::Start;
 use jsfs_exec::{
     Answer, AnswerBody, Authority, Begin, BodyError, BodyStream, Bound, Caller, Exec, FetchHead, Given,
-    Handler, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
+    Handler, Identity, Kind as ProgramKind, Params, PrepareError, Prepared, RunError, Source,
 };
 use jsfs_objects::address::Address;
 use jsfs_objects::token::Method as TokenMethod;
-use jsfs_objects::{Attachment, Credentials, Execute, Grant, Holder, Object, Objects, Read, Refusal};
+use jsfs_objects::{
+    Attachment, Credentials, Execute, Grant, Holder, Metadata, Object, Objects, Read, Refusal,
+};
 
 use crate::body::{Arriving, Body, BrokenOff};
 use crate::front::Front;
@@ -289,20 +291,37 @@ async fn find(
         }
     };
     let metadata = &object.metadata;
-    // With its entity tag, because what was forgotten for good begins again with version 1.
-    let key = (address.clone(), metadata.version, metadata.etag.to_string());
+    let key = key_of(metadata);
     let known = front.programs().get(&key).filter(|prepared| exec.is_current(prepared));
     let prepared = match known {
         Some(prepared) => prepared,
         None => {
-            let source = source(address, &metadata.content_type, whole(object).await?);
-            let prepared =
-                exec.prepared(&source, &authority).await.map_err(|error| unprepared(error, address))?;
+            let prepared = first(front, exec, address, object, &key, &authority).await?;
             front.programs().insert(key, prepared.clone());
             prepared
         }
     };
     Ok(Found { prepared, attachment, authority })
+}
+
+/// The program for its first request in a while. Where it is known what it was prepared as, its source is not read.
+async fn first(
+    front: &Front,
+    exec: &Exec,
+    address: &Address,
+    object: &Object,
+    key: &Key,
+    authority: &Authority,
+) -> Result<Prepared, Problem> {
+    if let Some(identity) = front.identities().get(key)
+        && let Some(prepared) = exec.found(&identity).await
+    {
+        return Ok(prepared);
+    }
+    let source = source(address, &object.metadata.content_type, whole(object).await?);
+    let prepared = exec.prepared(&source, authority).await.map_err(|error| unprepared(error, address))?;
+    front.identities().insert(key.clone(), source.identity());
+    Ok(prepared)
 }
 
 /// The program as the node reads it: with the means that its owner attached, or as anybody does.
@@ -481,8 +500,25 @@ pub(crate) fn respond(
     Ok(response)
 }
 
-/// Programs that were prepared a short time ago, by address, version and entity tag.
-pub(crate) type Programs = quick_cache::sync::Cache<(Address, u64, String), Prepared, Weight>;
+/// What a program is remembered by: address, version, and entity tag, because what was forgotten for good begins again with version 1.
+pub(crate) type Key = (Address, u64, String);
+
+fn key_of(metadata: &Metadata) -> Key {
+    (metadata.address.clone(), metadata.version, metadata.etag.to_string())
+}
+
+/// What programs were prepared as.
+pub(crate) type Identities = quick_cache::sync::Cache<Key, Identity>;
+
+/// Programs of which that is remembered.
+const IDENTITIES_REMEMBERED: usize = 4_096;
+
+pub(crate) fn identities() -> Identities {
+    Identities::new(IDENTITIES_REMEMBERED)
+}
+
+/// Programs that were prepared a short time ago.
+pub(crate) type Programs = quick_cache::sync::Cache<Key, Prepared, Weight>;
 
 /// Programs remembered so.
 const PROGRAMS_REMEMBERED: usize = 1_024;
@@ -493,8 +529,8 @@ const PROGRAMS_BYTES: u64 = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct Weight;
 
-impl quick_cache::Weighter<(Address, u64, String), Prepared> for Weight {
-    fn weight(&self, _: &(Address, u64, String), prepared: &Prepared) -> u64 {
+impl quick_cache::Weighter<Key, Prepared> for Weight {
+    fn weight(&self, _: &Key, prepared: &Prepared) -> u64 {
         prepared.weight()
     }
 }

@@ -6,7 +6,7 @@
 use hyper::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Response};
 use jsfs_objects::address::Address;
-use jsfs_objects::{Objects, Precondition, Read, Upload, Write, WriteOptions};
+use jsfs_objects::{Objects, Precondition, Read, Write, WriteOptions, Written};
 use std::sync::Arc;
 
 use crate::body::{Arriving, Body};
@@ -65,20 +65,21 @@ pub(crate) async fn store(
     let mut upload = objects.begin(grant, options).await?;
     if let Some(storing) = storing {
         let bytes = Storing::collect(body).await?;
-        let attachment =
-            storing.check(front, address, content_type.as_deref().unwrap_or_default(), bytes.clone()).await?;
-        storing.attach(front, attachment.as_ref()).await?;
+        let content_type = content_type.as_deref().unwrap_or_default();
+        let checked = storing.check(front, address, content_type, bytes.clone()).await?;
+        storing.attach(front, checked.attachment.as_ref()).await?;
         upload.write(bytes).await?;
-        return finish(asked, upload).await;
+        let written = upload.finish().await?;
+        checked.stored(front, &written.metadata);
+        return told(asked, &written);
     }
     while let Some(bytes) = body.next().await? {
         upload.write(bytes).await?;
     }
-    finish(asked, upload).await
+    told(asked, &upload.finish().await?)
 }
 
-async fn finish(asked: &Asked<'_>, upload: Upload) -> Result<Response<Body>, Problem> {
-    let written = upload.finish().await?;
+fn told(asked: &Asked<'_>, written: &Written) -> Result<Response<Body>, Problem> {
     let made = Made {
         metadata: &written.metadata,
         created: written.created,

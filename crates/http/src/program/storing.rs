@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use jsfs_exec::Host;
+use jsfs_exec::{Host, Identity};
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
-use jsfs_objects::{Attachment, Credentials, Grant, Manage, Object, Refusal};
+use jsfs_objects::{Attachment, Credentials, Grant, Manage, Metadata, Object, Refusal};
 
-use super::{PROGRAM_BYTES_MAX, authority_of, is_program, not_here, source, unprepared, whole};
+use super::{PROGRAM_BYTES_MAX, authority_of, is_program, key_of, not_here, source, unprepared, whole};
 use crate::body::Arriving;
 use crate::front::Front;
 use crate::parameters::{Parameter, Parameters};
@@ -59,15 +59,29 @@ pub(crate) async fn storing(
     Ok(Some(Storing { grant, places, env, hosts }))
 }
 
+/// A program that can run.
+pub(crate) struct Checked {
+    /// What is to be attached to it.
+    pub(crate) attachment: Option<Attachment>,
+    identity: Identity,
+}
+
+impl Checked {
+    /// It was stored: its first request finds it by this, without reading what was just written.
+    pub(crate) fn stored(&self, front: &Front, metadata: &Metadata) {
+        front.identities().insert(key_of(metadata), self.identity);
+    }
+}
+
 impl Storing {
-    /// Prepares the program: what cannot run is refused before anything is stored. Answers what is to be attached.
+    /// Prepares the program: what cannot run is refused before anything is stored.
     pub(crate) async fn check(
         &self,
         front: &Front,
         address: &Address,
         content_type: &str,
         bytes: Bytes,
-    ) -> Result<Option<Attachment>, Problem> {
+    ) -> Result<Checked, Problem> {
         let exec = front.exec().ok_or_else(not_here)?;
         let attachment = match &self.grant {
             Some(grant) => {
@@ -80,7 +94,7 @@ impl Storing {
         let authority = authority_of(attachment.as_ref().unwrap_or(&Attachment::default()), 1);
         let source = source(address, content_type, bytes);
         exec.prepare(&source, &authority).await.map_err(|error| unprepared(error, address))?;
-        Ok(attachment)
+        Ok(Checked { attachment, identity: source.identity() })
     }
 
     /// Whether it says what is to be attached.
@@ -92,8 +106,8 @@ impl Storing {
     pub(crate) async fn check_stored(&self, front: &Front, object: &Object) -> Result<(), Problem> {
         let metadata = &object.metadata;
         let bytes = whole(object).await?;
-        let attachment = self.check(front, &metadata.address, &metadata.content_type, bytes).await?;
-        self.attach(front, attachment.as_ref()).await
+        let checked = self.check(front, &metadata.address, &metadata.content_type, bytes).await?;
+        self.attach(front, checked.attachment.as_ref()).await
     }
 
     /// Keeps what is attached. Before the program itself is there: what it holds is good for nobody else.
