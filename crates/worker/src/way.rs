@@ -14,7 +14,7 @@ use std::{
 /// CPU time that a run may use before it makes way. It is looked at every few milliseconds, so that most runs end unnoticed.
 pub(crate) const BURST: Duration = Duration::from_millis(2);
 /// CPU time that loading a program may take before that. Many are loaded in turn, and each thread that makes way has to be made anew.
-pub(crate) const BURST_LOADING: Duration = Duration::from_millis(100);
+pub(crate) const BURST_LOADING: Duration = Duration::from_secs(1);
 /// The part of its whole time that it may use besides: what lasts and computes a little now and then stays as quick as it was.
 const SHARE: u32 = 64;
 
