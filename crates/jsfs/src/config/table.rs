@@ -323,6 +323,9 @@ mod tests {
         let known = || SETTINGS.iter().map(|setting| setting.key);
         assert_eq!(nearest("limits.conections", known()), Some("limits.connections"));
         assert_eq!(nearest("storage.durabilty", known()), Some("storage.durability"));
+        // Shortened names, which many typing errors lead to.
+        assert_eq!(nearest("limits.conn", known()), Some("limits.connections"));
+        assert_eq!(nearest("tls.cert", known()), Some("tls.certificate"));
         assert_eq!(nearest("xyzzy", known()), None);
     }
 
