@@ -41,7 +41,7 @@ const after = { end: [], kill: [] };
 for (let at = 0; at < STARTS; at++) {
   await end(own.child);
   after.end.push(await started());
-  // Killed while it writes.
+  // Killed while it writes; that its answers end then is no news.
   const writing = ask(own.address, own.headers(false), "put", "30s", 16, OBJECT_BYTES, `/killed-${at}/`).catch(() => {});
   await sleep(1500);
   await end(own.child, "SIGKILL");

@@ -85,7 +85,7 @@ for (const kind of kinds) {
   speeds.push([kind, ...names.map((name) => speed(name, 0, 1)), ...names.map((name) => speed(name, 1, releases.length))]);
   for (const name of names) all[name] += results[name].stored;
   all.logical += logical;
-  console.error(`${kind}: done`);
+  console.error(`${kind}: ${names.map((name) => `${name} ${share(name)}`).join(", ")}`);
 }
 
 const best = Math.min(all.restic, all.borg);
