@@ -146,8 +146,15 @@ impl Sandbox {
         }
         let base = self.kept_base().await;
         let known = base.as_ref().map(|base| *blake3::hash(base).as_bytes());
-        let started =
-            tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base)).await;
+        let start = || {
+            tokio::time::timeout(START_TIME, Connection::start(&self.command, self.runs_max, base.clone()))
+        };
+        let mut started = start().await;
+        if let Ok(Err(error)) = &started {
+            // What a machine lacks for a moment is no reason to refuse a program; what it lacks for good fails again.
+            tracing::warn!(%error, "the worker of programs did not start; it is tried once more");
+            started = start().await;
+        }
         let (connection, base) = started
             .map_err(|_| Unavailable("the worker does not start in time".to_owned()))?
             .map_err(|error| Unavailable(format!("the worker does not start: {error}")))?;

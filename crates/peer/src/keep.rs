@@ -86,7 +86,7 @@ impl Keeper {
     pub(crate) async fn found(&self, seed: &Seed) -> Result<(), PeerError> {
         let _writing = self.writing.lock().await;
         let text = Zeroizing::new(format!("{}\n", seed.to_text().as_str()).into_bytes());
-        self.write(AUTHORITY_FILE, &text)
+        write(&self.directory, AUTHORITY_FILE, &text).map_err(|error| self.failed(error))
     }
 
     /// The bytes that keep a state.
@@ -107,23 +107,14 @@ impl Keeper {
     pub(crate) async fn save(&self, snapshot: impl FnOnce() -> Option<Vec<u8>>) -> Result<(), PeerError> {
         let _writing = self.writing.lock().await;
         match snapshot() {
-            Some(bytes) => tokio::task::block_in_place(|| self.write(STATE_FILE, &bytes)),
+            Some(bytes) => {
+                let directory = self.directory.clone();
+                let written =
+                    tokio::task::spawn_blocking(move || write(&directory, STATE_FILE, &bytes)).await;
+                written.map_err(|_| PeerError::Stopping)?.map_err(|error| self.failed(error))
+            }
             None => self.remove(),
         }
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PeerError> {
-        let write = || -> io::Result<()> {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-            let (path, temporary) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
-            let _ = fs::remove_file(&temporary);
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(|error| self.failed(error))
     }
 
     /// The state goes first: a key without a state is no federation.
@@ -140,6 +131,17 @@ impl Keeper {
     fn failed(&self, error: io::Error) -> PeerError {
         PeerError::Keep { path: self.directory.display().to_string(), error }
     }
+}
+
+fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let (path, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    File::open(directory)?.sync_all()
 }
 
 fn hash_of(body: &[u8]) -> [u8; HASH_BYTES] {
