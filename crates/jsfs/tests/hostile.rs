@@ -115,7 +115,9 @@ fn attack(address: SocketAddr, key: &str, one: &Hostile) -> Result<String, Strin
     if body.contains(SECRET) || body.contains("root:") {
         return Err(format!("it read what it may not: {shown}"));
     }
-    if !one.expects.contains(&ended) {
+    // A run that has made way gets on by what others leave it: on a busy machine its time is over before its CPU time is.
+    let is_late = ended == "504" && one.expects.iter().any(|expected| expected == "503");
+    if !one.expects.contains(&ended) && !is_late {
         return Err(format!("{ended} instead of {}: {shown}", one.expects.join(" or ")));
     }
     if took > TIME_MAX {
