@@ -96,7 +96,20 @@ impl Objects {
     ) -> Result<(NamespaceInfo, bool), WriteError> {
         let directory = directory_of(name)?;
         self.refresh(&grant.held.proven, &directory, crate::authority::Need::Write).await?;
+        let own = match &options.owner_key {
+            Some(text) => Some(self.replacement_keys(text, directory.namespace()).await?),
+            None => None,
+        };
         let named = Owner::of_namespace(directory.namespace());
+        let is_another = |owner: Owner| named.is_some_and(|named| named != owner);
+        let not_its_key = || {
+            let what =
+                format!("{name} belongs to the key that it is named by, and to no other; give that key");
+            WriteError::Invalid { what }
+        };
+        if own.as_ref().is_some_and(|own| is_another(own.owner())) {
+            return Err(not_its_key());
+        }
         if DirectoryState::load(self, &directory)?.is_some() {
             // It can only be that key's, so there is nothing to be done but what else was asked for.
             if named.is_some() && options.private.is_none() && options.quota.is_none() {
@@ -111,14 +124,8 @@ impl Objects {
         let Access::Owner(root) = &grant.held.access else {
             return Err(crate::Refusal::Forbidden { needs: "the node's root key" }.into());
         };
-        let own = match &options.owner_key {
-            Some(text) => Some(self.replacement_keys(text, directory.namespace()).await?),
-            None => None,
-        };
-        if named.is_some_and(|named| named != own.as_ref().unwrap_or(root).owner()) {
-            let what =
-                format!("{name} belongs to the key that it is named by, and to no other; give that key");
-            return Err(WriteError::Invalid { what });
+        if is_another(own.as_ref().unwrap_or(root).owner()) {
+            return Err(not_its_key());
         }
         self.establish(&directory, root, own, &options).await?;
         Ok((self.namespace_info(&directory)?, true))

@@ -145,6 +145,8 @@ fn a_name_that_is_a_key_belongs_to_that_key() {
     assert_eq!((made.status, made.header("location")), (201, Some(target.as_str())), "{}", made.text());
     assert_eq!(made.json()["owner"], key.keys().owner().to_string());
     assert_eq!(add("POST", "/.jsfs/namespaces", Some(&text)).status, 200, "it is there already");
+    let other = jsfs_objects::key::Seed::generate(&jsfs_objects::clock::SystemRandom).to_text();
+    assert_eq!(add("PUT", &target, Some(&other)).status, 400, "nor can another key have it now");
     let chosen = add("POST", "/.jsfs/namespaces", Some("correct horse"));
     assert_eq!(chosen.status, 400, "{}", chosen.text());
     assert!(chosen.text().contains("only a generated key"), "{}", chosen.text());
