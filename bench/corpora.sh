@@ -56,20 +56,14 @@ noise() { # MiB
   openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2>"$scratch/said" | head -c "$(($1 << 20))" >noise || true
 }
 
-number=0
-for version in 5.0 5.0.1 5.0.2 5.0.3 5.0.4 5.0.6 5.0.7 5.0.8; do
-  release django $((++number)) sdist "Django==$version"
-done
-number=0
-for version in 1.26.0 1.26.1 1.26.2 1.26.3 1.26.4; do
-  release numpy $((++number)) wheel "numpy==$version"
-done
-number=0
-for version in 0.6.0 0.6.1 0.6.2 0.6.3 0.6.4; do
-  release binary $((++number)) program "ruff==$version"
-done
-number=0
-for version in 3.4.0 3.5.0 3.6.0 4.0.0 4.1.0; do
-  release small $((++number)) package "date-fns@$version"
-done
+releases() { # kind, how it is fetched, what goes before a version, versions
+  local kind=$1 how=$2 name=$3 number=0 version
+  shift 3
+  for version; do release "$kind" $((++number)) "$how" "$name$version"; done
+}
+
+releases django sdist Django== 5.0 5.0.1 5.0.2 5.0.3 5.0.4 5.0.6 5.0.7 5.0.8
+releases numpy wheel numpy== 1.26.0 1.26.1 1.26.2 1.26.3 1.26.4
+releases binary program ruff== 0.6.0 0.6.1 0.6.2 0.6.3 0.6.4
+releases small package date-fns@ 3.4.0 3.5.0 3.6.0 4.0.0 4.1.0
 release random 1 noise 256
