@@ -35,7 +35,7 @@ pub(crate) fn base_key() -> [u8; 32] {
 
 /// The key of a prepared program.
 pub(crate) fn program_key(identity: &[u8; 32], base: &[u8; 32]) -> [u8; 32] {
-    key("jsfs prepared program 3", &[identity, base])
+    key("jsfs prepared program 4", &[identity, base])
 }
 
 fn key(context: &str, parts: &[&[u8]]) -> [u8; 32] {

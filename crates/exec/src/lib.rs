@@ -34,7 +34,7 @@ pub use wire::{Bound, Bounds, Fault, Handler, Kind, Level, Outcome};
 use bytes::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::sync::Semaphore;
@@ -154,12 +154,17 @@ pub struct Exec(Arc<Inner>);
 struct Inner {
     settings: Settings,
     sandbox: sandbox::Sandbox,
+    /// A second worker, for programs that took much memory. What a process does with its memory goes one after the other, also where it is
+    /// done for a run that made way for all others; so whoever fills and frees memory slows down everybody in the same process.
+    apart: sandbox::Sandbox,
+    /// These programs, as far as they are remembered.
+    apart_programs: Cache<[u8; 32], ()>,
     interior: std::sync::OnceLock<Arc<dyn Interior>>,
     prepared: Cache<[u8; 32], Prepared, Weight>,
     runs: turns::Turns,
     sockets: turns::Turns,
     /// Programs are prepared beside what runs, and few at a time, so that whoever stores endless ones keeps nobody from running.
-    prepares: Semaphore,
+    prepares: turns::Turns,
     /// Jobs over many parts: few at a time, because each holds its values.
     jobs: Semaphore,
     logs: Logs,
@@ -179,6 +184,10 @@ const PREPARES_MAX: u32 = 16;
 const PREPARED_BYTES: u64 = 8 << 20;
 /// How many these may be.
 const PREPARED_ESTIMATE: usize = 256;
+/// Bytes of memory that a run may end with for its program to run beside all others the next time.
+pub(crate) const BESIDE_BYTES: u64 = 16 << 20;
+/// Programs that are remembered to run apart.
+const APART_PROGRAMS: usize = 4_096;
 /// Jobs over many parts at the same time; more wait their turn.
 const JOBS_MAX: usize = 4;
 
@@ -201,17 +210,21 @@ impl Exec {
         let threads = [settings.sockets_max, settings.processes_max, PREPARES_MAX]
             .into_iter()
             .fold(settings.runs_max, u32::saturating_add);
-        let sandbox = sandbox::Sandbox::new(settings.command.clone(), threads);
+        let runs_begun = Arc::<AtomicU64>::default();
+        let worker = || sandbox::Sandbox::new(settings.command.clone(), threads, Arc::clone(&runs_begun));
+        let (sandbox, apart) = (worker(), worker());
         let processes = process::Table::new(settings.processes_max);
         let outside = outside::Outside::new(settings.outside, settings.private_hosts.clone());
         Self(Arc::new(Inner {
             settings,
             sandbox,
+            apart,
+            apart_programs: Cache::new(APART_PROGRAMS),
             interior: std::sync::OnceLock::new(),
             prepared: Cache::with_weighter(PREPARED_ESTIMATE, PREPARED_BYTES, Weight),
             runs,
             sockets,
-            prepares: Semaphore::new(PREPARES_MAX as usize),
+            prepares: turns::Turns::new(PREPARES_MAX),
             jobs: Semaphore::new(JOBS_MAX),
             logs: Logs::default(),
             outside: Arc::new(outside),
@@ -230,7 +243,8 @@ impl Exec {
 
     /// Where what can be made again is kept. Given once, before anything runs.
     pub fn keep_artefacts_in(&self, artefacts: Arc<dyn Artefacts>) {
-        self.0.sandbox.keep_in(artefacts);
+        self.0.sandbox.keep_in(Arc::clone(&artefacts));
+        self.0.apart.keep_in(artefacts);
     }
 
     /// What programs have logged lately.
@@ -298,9 +312,10 @@ impl Exec {
         Some(prepared)
     }
 
-    /// Forgets what is kept in memory though it lies in the store too: the node rests.
+    /// Forgets what is kept in memory though it lies in the store too, and ends the second worker: the node rests.
     pub fn rest(&self) {
         self.0.prepared.clear();
+        self.0.apart.rest();
     }
 
     /// Prepares a program, what it imports included, also where the same text was prepared before.
@@ -308,8 +323,7 @@ impl Exec {
     /// # Errors
     /// When it does not parse or validate, throws while it is loaded, or the worker is not there.
     pub async fn prepare(&self, source: &Source, authority: &Authority) -> Result<Prepared, PrepareError> {
-        let turn = tokio::time::timeout(TURN, self.0.prepares.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let Some(_turn) = self.0.prepares.take(&url::host(&source.base), TURN).await else {
             return Err(
                 sandbox::Unavailable("too many are loaded at the moment; try again".to_owned()).into()
             );
@@ -352,6 +366,7 @@ impl Exec {
         self.0.process_tasks.close();
         self.0.process_tasks.wait().await;
         self.0.sandbox.close().await;
+        self.0.apart.close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }

@@ -4,7 +4,7 @@
 //! asks for runs beside that task, each bounded by the run's own bounds.
 
 use crate::{
-    BodyError, BodyStream, Exec, Prepared, TURN,
+    BESIDE_BYTES, BodyError, BodyStream, Exec, Prepared, TURN,
     calls::{
         Bodies, Call, GuestError, PIECES, Settled, close, is_streamed, latin1, pieces, read, send_frame,
         socket_frame, word, write,
@@ -12,7 +12,7 @@ use crate::{
     hold,
     interior::Authority,
     said::{Answer, AnswerBody, Frame, Params, RunError, Socket},
-    sandbox::Channel,
+    sandbox::{Channel, Sandbox},
     turns::Turn,
     wire::{Bounds, Handler, Level, Outcome, ToNode, ToWorker},
 };
@@ -74,12 +74,18 @@ impl Exec {
     /// Why it did not answer.
     pub async fn fetch(&self, begin: Begin) -> Result<Answer, RunError> {
         let turn = self.0.runs.take(namespace(&begin.address), TURN).await.ok_or(RunError::Busy)?;
-        let channel = self.0.sandbox.channel().await?;
+        let channel = self.sandbox_of(&begin.prepared).channel().await?;
         let (head, answered) = oneshot::channel();
         let id = format!("{:08x}", channel.run);
         let run = Run::new(self.clone(), begin, channel, id, turn);
         self.0.tasks.spawn(run.drive(head));
         answered.await.unwrap_or(Err(RunError::Crashed))
+    }
+
+    /// The worker that a program runs in.
+    fn sandbox_of(&self, prepared: &Prepared) -> &Sandbox {
+        let is_apart = self.0.apart_programs.get(&prepared.source).is_some();
+        if is_apart { &self.0.apart } else { &self.0.sandbox }
     }
 }
 
@@ -182,10 +188,18 @@ impl Run {
                     }
                 }
                 frame = next_frame(&mut self.frames), if self.room > 0 => self.hand_on(frame).await,
-                // Nobody waits for the answer any longer.
-                () = abandoned(&mut head) => break,
+                // Nobody waits for the answer any longer. What it took, nobody will know.
+                () = abandoned(&mut head) => {
+                    self.set_apart();
+                    break;
+                }
             }
         }
+    }
+
+    /// From now on the program runs in the other worker.
+    fn set_apart(&self) {
+        self.exec.0.apart_programs.insert(self.prepared.source, ());
     }
 
     fn end(&mut self, head: Option<oneshot::Sender<Result<Answer, RunError>>>, error: RunError) {
@@ -202,6 +216,7 @@ impl Run {
 
     /// Why there are no more messages of the run, and its last word was not among them.
     fn cut_off(&self) -> RunError {
+        self.set_apart();
         if !self.channel.is_open() {
             return RunError::Crashed;
         }
@@ -290,7 +305,10 @@ impl Run {
                 self.failed = true;
                 self.log(Level::Error, format!("{name}: {message}\n{}", stack.trim_end()));
             }
-            ToNode::Ended { outcome, .. } => {
+            ToNode::Ended { outcome, memory_bytes, .. } => {
+                if memory_bytes > BESIDE_BYTES {
+                    self.set_apart();
+                }
                 if outcome == Outcome::Done && head.is_none() {
                     // All of it was sent: the pieces that wait are the last.
                     hold(&self.bodies).writable.remove(&0);

@@ -66,7 +66,8 @@ pub(crate) struct Sandbox {
     /// The hash of the base image of this build, once that is known.
     base: Mutex<Option<[u8; 32]>>,
     artefacts: OnceLock<Arc<dyn Artefacts>>,
-    next_run: AtomicU64,
+    /// Runs that were begun, here and in the node's other worker.
+    runs_begun: Arc<AtomicU64>,
 }
 
 /// One worker process.
@@ -88,14 +89,14 @@ pub(crate) struct Channel {
 }
 
 impl Sandbox {
-    pub(crate) fn new(command: Command, runs_max: u32) -> Self {
+    pub(crate) fn new(command: Command, runs_max: u32, runs_begun: Arc<AtomicU64>) -> Self {
         Self {
             command,
             runs_max,
             connection: tokio::sync::Mutex::default(),
             base: Mutex::default(),
             artefacts: OnceLock::new(),
-            next_run: AtomicU64::new(1),
+            runs_begun,
         }
     }
 
@@ -128,15 +129,27 @@ impl Sandbox {
 
     /// A channel for a new run.
     pub(crate) async fn channel(&self) -> Result<Channel, Unavailable> {
-        let connection = self.connection().await?;
-        let run = self.next_run.fetch_add(1, Ordering::Relaxed);
-        let (sender, messages) = mpsc::channel(MESSAGES);
-        hold(&connection.runs).insert(run, sender);
-        // A worker that died a moment ago has ended its runs already.
-        if connection.gone.is_cancelled() {
-            hold(&connection.runs).clear();
+        let run = self.runs_begun.fetch_add(1, Ordering::Relaxed) + 1;
+        loop {
+            let connection = self.connection().await?;
+            let (sender, messages) = mpsc::channel(MESSAGES);
+            hold(&connection.runs).insert(run, sender);
+            if !connection.gone.is_cancelled() {
+                return Ok(Channel { run, connection, messages, is_ended: false });
+            }
+            // A worker that has just ended knows nothing of it; the next one will.
+            hold(&connection.runs).remove(&run);
         }
-        Ok(Channel { run, connection, messages, is_ended: false })
+    }
+
+    /// Ends the worker if it has nothing to do.
+    pub(crate) fn rest(&self) {
+        let Ok(mut held) = self.connection.try_lock() else { return };
+        if held.as_ref().is_some_and(|connection| hold(&connection.runs).is_empty())
+            && let Some(connection) = held.take()
+        {
+            connection.gone.cancel();
+        }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, Unavailable> {

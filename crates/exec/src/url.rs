@@ -6,9 +6,21 @@ pub(crate) fn join(base: &str, relative: &str) -> Option<String> {
     Some(base.join(relative).ok()?.into())
 }
 
+/// The host of a URL, which names a namespace.
+pub(crate) fn host(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::{host, join};
+
+    #[test]
+    fn a_url_tells_its_host() {
+        assert_eq!(host("http://a.com:8080/x"), "a.com");
+        assert_eq!(host("not a url"), "");
+    }
 
     #[test]
     fn a_relative_address_is_resolved() {

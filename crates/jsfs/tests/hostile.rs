@@ -82,14 +82,27 @@ fn put(client: &mut Client, key: &str, target: &str, kind: &str, body: &[u8]) ->
     client.send(&request).unwrap()
 }
 
-/// The worker of a node: its child.
-fn worker(node: &Node) -> Option<u32> {
+/// The workers of a node: its children, those first that were started first.
+fn workers(node: &Node) -> Vec<u32> {
     let parent = format!("PPid:\t{}", node.pid());
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-        let is_child = status.lines().any(|line| line == parent);
-        is_child.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
-    })
+    let is_child = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == parent)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut workers: Vec<u32> =
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_child).collect();
+    workers.sort_unstable();
+    workers
+}
+
+fn worker(node: &Node) -> Option<u32> {
+    workers(node).first().copied()
+}
+
+fn kill(process: u32) {
+    let process = rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Stores and runs one. Answers what went wrong, if something did.
@@ -250,8 +263,7 @@ fn a_worker_that_dies_takes_its_runs_along_and_nothing_else() {
             .map(|_| scope.spawn(|| Client::new(address).send(&Request::new("GET", "/slow.js")).unwrap()))
             .collect();
         std::thread::sleep(Duration::from_secs(2));
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill(pid);
         for run in runs {
             let answer = run.join().unwrap();
             assert_eq!(answer.status, 502, "{}", answer.text());
@@ -259,6 +271,32 @@ fn a_worker_that_dies_takes_its_runs_along_and_nothing_else() {
     });
     well(address, "/good.js", |made| made >= 5);
     assert_ne!(worker(&node), Some(pid), "another worker serves");
+}
+
+#[test]
+fn a_program_that_takes_much_memory_runs_apart_and_its_worker_ends_at_rest() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let (node, key) = start(folder.path(), &[]);
+    let mut client = Client::new(node.address());
+    let large = "export default { fetch() { return new Response(String(new Uint8Array(32 << 20).fill(1).length)); } };";
+    put(&mut client, &key, "/large.js?executable=true&private=false", "text/javascript", large.as_bytes());
+    let mut run = |target: &str| {
+        let answer = client.send(&Request::new("GET", target)).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    run("/good.js");
+    run("/large.js");
+    let [first] = workers(&node)[..] else { panic!("nobody knows yet what it takes") };
+    run("/large.js");
+    let [_, apart] = workers(&node)[..] else { panic!("it runs apart") };
+    kill(apart);
+    wait_for("its end is noticed", || workers(&node) == [first]);
+    run("/good.js");
+    run("/large.js");
+    assert_eq!((workers(&node).len(), worker(&node)), (2, Some(first)), "only one of them died");
+    wait_for("the node rests", || workers(&node) == [first]);
+    run("/large.js");
 }
 
 #[test]

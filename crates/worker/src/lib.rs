@@ -6,6 +6,7 @@
 
 mod crypto;
 mod engine;
+mod gate;
 mod inbox;
 mod js;
 mod limiter;
@@ -19,6 +20,7 @@ mod web;
 
 use bytes::Bytes;
 use engine::{WASM_STACK, engine};
+use gate::Gate;
 use inbox::Inbox;
 use js::{Base, Begin, Guest, Image, Instances, OtherEngine, Running};
 use jsfs_exec::wire::{self, Bounds, Fault, Handler, Kind, Level, Outcome, RunId, ToNode, ToWorker};
@@ -28,6 +30,7 @@ use programs::Programs;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read},
+    num::NonZero,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -48,6 +51,8 @@ const TICK: Duration = Duration::from_millis(4);
 const SWEEP_TICKS: u32 = 500;
 /// Messages to one run that wait for it.
 const INBOX: usize = 1_024;
+/// Stack of a thread that runs or loads programs.
+const STACK: usize = WASM_STACK * 2 + (256 << 10);
 /// Largest image of a prepared program: what one frame carries.
 const IMAGE_MAX: usize = 64 << 20;
 
@@ -75,8 +80,13 @@ struct Worker {
     out: Arc<Out>,
     base: Base,
     wasm: Wasm,
+    /// Threads for runs.
     pool: Pool,
+    /// Threads that load programs.
+    loaders: Pool,
     instances: Instances,
+    /// Where programs in JavaScript go through to be loaded.
+    loading: Arc<Gate>,
     runs: Mutex<HashMap<RunId, Run>>,
     loads: Mutex<HashMap<RunId, Load>>,
     programs: Mutex<Programs<Program>>,
@@ -127,10 +137,10 @@ impl Program {
     }
 
     /// Answers with it the bytes that it keeps in this process.
-    fn decode(wasm: &Wasm, bytes: &Bytes) -> Result<(Self, usize)> {
+    fn decode(base: &Base, wasm: &Wasm, bytes: &Bytes) -> Result<(Self, usize)> {
         match bytes.first() {
             Some(&JAVASCRIPT) => {
-                let image = Image::decode(&bytes.slice(1..))?;
+                let image = Image::decode(&bytes.slice(1..), base)?;
                 let weight = image.pages.weight();
                 Ok((Self::JavaScript(image), weight))
             }
@@ -190,8 +200,10 @@ impl Worker {
             out,
             base,
             wasm,
-            pool: Pool::new(threads as usize, WASM_STACK * 2 + (256 << 10)),
+            pool: Pool::new(threads as usize, STACK, || ()),
+            loaders: Pool::new(threads as usize, STACK, wall::before_loading),
             instances: Instances::default(),
+            loading: Arc::new(Gate::new(thread::available_parallelism().map_or(1, NonZero::get) / 2)),
             runs: Mutex::default(),
             loads: Mutex::default(),
             programs: Mutex::default(),
@@ -217,11 +229,12 @@ impl Worker {
             for ticks in (0..SWEEP_TICKS).cycle() {
                 thread::sleep(TICK);
                 worker.pool.tend();
+                worker.loaders.tend();
                 if worker.active.load(Ordering::Relaxed) > 0 {
                     worker.engine.increment_epoch();
                     has_worked = true;
                 }
-                if ticks == 0 && worker.instances.sweep() && worker.pool.is_empty() && has_worked {
+                if ticks == 0 && worker.instances.sweep() && worker.is_empty() && has_worked {
                     give_back();
                     // The threads that compile have memory of their own. They are not waited for: this one has to be on time.
                     rayon::spawn_broadcast(move |_| give_back());
@@ -248,7 +261,7 @@ impl Worker {
                     let _ = load.imports.try_send(source);
                 }
             }
-            ToWorker::Load { program } => match Program::decode(&self.wasm, &bytes) {
+            ToWorker::Load { program } => match Program::decode(&self.base, &self.wasm, &bytes) {
                 Ok((loaded, weight)) => hold(&self.programs).insert(program, loaded, weight),
                 Err(error) => self.log(0, format!("a program cannot be loaded: {error}")),
             },
@@ -314,7 +327,7 @@ impl Worker {
         let cancelled = Arc::<AtomicBool>::default();
         hold(&self.loads).insert(run, Load { imports, cancelled: Arc::clone(&cancelled) });
         let worker = Arc::clone(self);
-        self.spawn(run, move || {
+        self.spawn(&self.loaders, run, move || {
             // Nobody may be waiting for it by the time that it has a thread.
             if !cancelled.load(Ordering::Relaxed) {
                 worker.prepare_here(run, kind, &name, &base, bounds, &source, receiver, cancelled);
@@ -359,8 +372,9 @@ impl Worker {
         };
         let mut guest = guest(&self.out, run, bounds, Some(imports));
         guest.is_still = true;
+        let _place = self.loading.enter();
         match js::prepare(&self.base, guest, name, base, source, cancelled) {
-            Ok(Ok(image)) => match image.encode() {
+            Ok(Ok(image)) => match image.encode(&self.base) {
                 Ok(bytes) if bytes.len() > IMAGE_MAX => {
                     refuse(format!(
                         "what it keeps in memory when it is loaded takes more than {IMAGE_MAX} bytes"
@@ -410,7 +424,7 @@ impl Worker {
         let (inbox, messages) = mpsc::channel(INBOX);
         let cancelled = self.admit(run, Messages::Executor(inbox));
         let worker = Arc::clone(self);
-        self.spawn(run, move || {
+        self.spawn(&self.pool, run, move || {
             if let Program::Wasm(program) = &*program {
                 let out = Arc::clone(&worker.out);
                 let setting = wasm::Setting { run, out, bounds, handler, params, inbox: messages, cancelled };
@@ -438,7 +452,7 @@ impl Worker {
         let inbox = Inbox::default();
         let cancelled = self.admit(run, Messages::Thread(inbox.clone()));
         let worker = Arc::clone(self);
-        self.spawn(run, move || {
+        self.spawn(&self.pool, run, move || {
             let mut guest = guest(&worker.out, run, bounds, None);
             guest.is_still = is_still;
             if is_still {
@@ -462,10 +476,15 @@ impl Worker {
         });
     }
 
-    /// Runs it on a thread of the pool, with the engine's clock ticking. A fault of ours ends the run that met it, and no other.
-    fn spawn(self: &Arc<Self>, run: RunId, work: impl FnOnce() + Send + 'static) {
+    /// Whether it has no threads for programs.
+    fn is_empty(&self) -> bool {
+        self.pool.is_empty() && self.loaders.is_empty()
+    }
+
+    /// Runs it on a thread of this pool, with the engine's clock ticking. A fault of ours ends the run that met it, and no other.
+    fn spawn(self: &Arc<Self>, pool: &Pool, run: RunId, work: impl FnOnce() + Send + 'static) {
         let worker = Arc::clone(self);
-        self.pool.run(Box::new(move || {
+        pool.run(Box::new(move || {
             worker.active.fetch_add(1, Ordering::Relaxed);
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 hold(&worker.runs).remove(&run);

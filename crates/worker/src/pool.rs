@@ -39,6 +39,8 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads_max: usize,
     stack_bytes: usize,
+    /// What each thread does first.
+    begin: fn(),
 }
 
 #[derive(Default)]
@@ -55,8 +57,8 @@ struct State {
 }
 
 impl Pool {
-    pub(crate) fn new(threads_max: usize, stack_bytes: usize) -> Self {
-        Self { shared: Arc::default(), threads_max: threads_max.max(1), stack_bytes }
+    pub(crate) fn new(threads_max: usize, stack_bytes: usize, begin: fn()) -> Self {
+        Self { shared: Arc::default(), threads_max: threads_max.max(1), stack_bytes, begin }
     }
 
     /// Has a thread do this. The node admits no more runs at once than the bound, so what waits is bounded too.
@@ -91,16 +93,17 @@ impl Pool {
         }
         state.threads += 1;
         drop(state);
-        let shared = Arc::clone(&self.shared);
+        let (shared, begin) = (Arc::clone(&self.shared), self.begin);
         let thread = thread::Builder::new().name("run".to_owned()).stack_size(self.stack_bytes);
-        if thread.spawn(move || shared.serve()).is_err() {
+        if thread.spawn(move || shared.serve(begin)).is_err() {
             hold(&self.shared.state).threads -= 1;
         }
     }
 }
 
 impl Shared {
-    fn serve(self: Arc<Self>) {
+    fn serve(self: Arc<Self>, begin: fn()) {
+        begin();
         POOL.set(Some(Arc::clone(&self)));
         let mut state = hold(&self.state);
         loop {
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_left_ends_with_its_work_and_another_takes_its_place_at_once() {
-        let pool = Pool::new(1, 256 << 10);
+        let pool = Pool::new(1, 256 << 10, || ());
         let (end, ends) = sync_channel(1);
         let (left, has_left) = sync_channel(1);
         let first = who(&pool, move || {
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_waited_while_all_were_at_work_is_done_when_one_leaves() {
-        let pool = Pool::new(1, 256 << 10);
+        let pool = Pool::new(1, 256 << 10, || ());
         let (go, goes) = sync_channel(1);
         let (end, ends) = sync_channel(1);
         let (left, has_left) = sync_channel(1);

@@ -73,7 +73,15 @@ pub(crate) fn before_runs(walls: &mut Walls) {
     walls.note("lower priority", compile.and_then(|()| take(running)));
 }
 
+/// First of all on a thread that loads programs: it counts as one that compiles.
+pub(crate) fn before_loading() {
+    let [compiling, _] = nice();
+    // Where that is refused it runs as programs do.
+    let _ = rustix::process::setpriority_process(None, compiling);
+}
+
 /// How politely threads that run programs are to ask for the processor, and those that compile.
+/// Of the calling thread: what it has now, one step on and two.
 fn nice() -> [i32; 2] {
     let now = rustix::process::getpriority_process(None).unwrap_or(0);
     [1, 2].map(|steps| (now + steps * NICER).min(NICEST))

@@ -4,7 +4,7 @@
 //! kernel lets a thread of `SCHED_IDLE` run only where no other wants to, and interrupts it at once when one does: a loop then costs
 //! its neighbours nothing but warm caches. Priority does not come back, so the thread takes no other run (`pool`).
 
-use super::{cpu_time, pool};
+use super::{cpu_time, gate, pool};
 use std::{
     cell::Cell,
     io,
@@ -53,6 +53,7 @@ impl Account {
 pub(crate) fn make_way() {
     if pool::is_of_one() && take_policy(libc::SCHED_IDLE).is_ok() {
         pool::leave();
+        gate::leave();
         mark();
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Exports,
     value::{OutOfMemory, Ptr},
 };
-use crate::{Out, crypto, limiter::Limiter, web};
+use crate::{Out, crypto, gate, limiter::Limiter, web};
 use jsfs_exec::wire::{Bounds, FRAME_MAX, Level, RunId, ToNode};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -545,7 +545,8 @@ fn load(mut caller: Caller<'_, Ctx>, name_at: u32, length_at: u32) -> Result<u32
         Some(imports) => {
             guest.out.send(&ToNode::Import { run: guest.run, url: url.clone() }, &[]);
             let wait = Duration::from_millis(guest.bounds.wall_ms);
-            imports.recv_timeout(wait).unwrap_or_else(|_| Err("it did not come in time".to_owned()))
+            gate::outside(|| imports.recv_timeout(wait))
+                .unwrap_or_else(|_| Err("it did not come in time".to_owned()))
         }
         None => Err("modules are imported when the program is stored, not while it runs".to_owned()),
     };

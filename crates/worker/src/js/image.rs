@@ -1,7 +1,8 @@
 //! Images: what the memory of an instance has that the base image has not.
 //!
 //! An image belongs to exactly one base image, whose hash it carries, and is taken only while the instance's stack is empty. Its form: a head in
-//! postcard's encoding, then the pages: of a prepared program compressed together, of a process as they are, in pieces that are kept one by one.
+//! postcard's encoding, then the pages: of a prepared program what they differ in from the base image's (most of a page is the same: loading a program
+//! counts uses in many), compressed together; of a process as they are, in pieces that are kept one by one.
 
 use super::{
     Base, Vm,
@@ -67,6 +68,13 @@ impl Pages {
             }
         }
         Ok(pages)
+    }
+
+    /// Makes of its bytes what they differ in from those of the base image, and back.
+    fn differ(&mut self, base: &Base) {
+        for (number, page) in self.numbers.iter().zip(self.bytes.chunks_exact_mut(PAGE)) {
+            page.iter_mut().zip(base.page(*number as usize)).for_each(|(byte, same)| *byte ^= same);
+        }
     }
 
     /// Makes a fresh instance what this was taken of.
@@ -156,18 +164,21 @@ impl Image {
         image.checked()
     }
 
-    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self, base: &Base) -> Result<Vec<u8>> {
         let mut out = postcard::to_stdvec(self).map_err(|error| format_err!("{error}"))?;
         let head = u32::try_from(out.len()).map_err(|error| format_err!("{error}"))?;
         out.splice(0..0, head.to_le_bytes());
-        out.extend(zstd::bulk::compress(&self.pages.bytes, 1)?);
+        let mut pages = self.pages.clone();
+        pages.differ(base);
+        out.extend(zstd::bulk::compress(&pages.bytes, 1)?);
         Ok(out)
     }
 
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Image> {
+    pub(crate) fn decode(bytes: &Bytes, base: &Base) -> Result<Image> {
         let (mut image, pages) = Image::head(bytes)?;
         let size = image.pages.numbers.len().checked_mul(PAGE).filter(|size| *size <= IMAGE_MAX);
         image.pages.bytes = zstd::bulk::decompress(pages, size.ok_or_else(malformed)?)?;
+        image.pages.differ(base);
         image.checked()
     }
 
