@@ -204,7 +204,7 @@ impl Objects {
             append: asked.append,
             ..WriteOptions::default()
         };
-        let stowing = Stowing::of(self, held.address.namespace(), worker);
+        let stowing = Stowing::of(self, &held.address, worker);
         let upload = Upload::taken_up(self, Arc::clone(&held), options, clear.private, stowing);
         let (objects, offset) = (self.clone(), clear.offset);
         Ok(Resumed { turn, id: *id, objects, held, upload, clear, sequence, asked, offset })
@@ -268,7 +268,8 @@ impl Objects {
         if let Some(tail) = &state.tail {
             blocks.release(tail.block);
         }
-        let worker = Worker::take_up(self, sealing, sha256, builder, blocks, &tail)?;
+        let worker =
+            Worker::take_up(Worker::new(self, &held.address, sealing), sha256, builder, blocks, &tail)?;
         if length + tail.len() as u64 != clear.offset {
             return Err(damaged("its bytes are not as many as it says"));
         }

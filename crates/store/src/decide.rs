@@ -268,11 +268,12 @@ impl<'c, 'v> Decide<'c, 'v> {
             if kind != Kind::Commit && blocks.is_empty() {
                 continue;
             }
-            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let leads: Vec<_> =
+                blocks.iter().map(|(_, bytes)| (list_of(bytes), block::base_of(bytes))).collect();
             let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             let planned = log.plan(FramePlan { kind, sequence, durable, blocks, operations });
             self.view.pack(at, planned.pack)?.end = planned.end;
-            self.see_blocks(at, &planned, &heads, lists)?;
+            self.see_blocks(at, &planned, &heads, leads)?;
         }
         // Operations after blocks: what they refer to is known then.
         for at in 0u8..=u8::MAX {
@@ -290,13 +291,13 @@ impl<'c, 'v> Decide<'c, 'v> {
         location: u8,
         planned: &Planned,
         heads: &[BlockHead],
-        lists: Vec<Option<Vec<BlockId>>>,
+        leads: Vec<(Option<Vec<BlockId>>, Option<BlockId>)>,
     ) -> Result<(), IndexError> {
-        for ((head, offset), list) in heads.iter().zip(&planned.offsets).zip(lists) {
+        for ((head, offset), (list, base)) in heads.iter().zip(&planned.offsets).zip(leads) {
             let place = Place::of(head, location, planned.pack, *offset);
             self.view.see_block(place, head, list)?;
             self.fresh.insert(head.id);
-            self.committer.reading.verified.insert(head.id);
+            self.committer.reading.verified.insert(head.id, base);
         }
         Ok(())
     }
@@ -325,7 +326,8 @@ impl<'c, 'v> Decide<'c, 'v> {
             if blocks.is_empty() && lacking.is_empty() {
                 continue;
             }
-            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let leads: Vec<_> =
+                blocks.iter().map(|(_, bytes)| (list_of(bytes), block::base_of(bytes))).collect();
             let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             self.committer.sequence += 1;
             let (sequence, durable) = (self.committer.sequence, self.committer.durable);
@@ -336,7 +338,7 @@ impl<'c, 'v> Decide<'c, 'v> {
             let planned = log.plan(plan);
             written += planned.end - from;
             self.view.pack(at, planned.pack)?.end = planned.end;
-            self.see_blocks(at, &planned, &heads, lists)?;
+            self.see_blocks(at, &planned, &heads, leads)?;
             for operation in &lacking {
                 self.view.see_operation(at, planned.pack, operation)?;
             }
