@@ -198,7 +198,7 @@ thread_local! {
 }
 
 /// Appends a zstd frame; false when that would not be smaller than the plaintext.
-fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
+pub(crate) fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(kept, _)| *kept != level) {
             *slot = Compressor::new(level).ok().map(|compressor| (level, compressor));
@@ -213,7 +213,7 @@ fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     })
 }
 
-fn decompress(payload: &[u8], length: usize) -> Result<Bytes, BlockError> {
+pub(crate) fn decompress(payload: &[u8], length: usize) -> Result<Bytes, BlockError> {
     const BAD: BlockError = BlockError::Malformed("does not decompress to the length that it states");
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {

@@ -272,7 +272,7 @@ impl<'c, 'v> Decide<'c, 'v> {
                 blocks.iter().map(|(_, bytes)| (list_of(bytes), block::base_of(bytes))).collect();
             let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             let planned = log.plan(FramePlan { kind, sequence, durable, blocks, operations });
-            self.view.pack(at, planned.pack)?.end = planned.end;
+            self.view.end_pack(at, &planned)?;
             self.see_blocks(at, &planned, &heads, leads)?;
         }
         // Operations after blocks: what they refer to is known then.
@@ -337,7 +337,7 @@ impl<'c, 'v> Decide<'c, 'v> {
             let plan = FramePlan { kind: Kind::Moved, sequence, durable, blocks, operations: &lacking };
             let planned = log.plan(plan);
             written += planned.end - from;
-            self.view.pack(at, planned.pack)?.end = planned.end;
+            self.view.end_pack(at, &planned)?;
             self.see_blocks(at, &planned, &heads, leads)?;
             for operation in &lacking {
                 self.view.see_operation(at, planned.pack, operation)?;
@@ -387,7 +387,7 @@ impl<'c, 'v> Decide<'c, 'v> {
             let plan = FramePlan { kind: Kind::Moved, sequence, durable, blocks: pairs, operations: &live };
             let planned = log.plan(plan);
             bytes = planned.end - from;
-            self.view.pack(carry.location, planned.pack)?.end = planned.end;
+            self.view.end_pack(carry.location, &planned)?;
             for ((head, from), offset) in origins.iter().zip(&planned.offsets) {
                 let to = Place::of(head, carry.location, planned.pack, *offset);
                 self.view.move_block(&head.id, *from, to)?;

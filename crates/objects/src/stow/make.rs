@@ -246,7 +246,7 @@ impl Worker {
                 .insert(&self.near, Neighbour { block: base.block, key: base.key.clone() });
         }
         let fresh: Vec<&Fresh<'_>> = fresh.iter().collect();
-        Ok(Some(self.store(stored.into(), key, &fresh, true)))
+        self.store(stored.into(), key, &fresh, true).map(Some)
     }
 
     /// What a base holds; nothing if it is gone, or no block that a delta may rest on.
@@ -272,7 +272,7 @@ impl Worker {
             }
         };
         let (bytes, key) = encode_block(&self.objects, &self.sealing, plain)?;
-        let extents = self.store(bytes, key, fresh, false);
+        let extents = self.store(bytes, key, fresh, false)?;
         let is_whole = plain.len() as u64 == self.size;
         if is_whole && plain.len() < FEATURES_FROM_BYTES && fresh.iter().all(|new| new.is_compressible) {
             let Extent { block, key, .. } = &extents[0];
@@ -288,7 +288,7 @@ impl Worker {
         key: Option<BlockKey>,
         fresh: &[&Fresh<'_>],
         is_delta: bool,
-    ) -> Vec<Extent> {
+    ) -> Result<Vec<Extent>, WriteError> {
         let id = BlockId::of(&bytes);
         let (mut tags, mut extents, mut offset) = (Vec::new(), Vec::with_capacity(fresh.len()), 0);
         for new in fresh {
@@ -300,17 +300,41 @@ impl Worker {
             offset += length;
         }
         if !is_delta {
-            let features = fresh.iter().flat_map(|new| &new.features);
-            tags.extend(features.map(|tag| ChunkTag { tag: *tag, offset: 0, len: 0, extra: Vec::new() }));
-            let has_features = fresh.iter().any(|new| !new.features.is_empty());
-            if let (true, Some(secret), Some(key)) = (has_features, &self.near.secret, &key) {
-                let of = Near::key_of(&id);
-                let extra = secret.wrap(&of, key).to_vec();
-                tags.push(ChunkTag { tag: secret.tag(&of), offset: 0, len: 0, extra });
+            self.tag_alike(fresh, &id, key.as_ref(), &mut tags)?;
+        }
+        // In the order in which a damaged description is put together again.
+        tags.sort_by_key(|tag| (tag.offset, tag.tag));
+        self.blocks.fresh.push(NewBlock { id, bytes, tags });
+        Ok(extents)
+    }
+
+    /// Tags by which what is like these chunks finds their block, and where that is private its key.
+    fn tag_alike(
+        &self,
+        fresh: &[&Fresh<'_>],
+        id: &BlockId,
+        key: Option<&BlockKey>,
+        tags: &mut Vec<ChunkTag>,
+    ) -> Result<(), WriteError> {
+        let mut alike: Vec<Tag> = fresh.iter().flat_map(|new| &new.features).copied().collect();
+        alike.sort_unstable();
+        alike.dedup();
+        for tag in &alike {
+            // Of two blocks the one that was first keeps its tags, so that the index still tells what its description said.
+            if self.objects.store().extra(tag)?.is_none() {
+                tags.push(ChunkTag { tag: *tag, offset: 0, len: 0, extra: Vec::new() });
             }
         }
-        self.blocks.fresh.push(NewBlock { id, bytes, tags });
-        extents
+        if let (false, Some(secret), Some(key)) = (alike.is_empty(), &self.near.secret, key) {
+            let of = Near::key_of(id);
+            tags.push(ChunkTag {
+                tag: secret.tag(&of),
+                offset: 0,
+                len: 0,
+                extra: secret.wrap(&of, key).to_vec(),
+            });
+        }
+        Ok(())
     }
 
     fn chunk_tag(
