@@ -289,14 +289,14 @@ impl Worker {
 
     /// Takes up a body that was put away: its hash, its manifest, the blocks of both, and the bytes after the last chunk.
     pub(crate) fn take_up(
-        new: Worker,
+        self,
         sha256: RunningSha256,
         manifest: Builder,
         blocks: Blocks,
         tail: &[u8],
     ) -> Result<Self, WriteError> {
         let size = manifest.length() + tail.len() as u64;
-        let mut worker = Worker { sha256, size, manifest, blocks, ..new };
+        let mut worker = Worker { sha256, size, manifest, blocks, ..self };
         let chunks = worker.chunker.push(tail);
         worker.place(&chunks)?;
         Ok(worker)

@@ -265,11 +265,9 @@ impl Objects {
             Some(Tail { block, key }) => self.plaintext(*block, key.clone()).await?,
             None => Bytes::new(),
         };
-        if let Some(tail) = &state.tail {
-            blocks.release(tail.block);
-        }
-        let worker =
-            Worker::take_up(Worker::new(self, &held.address, sealing), sha256, builder, blocks, &tail)?;
+        state.tail.iter().for_each(|tail| blocks.release(tail.block));
+        let new = Worker::new(self, &held.address, sealing);
+        let worker = new.take_up(sha256, builder, blocks, &tail)?;
         if length + tail.len() as u64 != clear.offset {
             return Err(damaged("its bytes are not as many as it says"));
         }
