@@ -511,12 +511,32 @@ mod tests {
     }
 
     #[test]
+    fn a_description_that_repeats_itself_is_stored_shorter_and_comes_back() {
+        let short = sample().encode();
+        assert_eq!(pack_description(short.clone()), (short, 0));
+        let description =
+            Description { operations: vec![sample().operations[0].clone(); 20], ..Description::default() };
+        let encoded = description.encode();
+        let (packed, unpacked) = pack_description(encoded.clone());
+        assert!(packed.len() < encoded.len() / 4 && unpacked as usize == encoded.len());
+        let packed = Bytes::from(packed);
+        assert_eq!(unpack_description(packed.clone(), unpacked).unwrap(), encoded);
+        for wrong in [1, unpacked - 1, unpacked + 1] {
+            assert_eq!(unpack_description(packed.clone(), wrong), None, "{wrong}");
+        }
+        let mut noise = vec![0; 2_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        assert_eq!(pack_description(noise.clone()), (noise, 0));
+    }
+
+    #[test]
     fn a_header_with_any_bit_flipped_is_refused() {
         let header = FrameHeader {
             kind: Kind::Commit,
             sequence: 9,
             durable: 8,
             description: 3,
+            unpacked: 7,
             payload: 0,
             before: 8,
             chain: [1; 32],
