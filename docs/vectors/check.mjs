@@ -116,6 +116,7 @@ const checks = {
       assert.equal(hex(secret), vector.convergence);
       assert.equal(hex(hash), vector.hash);
       assert.equal(hex(await keys.tagOf(secret, hash)), vector.tag);
+      assert.equal(hex(await keys.convergenceOfDirectory(secret, vector.directory)), vector.of_directory);
       assert.equal(hex(await keys.wrapBlockKey(secret, hash, unhex(vector.block_key))), vector.wrapped);
       assert.equal(hex(await keys.unwrapBlockKey(secret, hash, unhex(vector.wrapped))), vector.block_key);
     },
@@ -139,6 +140,20 @@ const checks = {
       const length = new Uint8Array(Uint32Array.of(plaintext.length).buffer);
       assert.equal(hex(concat(new Uint8Array(4), length, plaintext)), vector.body);
       const stored = concat(header, await sealGcm(unhex(vector.key), header, unhex(vector.body)));
+      assert.equal(hex(stored), vector.stored);
+      assert.equal(hex(blake3(stored)), vector.id);
+    },
+    async deltas(vector) {
+      const [key, base] = [unhex(vector.key), unhex(vector.base)];
+      const plaintext = unhex(vector.plaintext);
+      const length = new Uint8Array(Uint32Array.of(plaintext.length).buffer);
+      const raw = new Uint8Array(Uint32Array.of((plaintext.length << 3) | 1).buffer).subarray(0, 3);
+      const frame = concat(Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0), raw, plaintext);
+      const body = concat(Uint8Array.of(2, 0, 0, 0), length, frame);
+      assert.equal(hex(body), vector.body);
+      assert.equal(hex(concat(Uint8Array.of(1, 3), base, body)), vector.clear);
+      const header = concat(Uint8Array.of(1, 4), base);
+      const stored = concat(header, await sealGcm(key, header, concat(unhex(vector.base_key), body)));
       assert.equal(hex(stored), vector.stored);
       assert.equal(hex(blake3(stored)), vector.id);
     },

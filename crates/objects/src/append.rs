@@ -8,12 +8,13 @@ use crate::{
     error::{StorageError, WriteError},
     manifest::{Builder, Cursor, Extent, Resume, Step},
     read::Opened,
+    remote::LISTS_FROM_BYTES,
     stow::{Blocks, Sealing, Stowed, Worker},
     tables::Stored,
     write::etag_of_joined,
 };
 use jsfs_store::{BlockId, block};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A last chunk and an addition that together are no longer than this are joined.
 const JOINED_BYTES_MAX: u64 = 64 << 10;
@@ -40,6 +41,7 @@ pub(crate) async fn join(
         true => walk(objects, old).await?,
         false => Walked { order: expand(objects, stored).await?, uses: HashMap::new(), last: None },
     };
+    let bases = bases(objects, stored, &walked).await?;
     let joined = match (&walked.last, &stowed.small) {
         (Some(last), Some(added)) => joined_bytes(objects, last, added).await?,
         _ => None,
@@ -48,13 +50,13 @@ pub(crate) async fn join(
         walked.last.as_ref().and_then(|last| last.chunks.last()).map_or(0, |chunk| chunk.length);
     let keep = old.content.size - if joined.is_some() { u64::from(last_length) } else { 0 };
     let builder = resume(objects, old, keep, joined.is_some().then_some(&mut walked)).await?;
-    let mut worker = Worker::resume(objects, sealing.clone(), builder);
+    let mut worker = Worker::resume(objects, &old.content.address, sealing.clone(), builder);
     match joined {
         Some(bytes) => {
             if let Some(last) = &walked.last {
                 release(&mut walked.uses, last.block);
             }
-            worker.place(&bytes)?;
+            worker.place(&[bytes.into()])?;
         }
         None => {
             let mut cursor = Cursor::new(stowed.manifest.clone(), 0..stowed.size);
@@ -67,7 +69,7 @@ pub(crate) async fn join(
     }
     let (manifest, mut blocks) = worker.end()?;
     let kept = walked.order.into_iter().filter(|id| walked.uses.get(id).is_none_or(|uses| *uses > 0));
-    blocks.needs = kept.chain(std::mem::take(&mut blocks.needs)).collect();
+    blocks.needs = bases.into_iter().chain(kept).chain(std::mem::take(&mut blocks.needs)).collect();
     old.content.etag = etag_of_joined(crate::ETag(old.content.etag), &stowed.sha256).0;
     old.content.sha256 = (old.content.size == 0).then_some(stowed.sha256);
     old.content.size += stowed.size;
@@ -111,6 +113,21 @@ async fn walk(objects: &Objects, old: &Opened) -> Result<Walked, WriteError> {
         }
         *uses += 1;
     }
+}
+
+/// What the old version needs beside what its bytes and pages lie in: bases of deltas.
+async fn bases(objects: &Objects, stored: &Stored, walked: &Walked) -> Result<Vec<BlockId>, WriteError> {
+    if walked.uses.is_empty() {
+        // All that it needs stays.
+        return Ok(Vec::new());
+    }
+    let mut data: HashSet<&BlockId> = walked.order.iter().collect();
+    let mut needed = match stored.size < LISTS_FROM_BYTES {
+        true => stored.references.clone(),
+        false => expand(objects, stored).await?,
+    };
+    needed.retain(|id| !data.remove(id));
+    Ok(needed)
 }
 
 /// The blocks of a large object, from its list blocks.

@@ -64,6 +64,7 @@ mod rom;
 mod scrub;
 pub mod seal;
 mod share;
+mod similar;
 mod status;
 mod stow;
 mod tables;
@@ -195,6 +196,7 @@ struct Inner {
     node_seed: OnceLock<Seed>,
     turns: Arc<unfinished::Turns>,
     uses: derived::Uses,
+    neighbours: similar::Neighbours,
     elsewhere: remote::Elsewhere,
     shared: metastore::Shared,
     left_sealed: AtomicU64,
@@ -221,6 +223,7 @@ impl Objects {
             node_seed: OnceLock::new(),
             turns: Arc::default(),
             uses: derived::Uses::default(),
+            neighbours: similar::Neighbours::default(),
             elsewhere: remote::Elsewhere::default(),
             shared: metastore::Shared::default(),
             left_sealed: AtomicU64::new(0),
@@ -311,6 +314,10 @@ impl Objects {
     }
 
     /// Other nodes.
+    pub(crate) fn neighbours(&self) -> &similar::Neighbours {
+        &self.0.neighbours
+    }
+
     pub(crate) fn elsewhere(&self) -> &remote::Elsewhere {
         &self.0.elsewhere
     }

@@ -185,32 +185,65 @@ impl Objects {
 
     /// The plaintext of a block, verified on the way.
     pub(crate) async fn plaintext(&self, id: BlockId, key: Option<BlockKey>) -> Result<Bytes, ReadError> {
+        let stored = self.stored(id).await?;
+        let Some(base) = block::base_of(&stored) else { return decode(&stored, key.as_ref()) };
+        let delta = Delta::open(&stored, key.as_ref())?;
+        let base = self.stored(base).await?;
+        delta.decode(&decode(&base, delta.base_key.as_ref())?)
+    }
+
+    /// The stored bytes of a block, from here or from elsewhere.
+    async fn stored(&self, id: BlockId) -> Result<Bytes, ReadError> {
         self.note_block_use(id);
         if let Ok(Some(stored)) = self.store().block_now(&id) {
-            return decode(&stored, key.as_ref());
+            return Ok(stored);
         }
-        let (store, here_key) = (self.store().clone(), key.clone());
-        let here = move || Ok(decode(&store.block(&id)?, here_key.as_ref()));
-        let here: Result<_, jsfs_store::ReadError> =
-            tokio::task::spawn_blocking(here).await.map_err(|_| StorageError::Stopping)?;
-        match here {
-            Ok(plain) => plain,
+        let store = self.store().clone();
+        let here = tokio::task::spawn_blocking(move || store.block(&id));
+        match here.await.map_err(|_| StorageError::Stopping)? {
+            Ok(stored) => Ok(stored),
             // Not here, or damaged: somebody else may have it.
-            Err(error) => match Box::pin(self.fetch_elsewhere(id)).await {
-                Some(stored) => decode(&stored, key.as_ref()),
-                None => Err(error.into()),
-            },
+            Err(error) => Box::pin(self.fetch_elsewhere(id)).await.ok_or_else(|| error.into()),
         }
     }
 }
 
+/// A delta whose base is still to be read.
+struct Delta {
+    body: Bytes,
+    base_key: Option<BlockKey>,
+}
+
+impl Delta {
+    fn open(stored: &Bytes, key: Option<&BlockKey>) -> Result<Self, ReadError> {
+        let Some(key) = key else {
+            return match block::split_delta(stored).map_err(undecodable)? {
+                Some((block::Kind::Delta, _, body)) => {
+                    Ok(Self { body: stored.slice_ref(body), base_key: None })
+                }
+                _ => Err(undecodable("not a clear delta").into()),
+            };
+        };
+        let (base_key, body) = seal::open_delta(key, stored).map_err(undecodable)?;
+        Ok(Self { body: body.into(), base_key: Some(base_key) })
+    }
+
+    fn decode(&self, base: &[u8]) -> Result<Bytes, ReadError> {
+        Ok(block::decode_delta(&self.body, base).map_err(undecodable)?)
+    }
+}
+
+fn undecodable(what: impl std::fmt::Display) -> StorageError {
+    StorageError::Write(format!("a block does not decode: {what}"))
+}
+
+/// The plaintext of a block that is no delta.
 pub(crate) fn decode(stored: &Bytes, key: Option<&BlockKey>) -> Result<Bytes, ReadError> {
-    let damaged = |what: String| StorageError::Write(format!("a block does not decode: {what}"));
     let Some(key) = key else {
-        return Ok(block::decode_clear(stored).map_err(|error| damaged(error.to_string()))?);
+        return Ok(block::decode_clear(stored).map_err(undecodable)?);
     };
-    let body = seal::open_block(key, stored).map_err(|error| damaged(error.to_string()))?;
-    Ok(block::decode_body(&body).map_err(|error| damaged(error.to_string()))?)
+    let body = seal::open_block(key, stored).map_err(undecodable)?;
+    Ok(block::decode_body(&body).map_err(undecodable)?)
 }
 
 fn version_info(

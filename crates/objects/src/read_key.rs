@@ -144,6 +144,11 @@ impl Convergence {
         self.wrapping(plaintext_hash).unwrap(wrapped.try_into().ok()?).map(BlockKey)
     }
 
+    /// The same for one directory: for blocks that tell more than the chunk that was looked for, because they hold several or are deltas.
+    pub fn of_directory(&self, directory: &Address) -> Convergence {
+        Convergence(Secret::new(self.0.hmac(&[b"directory", directory.as_str().as_bytes()])))
+    }
+
     /// The secret bytes, for test vectors.
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose()

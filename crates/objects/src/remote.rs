@@ -29,7 +29,7 @@ const USES_MAX: usize = 65_536;
 const ROW_CHARGE: u64 = 128;
 
 /// Objects below this size need so few blocks that their records name them; larger ones may name lists of blocks.
-const LISTS_FROM_BYTES: u64 = 1_024 * crate::record::RECORD_BLOCKS_MAX as u64;
+pub(crate) const LISTS_FROM_BYTES: u64 = 1_024 * crate::record::RECORD_BLOCKS_MAX as u64;
 
 /// The key of the number of bytes in all; keys of rows are longer.
 const TOTAL: &[u8] = &[0];

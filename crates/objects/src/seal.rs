@@ -8,7 +8,7 @@ use crate::crypto::Secret;
 use crate::key::Owner;
 use crate::read_key::{Locator, ReadKey};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use jsfs_store::block;
+use jsfs_store::{BlockId, block};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -96,6 +96,33 @@ pub fn open_block_in_place<'buffer>(
         return Err(Unopened);
     }
     aead(&key.0).open_in_place(nonce(), Aad::from(SEALED_BLOCK_HEADER), sealed).map_err(|_| Unopened)
+}
+
+/// Seals a delta in the buffer that holds it. The first bytes are room for the header, the key of the base and the delta's body follow. The key must never
+/// seal another.
+pub fn seal_delta_in_place(key: &BlockKey, base: &BlockId, buffer: &mut Vec<u8>) {
+    let bound = block::delta_header(block::Kind::SealedDelta, base);
+    let (header, body) = buffer.split_at_mut(bound.len());
+    header.copy_from_slice(&bound);
+    let tag = aead(&key.0)
+        .seal_in_place_separate_tag(nonce(), Aad::from(bound), body)
+        .expect("a block is within AES-GCM's limits");
+    buffer.extend_from_slice(tag.as_ref());
+}
+
+/// The key of the base of a sealed delta, and the delta's body, from its stored bytes.
+pub fn open_delta(key: &BlockKey, stored: &[u8]) -> Result<(BlockKey, Vec<u8>), Unopened> {
+    let Ok(Some((block::Kind::SealedDelta, base, sealed))) = block::split_delta(stored) else {
+        return Err(Unopened);
+    };
+    let bound = block::delta_header(block::Kind::SealedDelta, &base);
+    let (ciphertext, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(Unopened)?;
+    let mut opened = Zeroizing::new(vec![0; ciphertext.len()]);
+    aead(&key.0)
+        .open_separate_gather(nonce(), Aad::from(bound), ciphertext, tag, &mut opened)
+        .map_err(|_| Unopened)?;
+    let (base_key, body) = opened.split_first_chunk().ok_or(Unopened)?;
+    Ok((BlockKey::from_bytes(*base_key), body.to_vec()))
 }
 
 /// What binds sealed content to its record: the content of one version opens in no other record.

@@ -3,19 +3,23 @@
 //! Nothing is visible before a commit refers to the blocks; a body that is dropped half-way, or whose node dies, leaves blocks that nothing
 //! refers to, which collection removes.
 
+mod make;
+
 use crate::{
     Objects,
+    address::Address,
     author::Author,
     crypto::RunningSha256,
     error::{StorageError, WriteError},
-    manifest::{Builder, ChunkPlace, Extent, Manifest, NewPage},
+    manifest::{Builder, Extent, Manifest, NewPage},
     read_key::Convergence,
     seal::{self, BlockKey},
+    similar::Near,
 };
 use bytes::{Bytes, BytesMut};
-use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, block, chunk::Chunker};
+use jsfs_store::{BlockId, NewBlock, Pin, block, chunk::Chunker};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 use tokio::task::JoinHandle;
@@ -56,11 +60,13 @@ pub(crate) struct Stowed {
 pub(crate) struct Blocks {
     /// To go into the commit.
     pub(crate) fresh: Vec<NewBlock>,
-    /// Every block, in order of appearance, each once.
+    /// Every block, in order of appearance.
     pub(crate) needs: Vec<BlockId>,
     pub(crate) pins: Vec<Pin>,
     /// Full list blocks, of what comes before all of `needs`.
     pub(crate) lists: Vec<BlockId>,
+    /// Those of `needs` that are remembered, so that they come once: what bytes lie in, and bases of deltas.
+    pub(crate) noted: [HashSet<BlockId>; 2],
     /// Ids and plaintext sizes of the first of them.
     pub(crate) told: Vec<(BlockId, u64)>,
 }
@@ -111,15 +117,15 @@ pub(crate) struct Stowing {
 }
 
 impl Stowing {
-    pub(crate) fn new(objects: &Objects, namespace: &str, sealing: Sealing) -> Self {
-        Stowing::of(objects, namespace, Worker::new(objects, sealing))
+    pub(crate) fn new(objects: &Objects, address: &Address, sealing: Sealing) -> Self {
+        Stowing::of(objects, address, Worker::new(objects, address, sealing))
     }
 
     /// A body that goes on with what a worker has.
-    pub(crate) fn of(objects: &Objects, namespace: &str, worker: Worker) -> Self {
+    pub(crate) fn of(objects: &Objects, address: &Address, worker: Worker) -> Self {
         Stowing {
             objects: objects.clone(),
-            namespace: namespace.to_owned(),
+            namespace: address.namespace().to_owned(),
             placing: VecDeque::new(),
             gathered: BytesMut::new(),
             idle: Some(Box::new(worker)),
@@ -235,11 +241,20 @@ pub(crate) struct Worker {
     manifest: Builder,
     seen: HashMap<[u8; 32], Extent>,
     blocks: Blocks,
+    near: Near,
+    /// Bases that were read last, and what they hold.
+    bases: VecDeque<(BlockId, Bytes)>,
 }
 
 impl Worker {
-    fn new(objects: &Objects, sealing: Sealing) -> Self {
+    pub(crate) fn new(objects: &Objects, address: &Address, sealing: Sealing) -> Self {
+        let near = match &sealing {
+            Sealing::Public => Near::new(address, None),
+            Sealing::Private(convergence) => Near::new(address, Some(convergence)),
+        };
         Worker {
+            near,
+            bases: VecDeque::new(),
             chunker: objects.store().chunker(),
             objects: objects.clone(),
             sealing,
@@ -254,12 +269,13 @@ impl Worker {
     fn take(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.sha256.update(piece);
         self.size += piece.len() as u64;
-        self.chunker.push(piece).iter().try_for_each(|chunk| self.place(chunk))
+        let chunks = self.chunker.push(piece);
+        self.place(&chunks)
     }
 
     fn finish(mut self, small: Option<Bytes>) -> Result<Stowed, WriteError> {
         let chunker = std::mem::replace(&mut self.chunker, self.objects.store().chunker());
-        chunker.finish().iter().try_for_each(|chunk| self.place(chunk))?;
+        self.place(&chunker.finish())?;
         let sha256 = self.sha256.finish();
         let size = self.size;
         let (manifest, blocks) = self.end()?;
@@ -267,22 +283,22 @@ impl Worker {
     }
 
     /// Continues a manifest, for an append.
-    pub(crate) fn resume(objects: &Objects, sealing: Sealing, manifest: Builder) -> Self {
-        Worker { manifest, ..Worker::new(objects, sealing) }
+    pub(crate) fn resume(objects: &Objects, address: &Address, sealing: Sealing, manifest: Builder) -> Self {
+        Worker { manifest, ..Worker::new(objects, address, sealing) }
     }
 
     /// Takes up a body that was put away: its hash, its manifest, the blocks of both, and the bytes after the last chunk.
     pub(crate) fn take_up(
-        objects: &Objects,
-        sealing: Sealing,
+        self,
         sha256: RunningSha256,
         manifest: Builder,
         blocks: Blocks,
         tail: &[u8],
     ) -> Result<Self, WriteError> {
         let size = manifest.length() + tail.len() as u64;
-        let mut worker = Worker { sha256, size, manifest, blocks, ..Worker::new(objects, sealing) };
-        worker.chunker.push(tail).iter().try_for_each(|chunk| worker.place(chunk))?;
+        let mut worker = Worker { sha256, size, manifest, blocks, ..self };
+        let chunks = worker.chunker.push(tail);
+        worker.place(&chunks)?;
         Ok(worker)
     }
 
@@ -299,8 +315,8 @@ impl Worker {
             fresh: std::mem::take(&mut blocks.fresh).into_iter().chain(edge.fresh).collect(),
             needs: blocks.needs.iter().copied().chain(edge.needs).collect(),
             pins: std::mem::take(&mut blocks.pins),
-            told: Vec::new(),
             lists: blocks.lists.clone(),
+            ..Blocks::default()
         };
         Ok(Pause { size: self.size, sha256: self.sha256.state(), manifest, tail, blocks: paused })
     }
@@ -325,66 +341,6 @@ impl Worker {
         let root = manifest.finish(&mut |page| store_page(&objects, &sealing, &page, &mut blocks))?;
         Ok((root, blocks))
     }
-
-    /// Finds or makes the block of one chunk and notes it in the manifest.
-    pub(crate) fn place(&mut self, chunk: &[u8]) -> Result<(), WriteError> {
-        let hash = *blake3::hash(chunk).as_bytes();
-        let extent = match self.seen.get(&hash) {
-            Some(extent) => extent.clone(),
-            None => {
-                let extent = match self.find(&hash, chunk.len())? {
-                    Some(extent) => extent,
-                    None => self.make(&hash, chunk)?,
-                };
-                self.blocks.note(extent.block, chunk.len() as u64);
-                if self.seen.len() < REMEMBERED_CHUNKS {
-                    self.seen.insert(hash, extent.clone());
-                }
-                extent
-            }
-        };
-        self.adopt(extent)
-    }
-
-    /// Looks a chunk up among the blocks that this author may share.
-    fn find(&mut self, hash: &[u8; 32], length: usize) -> Result<Option<Extent>, WriteError> {
-        let tag = match &self.sealing {
-            Sealing::Public => *hash,
-            Sealing::Private(convergence) => convergence.tag(hash),
-        };
-        let Some(found) = self.objects.store().find_chunk(&tag)? else { return Ok(None) };
-        let key = match &self.sealing {
-            Sealing::Public => None,
-            Sealing::Private(convergence) => match convergence.unwrap(hash, &found.extra) {
-                Some(key) => Some(key),
-                None => return Ok(None),
-            },
-        };
-        if found.len as usize != length {
-            return Ok(None);
-        }
-        self.blocks.pins.push(found.pin);
-        let chunk = ChunkPlace { offset: found.offset, length: found.len, hash: *hash };
-        Ok(Some(Extent { block: found.block, key, chunks: vec![chunk] }))
-    }
-
-    /// Makes a block of one chunk.
-    fn make(&mut self, hash: &[u8; 32], chunk: &[u8]) -> Result<Extent, WriteError> {
-        let length =
-            u32::try_from(chunk.len()).map_err(|_| WriteError::TooLarge { what: "a chunk".into() })?;
-        let (bytes, key) = encode_block(&self.objects, &self.sealing, chunk)?;
-        let (tag, extra) = match (&self.sealing, &key) {
-            (Sealing::Private(convergence), Some(key)) => {
-                (convergence.tag(hash), convergence.wrap(hash, key).to_vec())
-            }
-            _ => (*hash, Vec::new()),
-        };
-        let id = BlockId::of(&bytes);
-        let tags = vec![ChunkTag { tag, offset: 0, len: length, extra }];
-        self.blocks.fresh.push(NewBlock { id, bytes, tags });
-        let chunk = ChunkPlace { offset: 0, length, hash: *hash };
-        Ok(Extent { block: id, key, chunks: vec![chunk] })
-    }
 }
 
 impl Blocks {
@@ -400,11 +356,30 @@ impl Blocks {
         Ok(())
     }
 
+    /// A block that the bytes lie in, and so many of them.
     fn note(&mut self, id: BlockId, size: u64) {
-        self.needs.push(id);
-        if self.told.len() < BLOCKS_TOLD {
+        if self.need(id, 0) && self.told.len() < BLOCKS_TOLD {
             self.told.push((id, size));
         }
+    }
+
+    /// The base of a delta. One that bytes lie in as well comes twice, so that an append which replaces those bytes can tell.
+    fn note_base(&mut self, id: BlockId) {
+        self.need(id, 1);
+    }
+
+    /// Whether it is the first time.
+    fn need(&mut self, id: BlockId, as_base: usize) -> bool {
+        let noted = &mut self.noted[as_base];
+        // Forgetting them costs ids that stand there once more.
+        if noted.len() >= REMEMBERED_CHUNKS {
+            noted.clear();
+        }
+        let is_first = noted.insert(id);
+        if is_first {
+            self.needs.push(id);
+        }
+        is_first
     }
 }
 

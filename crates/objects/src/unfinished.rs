@@ -204,7 +204,7 @@ impl Objects {
             append: asked.append,
             ..WriteOptions::default()
         };
-        let stowing = Stowing::of(self, held.address.namespace(), worker);
+        let stowing = Stowing::of(self, &held.address, worker);
         let upload = Upload::taken_up(self, Arc::clone(&held), options, clear.private, stowing);
         let (objects, offset) = (self.clone(), clear.offset);
         Ok(Resumed { turn, id: *id, objects, held, upload, clear, sequence, asked, offset })
@@ -265,10 +265,9 @@ impl Objects {
             Some(Tail { block, key }) => self.plaintext(*block, key.clone()).await?,
             None => Bytes::new(),
         };
-        if let Some(tail) = &state.tail {
-            blocks.release(tail.block);
-        }
-        let worker = Worker::take_up(self, sealing, sha256, builder, blocks, &tail)?;
+        state.tail.iter().for_each(|tail| blocks.release(tail.block));
+        let new = Worker::new(self, &held.address, sealing);
+        let worker = new.take_up(sha256, builder, blocks, &tail)?;
         if length + tail.len() as u64 != clear.offset {
             return Err(damaged("its bytes are not as many as it says"));
         }

@@ -115,7 +115,7 @@ impl Objects {
         let sealing = Sealing::of(&author, private).ok_or(Refusal::Forbidden {
             needs: "the token's fourth part, which holds the key to seal with",
         })?;
-        let stowing = Stowing::new(self, held.address.namespace(), sealing);
+        let stowing = Stowing::new(self, &held.address, sealing);
         Ok(Upload {
             objects: self.clone(),
             held,

@@ -1,7 +1,14 @@
-//! The stored form of a block: two header bytes, then the body of a clear or sealed block or the ids of a list (`docs/storage.md`, "Block").
+//! The stored form of a block: two header bytes, then the body of a clear or sealed block, the ids of a list, or a delta (`docs/storage.md`, "Block").
 //!
 //! Sealing is AES-GCM under keys that the store never sees, so the object layer does it: it encodes a body here and puts [`header`] before the
 //! ciphertext. Decoding is bounded by the length that the body states, and that by [`PLAINTEXT_MAX`], so a hostile block cannot fill memory.
+
+mod delta;
+
+pub use delta::{
+    DELTA_HEADER, DeltaParts, base_of, decode_clear_delta, decode_delta, delta_header, encode_delta_into,
+    split_delta,
+};
 
 use crate::{frame::BLOCK_MAX, id::BlockId};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -37,6 +44,10 @@ pub enum Kind {
     Sealed = 1,
     /// Ids of other blocks.
     List = 2,
+    /// The id of another block, then a body that needs that block's plaintext.
+    Delta = 3,
+    /// As [`Kind::Delta`], and what follows the id under AES-256-GCM.
+    SealedDelta = 4,
 }
 
 /// Why bytes are not a block or a body.
@@ -66,6 +77,8 @@ pub fn split(stored: &[u8]) -> Result<(Kind, &[u8]), BlockError> {
         [VERSION, 0, rest @ ..] => Ok((Kind::Clear, rest)),
         [VERSION, 1, rest @ ..] => Ok((Kind::Sealed, rest)),
         [VERSION, 2, rest @ ..] => Ok((Kind::List, rest)),
+        [VERSION, 3, rest @ ..] => Ok((Kind::Delta, rest)),
+        [VERSION, 4, rest @ ..] => Ok((Kind::SealedDelta, rest)),
         [VERSION, ..] => Err(BlockError::Malformed("unknown kind")),
         [version, _, ..] => Err(BlockError::Version(*version)),
         _ => Err(BlockError::Malformed("shorter than its header")),
@@ -185,7 +198,7 @@ thread_local! {
 }
 
 /// Appends a zstd frame; false when that would not be smaller than the plaintext.
-fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
+pub(crate) fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(kept, _)| *kept != level) {
             *slot = Compressor::new(level).ok().map(|compressor| (level, compressor));
@@ -200,7 +213,7 @@ fn compress(plaintext: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     })
 }
 
-fn decompress(payload: &[u8], length: usize) -> Result<Bytes, BlockError> {
+pub(crate) fn decompress(payload: &[u8], length: usize) -> Result<Bytes, BlockError> {
     const BAD: BlockError = BlockError::Malformed("does not decompress to the length that it states");
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {

@@ -39,6 +39,7 @@ impl NewBlock {
         if kind == block::Kind::List {
             block::decode_list(&self.bytes).map_err(bad)?;
         }
+        block::split_delta(&self.bytes).map_err(bad)?;
         if self.tags.len() > usize::from(u16::MAX) || self.tags.iter().any(|tag| tag.extra.len() > 255) {
             return Err(WriteError::BadTags(self.id));
         }

@@ -13,7 +13,7 @@ use crate::{
     error::{CommitError, WriteError},
     frame::{EMPTY_FRAME, Kind, Operation},
     index::{IndexError, Pressure},
-    log::{FramePlan, LocationLog, Planned},
+    log::{FramePlan, LocationLog},
     moving::{Carry, Fill},
     pins::Pin,
     read::Reading,
@@ -511,10 +511,9 @@ impl Committer {
             let (sequence, durable) = (self.sequence, self.durable);
             let frame =
                 FramePlan { kind: Kind::Commit, sequence, durable, blocks: Vec::new(), operations: &[] };
-            let Planned { pack, end, .. } = log.plan(frame);
-            match view.pack(location, pack) {
-                Ok(row) => row.end = end,
-                Err(error) => broken = Some(index_error(&error)),
+            let planned = log.plan(frame);
+            if let Err(error) = view.end_pack(location, &planned) {
+                broken = Some(index_error(&error));
             }
         }
         let top = view.top;

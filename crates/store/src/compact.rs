@@ -264,7 +264,8 @@ impl Compactor {
             would.packs += 1;
             would.freed += row.end;
             if !row.is_forgotten() {
-                would.carried += row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
+                let live = row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
+                would.carried += row.on_disk(live);
             }
         }
         Ok(would)
@@ -348,7 +349,7 @@ impl Compactor {
             return 2.0;
         }
         let live = row.live + pinned.get(&(location, number)).copied().unwrap_or(0);
-        1.0 - live as f64 / row.end.saturating_sub(PACK_HEADER).max(1) as f64
+        1.0 - live as f64 / (row.end + row.saved).saturating_sub(PACK_HEADER).max(1) as f64
     }
 
     /// Carries what lives in a pack and removes it. False when something in it is damaged.

@@ -268,11 +268,12 @@ impl<'c, 'v> Decide<'c, 'v> {
             if kind != Kind::Commit && blocks.is_empty() {
                 continue;
             }
-            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let leads: Vec<_> =
+                blocks.iter().map(|(_, bytes)| (list_of(bytes), block::base_of(bytes))).collect();
             let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             let planned = log.plan(FramePlan { kind, sequence, durable, blocks, operations });
-            self.view.pack(at, planned.pack)?.end = planned.end;
-            self.see_blocks(at, &planned, &heads, lists)?;
+            self.view.end_pack(at, &planned)?;
+            self.see_blocks(at, &planned, &heads, leads)?;
         }
         // Operations after blocks: what they refer to is known then.
         for at in 0u8..=u8::MAX {
@@ -290,13 +291,13 @@ impl<'c, 'v> Decide<'c, 'v> {
         location: u8,
         planned: &Planned,
         heads: &[BlockHead],
-        lists: Vec<Option<Vec<BlockId>>>,
+        leads: Vec<(Option<Vec<BlockId>>, Option<BlockId>)>,
     ) -> Result<(), IndexError> {
-        for ((head, offset), list) in heads.iter().zip(&planned.offsets).zip(lists) {
+        for ((head, offset), (list, base)) in heads.iter().zip(&planned.offsets).zip(leads) {
             let place = Place::of(head, location, planned.pack, *offset);
             self.view.see_block(place, head, list)?;
             self.fresh.insert(head.id);
-            self.committer.reading.verified.insert(head.id);
+            self.committer.reading.verified.insert(head.id, base);
         }
         Ok(())
     }
@@ -325,7 +326,8 @@ impl<'c, 'v> Decide<'c, 'v> {
             if blocks.is_empty() && lacking.is_empty() {
                 continue;
             }
-            let lists: Vec<_> = blocks.iter().map(|(_, bytes)| list_of(bytes)).collect();
+            let leads: Vec<_> =
+                blocks.iter().map(|(_, bytes)| (list_of(bytes), block::base_of(bytes))).collect();
             let heads: Vec<BlockHead> = blocks.iter().map(|(head, _)| head.clone()).collect();
             self.committer.sequence += 1;
             let (sequence, durable) = (self.committer.sequence, self.committer.durable);
@@ -335,8 +337,8 @@ impl<'c, 'v> Decide<'c, 'v> {
             let plan = FramePlan { kind: Kind::Moved, sequence, durable, blocks, operations: &lacking };
             let planned = log.plan(plan);
             written += planned.end - from;
-            self.view.pack(at, planned.pack)?.end = planned.end;
-            self.see_blocks(at, &planned, &heads, lists)?;
+            self.view.end_pack(at, &planned)?;
+            self.see_blocks(at, &planned, &heads, leads)?;
             for operation in &lacking {
                 self.view.see_operation(at, planned.pack, operation)?;
             }
@@ -385,7 +387,7 @@ impl<'c, 'v> Decide<'c, 'v> {
             let plan = FramePlan { kind: Kind::Moved, sequence, durable, blocks: pairs, operations: &live };
             let planned = log.plan(plan);
             bytes = planned.end - from;
-            self.view.pack(carry.location, planned.pack)?.end = planned.end;
+            self.view.end_pack(carry.location, &planned)?;
             for ((head, from), offset) in origins.iter().zip(&planned.offsets) {
                 let to = Place::of(head, carry.location, planned.pack, *offset);
                 self.view.move_block(&head.id, *from, to)?;

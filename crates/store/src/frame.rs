@@ -29,6 +29,10 @@ pub const REFERENCES_MAX: usize = 2_048;
 pub const BLOCK_MAX: usize = (1 << 20) + 1_024;
 /// Longest description, in bytes.
 pub(crate) const DESCRIPTION_MAX: usize = 64 << 20;
+/// Descriptions shorter than this are stored as they are: those of a few operations on small entries.
+const PACKED_FROM: usize = 512;
+/// The level at which descriptions are compressed: every commit waits for it.
+const PACKED_LEVEL: i32 = 1;
 /// Longest payload that a reader accepts, in bytes.
 pub(crate) const PAYLOAD_MAX: u64 = 256 << 20;
 
@@ -121,7 +125,10 @@ pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
     pub(crate) sequence: u64,
     pub(crate) durable: u64,
+    /// Bytes of the description as it is stored.
     pub(crate) description: u32,
+    /// Bytes of the description, where it is stored as a zstd frame; else 0.
+    pub(crate) unpacked: u32,
     pub(crate) payload: u64,
     pub(crate) before: u64,
     pub(crate) chain: [u8; 32],
@@ -136,6 +143,7 @@ impl FrameHeader {
         bytes[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.durable.to_le_bytes());
         bytes[32..36].copy_from_slice(&self.description.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.unpacked.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.payload.to_le_bytes());
         bytes[56..64].copy_from_slice(&self.before.to_le_bytes());
         bytes[64..96].copy_from_slice(&self.chain);
@@ -150,7 +158,7 @@ impl FrameHeader {
             return None;
         }
         let zero = |range: std::ops::Range<usize>| bytes[range].iter().all(|byte| *byte == 0);
-        if !zero(9..16) || !zero(36..40) || !zero(48..56) {
+        if !zero(9..16) || !zero(48..56) {
             return None;
         }
         let kind = match bytes[8] {
@@ -166,11 +174,18 @@ impl FrameHeader {
             sequence: le64(&bytes[16..]),
             durable: le64(&bytes[24..]),
             description: le32(&bytes[32..]),
+            unpacked: le32(&bytes[36..]),
             payload: le64(&bytes[40..]),
             before: le64(&bytes[56..]),
             chain,
         };
-        (header.description as usize <= DESCRIPTION_MAX && header.payload <= PAYLOAD_MAX).then_some(header)
+        let longest = header.description.max(header.unpacked) as usize;
+        (longest <= DESCRIPTION_MAX && header.payload <= PAYLOAD_MAX).then_some(header)
+    }
+
+    /// Bytes that the description takes less than it has.
+    pub(crate) const fn saved(&self) -> u64 {
+        self.unpacked.saturating_sub(self.description) as u64
     }
 
     /// Whether these header bytes and this description are what was written.
@@ -187,6 +202,25 @@ impl FrameHeader {
     pub(crate) fn frame_length(&self) -> u64 {
         align(FRAME_HEADER + u64::from(self.description) + self.payload)
     }
+}
+
+/// A description as it is stored, and how long it is if that is not as it is: what it says twice or more often is stored once.
+pub(crate) fn pack_description(encoded: Vec<u8>) -> (Vec<u8>, u32) {
+    let mut packed = Vec::with_capacity(encoded.len());
+    let is_worth_it =
+        encoded.len() >= PACKED_FROM && crate::block::compress(&encoded, PACKED_LEVEL, &mut packed);
+    match u32::try_from(encoded.len()) {
+        Ok(length) if is_worth_it => (packed, length),
+        _ => (encoded, 0),
+    }
+}
+
+/// A description that was stored so. Never allocates more than the length that is stated.
+pub(crate) fn unpack_description(stored: Bytes, unpacked: u32) -> Option<Bytes> {
+    if unpacked == 0 {
+        return Some(stored);
+    }
+    crate::block::decompress(&stored, unpacked as usize).ok()
 }
 
 fn frame_hash(store_id: &[u8; 16], header: &[u8], description: &[u8]) -> [u8; 32] {
@@ -477,12 +511,32 @@ mod tests {
     }
 
     #[test]
+    fn a_description_that_repeats_itself_is_stored_shorter_and_comes_back() {
+        let short = sample().encode();
+        assert_eq!(pack_description(short.clone()), (short, 0));
+        let description =
+            Description { operations: vec![sample().operations[0].clone(); 20], ..Description::default() };
+        let encoded = description.encode();
+        let (packed, unpacked) = pack_description(encoded.clone());
+        assert!(packed.len() < encoded.len() / 4 && unpacked as usize == encoded.len());
+        let packed = Bytes::from(packed);
+        assert_eq!(unpack_description(packed.clone(), unpacked).unwrap(), encoded);
+        for wrong in [1, unpacked - 1, unpacked + 1] {
+            assert_eq!(unpack_description(packed.clone(), wrong), None, "{wrong}");
+        }
+        let mut noise = vec![0; 2_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        assert_eq!(pack_description(noise.clone()), (noise, 0));
+    }
+
+    #[test]
     fn a_header_with_any_bit_flipped_is_refused() {
         let header = FrameHeader {
             kind: Kind::Commit,
             sequence: 9,
             durable: 8,
             description: 3,
+            unpacked: 7,
             payload: 0,
             before: 8,
             chain: [1; 32],

@@ -7,6 +7,7 @@ use crate::{
     backend::{Backend, PackFile},
     frame::{
         BlockHead, Description, FRAME_HEADER, FrameHeader, Kind, Operation, PACK_HEADER, PackHeader, align,
+        pack_description,
     },
     params::Parameters,
     rows::Tip,
@@ -59,6 +60,8 @@ pub(crate) struct Planned {
     pub(crate) pack: u64,
     pub(crate) end: u64,
     pub(crate) offsets: Vec<u64>,
+    /// Bytes that its description takes less than it has.
+    pub(crate) saved: u64,
 }
 
 impl LocationLog {
@@ -178,8 +181,9 @@ impl LocationLog {
         }
         let (heads, payload): (Vec<_>, Vec<_>) = plan.blocks.into_iter().unzip();
         let description = Description { blocks: heads, operations: plan.operations.to_vec() };
-        let encoded = description.encode();
+        let (encoded, unpacked) = pack_description(description.encode());
         let header = FrameHeader {
+            unpacked,
             kind: plan.kind,
             sequence: plan.sequence,
             durable: plan.durable,
@@ -205,7 +209,7 @@ impl LocationLog {
         self.planned.push(Part::Own(vec![0; usize::try_from(end - at).unwrap_or(0)]));
         let chain = *blake3::hash(&header_bytes).as_bytes();
         self.tip = Tip { pack: self.tip.pack, start, end, sequence: plan.sequence, chain };
-        Planned { pack: self.tip.pack, end, offsets }
+        Planned { pack: self.tip.pack, end, offsets, saved: header.saved() }
     }
 
     /// Writes everything planned. On failure nothing of it remains planned; see [`LocationLog::roll_back`].

@@ -7,7 +7,7 @@ use crate::{
     backend::PackFile,
     frame::{
         BlockHead, ChunkTag, Description, FRAME_HEADER, FrameHeader, Kind, Operation, PACK_HEADER,
-        PackHeader, align,
+        PackHeader, align, pack_description,
     },
     id::BlockId,
     index::IndexError,
@@ -119,10 +119,14 @@ impl<'a> Mender<'a> {
         let theirs = elsewhere.as_ref().map(|frame| frame.description.blocks.clone()).unwrap_or_default();
         let mut durable = wanted.durable.clone();
         durable.extend(elsewhere.as_ref().map(|frame| frame.header.durable));
-        for blocks in [Vec::new(), heads, theirs] {
+        let written = [Vec::new(), heads, theirs].into_iter().flat_map(|blocks| {
             let description = Description { blocks, operations: operations.to_vec() };
-            let encoded = description.encode();
             let payload = description.payload();
+            let encoded = description.encode();
+            let (packed, unpacked) = pack_description(encoded.clone());
+            [(packed, unpacked, payload), (encoded, 0, payload)]
+        });
+        for (encoded, unpacked, payload) in written {
             if align(FRAME_HEADER + encoded.len() as u64 + payload) != wanted.length {
                 continue;
             }
@@ -133,6 +137,7 @@ impl<'a> Mender<'a> {
                         sequence: wanted.sequence,
                         durable: *durable,
                         description: u32::try_from(encoded.len()).unwrap_or(u32::MAX),
+                        unpacked,
                         payload,
                         before: wanted.before.0,
                         chain: wanted.before.1,
@@ -251,7 +256,7 @@ impl<'a> Mender<'a> {
                 Some(same) => same.tags.clone(),
                 None => tags.remove(&head.id).unwrap_or_default(),
             };
-            head.tags.sort_by_key(|tag| tag.offset);
+            head.tags.sort_by_key(|tag| (tag.offset, tag.tag));
             head
         };
         Ok(found.into_iter().map(head).collect())

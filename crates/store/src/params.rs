@@ -3,8 +3,8 @@
 use crate::{backend::Backend, error::OpenError};
 use serde::{Deserialize, Serialize};
 
-/// The newest format of a data directory that this program knows.
-pub(crate) const FORMAT: u32 = 2;
+/// The format of a data directory that this program writes, and the newest that it knows. 2: it may have been moved; 3: there may be deltas.
+pub(crate) const FORMAT: u32 = 3;
 const FILE: &str = "store.json";
 
 /// How content is cut into chunks, in bytes.
@@ -27,6 +27,8 @@ impl Default for Chunking {
 /// What one location says about the store that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parameters {
+    /// The format in which it was found.
+    pub(crate) format: u32,
     pub(crate) store_id: [u8; 16],
     pub(crate) location: u32,
     pub(crate) locations: u32,
@@ -91,13 +93,31 @@ impl Parameters {
         }
         let store_id =
             from_hex(&json.store_id).ok_or_else(|| bad("its store_id is not 32 hex digits".to_owned()))?;
-        let StoreJson { location, locations, generation, incoming_from, moved_to, .. } = json;
-        Ok(Some(Self { store_id, location, locations, chunking, generation, incoming_from, moved_to }))
+        let StoreJson { format, location, locations, generation, incoming_from, moved_to, .. } = json;
+        Ok(Some(Self {
+            format,
+            store_id,
+            location,
+            locations,
+            chunking,
+            generation,
+            incoming_from,
+            moved_to,
+        }))
     }
 
     /// A location of a store that was never moved.
     pub(crate) const fn new(store_id: [u8; 16], location: u32, locations: u32, chunking: Chunking) -> Self {
-        Self { store_id, location, locations, chunking, generation: 0, incoming_from: None, moved_to: None }
+        Self {
+            format: FORMAT,
+            store_id,
+            location,
+            locations,
+            chunking,
+            generation: 0,
+            incoming_from: None,
+            moved_to: None,
+        }
     }
 
     /// Whether it is the same place in the same store, however often it was moved.
@@ -109,8 +129,7 @@ impl Parameters {
     /// The file's bytes.
     pub(crate) fn to_json(&self) -> String {
         let json = StoreJson {
-            // A store that was never moved stays readable for earlier versions.
-            format: if self.generation == 0 { 1 } else { FORMAT },
+            format: FORMAT,
             store_id: to_hex(&self.store_id),
             location: self.location,
             locations: self.locations,

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// The format of parcels that this program makes, and the newest that it reads.
-pub const PARCEL_FORMAT: u32 = 1;
+pub const PARCEL_FORMAT: u32 = 2;
 /// Half of the blocks that are remembered as sent.
 const SENT_HALF: usize = 262_144;
 /// Bytes of entries after which they are sent.
@@ -155,7 +155,7 @@ impl ParcelHead {
         let head: Self =
             serde_json::from_slice(&item.body).map_err(|_| BadItem("the head of a parcel is damaged"))?;
         match head.format {
-            PARCEL_FORMAT => Ok(head),
+            1..=PARCEL_FORMAT => Ok(head),
             _ => Err(BadItem("the parcel has a format that this program does not know; upgrade jsfs")),
         }
     }

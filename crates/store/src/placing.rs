@@ -4,7 +4,7 @@ use crate::{
     backend::{Backend, Directory},
     error::OpenError,
     options::OpenOptions,
-    params::Parameters,
+    params::{FORMAT, Parameters},
     store::random_id,
 };
 use std::path::{Path, PathBuf};
@@ -69,8 +69,10 @@ pub(crate) fn parameters(options: &OpenOptions) -> Result<(Vec<Parameters>, bool
         match found {
             Some(found) if found.is_same_location(&expected) => {
                 expected.generation = found.generation;
+                // Programs that know no deltas must not open it from now on.
+                let is_earlier = found.format < FORMAT && options.read_only.is_none();
                 // A move was cut off after the moment at which it counted.
-                if found.incoming_from.is_some() && !options.is_degraded {
+                if (found.incoming_from.is_some() || is_earlier) && !options.is_degraded {
                     expected.write(backend.as_ref())?;
                 }
             }

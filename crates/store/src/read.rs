@@ -5,6 +5,7 @@
 
 use crate::{
     backend::{Backend, PackFile},
+    block::base_of,
     error::ReadError,
     health::Met,
     id::{BlockId, Tag},
@@ -17,7 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     sync::{Arc, Mutex, RwLock},
 };
@@ -48,6 +49,8 @@ pub struct FoundChunk {
     pub extra: Vec<u8>,
     /// Keeps the block until a commit refers to it.
     pub pin: Pin,
+    /// Where the block is a delta: keeps its base, to which the commit must refer as well.
+    pub base: Option<Pin>,
 }
 
 /// Everything that reading needs.
@@ -135,7 +138,7 @@ impl Reading {
         for place in places {
             match self.read_place(place) {
                 Ok(bytes) if BlockId::of(&bytes) == *id => {
-                    self.verified.insert(*id);
+                    self.verified.insert(*id, base_of(&bytes));
                     return Ok(bytes);
                 }
                 Ok(_) => {
@@ -205,23 +208,64 @@ impl Reading {
         hold(&self.open).packs.retain(|(at, _), _| *at != location);
     }
 
-    /// Looks a tag up. A hit was verified by this process, and is pinned.
+    /// Looks a tag up. A hit was verified by this process, and is pinned, with what it is a delta of.
     pub(crate) fn find_chunk(&self, tag: &Tag) -> Result<Option<FoundChunk>, ReadError> {
-        let pending = share(&self.pending).tags.get(tag).cloned();
-        let row = match pending {
-            Some(row) => Some(row),
-            None => self.index.tag(tag)?,
+        let Some(row) = self.tag(tag)? else { return Ok(None) };
+        let Some(pin) = self.pin_sound(&row.block)? else { return Ok(None) };
+        let base = match self.verified.base(&row.block) {
+            None => return Ok(None),
+            Some(None) => None,
+            Some(Some(base)) => match self.pin_sound(&base)? {
+                Some(pin) => Some(pin),
+                None => return Ok(None),
+            },
         };
-        let Some(row) = row else { return Ok(None) };
-        let Some(pin) = self.pins.pin(row.block) else { return Ok(None) };
+        let TagRow { block, offset, len, extra } = row;
+        Ok(Some(FoundChunk { block, offset, len, extra, pin, base }))
+    }
+
+    /// The block that most of these tags lead to, pinned, if so many do as are asked for; of equals that of the first.
+    pub(crate) fn find_most(&self, tags: &[Tag], least: usize) -> Result<Option<Pin>, ReadError> {
+        let mut votes: Vec<(BlockId, usize)> = Vec::new();
+        for tag in tags {
+            let Some(row) = self.tag(tag)? else { continue };
+            match votes.iter_mut().find(|(block, _)| *block == row.block) {
+                Some((_, count)) => *count += 1,
+                None => votes.push((row.block, 1)),
+            }
+        }
+        // The last of the greatest is what `max_by_key` gives.
+        let most = votes.into_iter().rev().max_by_key(|(_, count)| *count);
+        match most.filter(|(_, count)| *count >= least) {
+            Some((block, _)) => self.pin_sound(&block),
+            None => Ok(None),
+        }
+    }
+
+    /// What is stored with a tag.
+    pub(crate) fn extra(&self, tag: &Tag) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.tag(tag)?.map(|row| row.extra))
+    }
+
+    fn tag(&self, tag: &Tag) -> Result<Option<TagRow>, IndexError> {
+        let pending = share(&self.pending).tags.get(tag).cloned();
+        match pending {
+            Some(row) => Ok(Some(row)),
+            None => self.index.tag(tag),
+        }
+    }
+
+    /// Pins a block that has all its copies and that this process has verified; else none.
+    fn pin_sound(&self, id: &BlockId) -> Result<Option<Pin>, ReadError> {
+        let Some(pin) = self.pins.pin(*id) else { return Ok(None) };
         // Only now: a block that is found from here on stays.
-        let places = self.row(&row.block)?.map_or_else(Vec::new, |row| row.places);
+        let places = self.row(id)?.map_or_else(Vec::new, |row| row.places);
         // One with fewer copies than it is to have is stored afresh, which adds them.
         if places.is_empty() || !self.keeping.is_enough(&places) {
             return Ok(None);
         }
-        if !self.verified.contains(&row.block) {
-            match self.block(&row.block) {
+        if !self.verified.contains(id) {
+            match self.block(id) {
                 Ok(_) => {}
                 // A hit must not inherit damage: the caller stores the chunk afresh.
                 Err(ReadError::Damaged { .. } | ReadError::NotFound(_) | ReadError::Io { .. }) => {
@@ -230,7 +274,7 @@ impl Reading {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(FoundChunk { block: row.block, offset: row.offset, len: row.len, extra: row.extra, pin }))
+        Ok(Some(pin))
     }
 
     /// The ids in a list block that is in a pack.
@@ -270,21 +314,27 @@ impl OpenPacks {
     }
 }
 
-/// A bounded memory of blocks whose bytes this process has hashed: two generations, of which the older is forgotten when the younger is full.
+/// A bounded memory of blocks whose bytes this process has hashed, and of what they are deltas of: two generations, of which the older is forgotten when
+/// the younger is full.
 #[derive(Default)]
-pub(crate) struct Verified(Mutex<[HashSet<BlockId>; 2]>);
+pub(crate) struct Verified(Mutex<[HashMap<BlockId, Option<BlockId>>; 2]>);
 
 impl Verified {
-    pub(crate) fn insert(&self, id: BlockId) {
+    pub(crate) fn insert(&self, id: BlockId, base: Option<BlockId>) {
         let mut generations = hold(&self.0);
-        generations[0].insert(id);
+        generations[0].insert(id, base);
         if generations[0].len() >= VERIFIED_HALF {
             generations[1] = std::mem::take(&mut generations[0]);
         }
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
-        hold(&self.0).iter().any(|generation| generation.contains(id))
+        self.base(id).is_some()
+    }
+
+    /// What a block that was verified is a delta of.
+    pub(crate) fn base(&self, id: &BlockId) -> Option<Option<BlockId>> {
+        hold(&self.0).iter().find_map(|generation| generation.get(id)).copied()
     }
 
     pub(crate) fn remove(&self, id: &BlockId) {

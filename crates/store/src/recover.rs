@@ -558,6 +558,7 @@ pub(crate) fn apply_frame(
     }
     let row = view.pack(location, pack.number)?;
     row.end = row.end.max(frame.end);
+    row.saved += frame.header.saved();
     let top = view.top;
     *layer = under;
     layer.absorb(top);

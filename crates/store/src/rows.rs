@@ -9,7 +9,7 @@ use crate::{
 use bytes::{BufMut, Bytes};
 
 /// Version of everything in this file.
-pub(crate) const INDEX_FORMAT: u8 = 4;
+pub(crate) const INDEX_FORMAT: u8 = 5;
 
 /// First byte of the index keys of entries, tombstones, blocks, tags ("chunks"), packs and the mark.
 pub(crate) const ENTRY: u8 = b'e';
@@ -226,20 +226,29 @@ pub(crate) struct PackRow {
     pub(crate) live: u64,
     /// Frames before this offset were compacted: nothing in the index leads there.
     pub(crate) done: u64,
+    /// Bytes that its descriptions take less than they have; what lives is counted as it would be with them.
+    pub(crate) saved: u64,
 }
 
 impl PackRow {
+    /// About how many bytes of the pack `counted` are.
+    pub(crate) fn on_disk(&self, counted: u64) -> u64 {
+        let share = u128::from(counted) * u128::from(self.end) / u128::from((self.end + self.saved).max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn encode(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(24);
+        let mut out = Vec::with_capacity(32);
         out.put_u64_le(self.end);
         out.put_u64_le(self.live);
         out.put_u64_le(self.done);
+        out.put_u64_le(self.saved);
         out
     }
 
     pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
-        Some(Self { end: reader.u64()?, live: reader.u64()?, done: reader.u64()? })
+        Some(Self { end: reader.u64()?, live: reader.u64()?, done: reader.u64()?, saved: reader.u64()? })
     }
 }
 

@@ -60,7 +60,7 @@ impl Store {
             if let Some(stats) = locations.get_mut(usize::from(location)) {
                 stats.packs += 1;
                 stats.used += row.end;
-                stats.live += row.live;
+                stats.live += row.on_disk(row.live);
             }
         }
         Ok(Stats {

@@ -286,6 +286,16 @@ impl Store {
         self.inner.reading.find_chunk(tag)
     }
 
+    /// The block that most of these tags lead to, verified by this process and pinned, if at least so many do. Blocks while the disk is read.
+    pub fn find_most(&self, tags: &[Tag], least: usize) -> Result<Option<crate::Pin>, ReadError> {
+        self.inner.reading.find_most(tags, least)
+    }
+
+    /// What was stored with a tag, whatever became of the block.
+    pub fn extra(&self, tag: &Tag) -> Result<Option<Vec<u8>>, ReadError> {
+        self.inner.reading.extra(tag)
+    }
+
     /// Stores blocks ahead of the commit that will refer to them. They are durable only with that commit, and kept only while the pins are held.
     /// Waits while too much is queued.
     pub async fn append(&self, blocks: Vec<NewBlock>) -> Result<Vec<crate::Pin>, WriteError> {

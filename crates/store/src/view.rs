@@ -9,6 +9,7 @@ use crate::{
     frame::{BlockHead, Change, Operation},
     id::{BlockId, Tag},
     index::{Index, IndexError, RowChange},
+    log::Planned,
     rows::{
         BLOCK, BlockRow, CHUNK, Copies, ENTRY, KeyRow, PackRow, Place, Put, TOMBSTONE, TagRow, counted,
         pack_key, prefixed,
@@ -194,6 +195,14 @@ impl<'a> View<'a> {
             Some(row) => Ok(row.clone()),
             None => self.index.tag(tag),
         }
+    }
+
+    /// A frame was planned at the end of a pack.
+    pub(crate) fn end_pack(&mut self, location: u8, planned: &Planned) -> Result<(), IndexError> {
+        let row = self.pack(location, planned.pack)?;
+        row.end = planned.end;
+        row.saved += planned.saved;
+        Ok(())
     }
 
     /// The row of a pack.

@@ -3,7 +3,10 @@
 use crate::{
     backend::PackFile,
     block,
-    frame::{BlockHead, Description, FRAME_HEADER, FRAME_MAGIC, FrameHeader, PACK_HEADER, align},
+    frame::{
+        BlockHead, Description, FRAME_HEADER, FRAME_MAGIC, FrameHeader, PACK_HEADER, align,
+        unpack_description,
+    },
     id::BlockId,
     rows::Place,
 };
@@ -105,7 +108,8 @@ impl Walk {
             return bad("a frame header or description", None, None);
         }
         let end = start + header.frame_length();
-        let Some(description) = Description::decode(&description_bytes) else {
+        let unpacked = unpack_description(description_bytes, header.unpacked);
+        let Some(description) = unpacked.and_then(|bytes| Description::decode(&bytes)) else {
             return bad("a description", Some(end), Some(header));
         };
         if description.payload() != header.payload {

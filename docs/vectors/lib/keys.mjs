@@ -13,6 +13,7 @@ export const privateGroup = (readKey) => hmac(readKey, '/directory');
 export const publicLocator = (address) => blake3(address);
 
 export const convergenceOf = (readKey) => hkdf(readKey, 'jsfs/v1/convergence');
+export const convergenceOfDirectory = (secret, directory) => hmac(secret, 'directory', directory);
 export const tagOf = (secret, hash) => hmac(secret, 'tag', hash);
 export const wrapBlockKey = async (secret, hash, key) => wrap(await hmac(secret, 'key', hash), key);
 export const unwrapBlockKey = async (secret, hash, wrapped) => unwrap(await hmac(secret, 'key', hash), wrapped);

@@ -4,6 +4,7 @@
 
 mod access;
 mod bytes;
+mod deltas;
 mod derived;
 mod drop_box;
 mod feed;

@@ -119,7 +119,8 @@ impl Play {
         let (who, credentials) = (CALLERS[caller], self.credentials[caller].clone());
         match *operation {
             Operation::Put { object, private, seed, append } => {
-                let bytes = noise(seed, 1 + (seed % 3_000) as usize);
+                // Much of it is as in others, so that there are deltas.
+                let bytes = [noise(seed % 3, 2_000), noise(seed, 1 + (seed % 1_000) as usize)].concat();
                 let options = WriteOptions { private, append, ..WriteOptions::default() };
                 let written = self.world.put_as(&credentials, OBJECTS[object], &bytes, options).await;
                 assert_eq!(

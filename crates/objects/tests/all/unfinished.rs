@@ -71,7 +71,7 @@ impl World {
     }
 
     fn live_bytes(&self) -> u64 {
-        self.store.stats().unwrap().locations[0].live
+        self.store.weigh(&jsfs_store::Unobserved).unwrap().stored
     }
 
     async fn collect(&self) {

@@ -41,6 +41,8 @@ fn convergence(plaintext: &str) -> Value {
         "plaintext": plaintext,
         "hash": hex(hash),
         "tag": hex(secret.tag(&hash)),
+        "directory": "/com.example/a/",
+        "of_directory": hex(secret.of_directory(&Address::parse_exact("/com.example/a/").unwrap()).expose()),
         "block_key": hex(block_key.expose()),
         "wrapped": hex(secret.wrap(&hash, &block_key)),
     })

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"JSFSSNP1";
-/// The format that this program writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format that this program writes, and the newest that it reads. 2: there may be deltas among the blocks.
+pub(crate) const FORMAT: u32 = 2;
 
 /// The state that a node sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ impl Manifest {
         if blake3::hash(content).as_bytes() != hash {
             return Err(damaged());
         }
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(format!(
                 "it has format {format}; this program knows format {FORMAT}: upgrade jsfs to read it"
             ));

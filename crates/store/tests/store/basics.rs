@@ -245,11 +245,11 @@ fn a_newer_format_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("store.json"),
-        r#"{"format":3,"written_by":"jsfs 6.1.0","shape":"unknown"}"#,
+        r#"{"format":4,"written_by":"jsfs 6.1.0","shape":"unknown"}"#,
     )
     .unwrap();
     let error = Store::open(OpenOptions::directory(dir.path(), &[]).unwrap()).unwrap_err();
-    assert!(error.to_string().contains("format 3, written by jsfs 6.1.0"), "{error}");
+    assert!(error.to_string().contains("format 4, written by jsfs 6.1.0"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     driver::fast_dir,
-    support::{T, commit, commit_with, delete, get, keys, put, quiet, run, sample_block, value},
+    support::{T, commit, commit_with, delete, get, keys, noise, put, quiet, run, sample_block, value},
 };
 use jsfs_store::{
     Commit, CommitError, Compaction, OpenOptions, ReadError, Store, WriteError,
@@ -72,7 +72,7 @@ fn a_write_that_does_not_fit_fails_alone_and_leaves_no_trace() {
     let pins = run(store.append(vec![sample_block(1, 1_000)])).unwrap();
     disk.set_total(40_000);
     // Metadata alone is not refused for the floor: the disk itself says no.
-    let refused = commit(&store, vec![put("b", vec![1; 60_000], &[]), put("a", "2", &[])]);
+    let refused = commit(&store, vec![put("b", noise(1, 60_000), &[]), put("a", "2", &[])]);
     assert!(is_full(&refused), "{refused:?}");
     assert_eq!(value(&store, "a").unwrap(), "1");
     assert_eq!(get(&store, "b"), None);
@@ -81,7 +81,7 @@ fn a_write_that_does_not_fit_fails_alone_and_leaves_no_trace() {
     run(store.commit(Commit { ops: vec![put("c", "3", &[pins[0].block()])], pins, ..Commit::default() }))
         .unwrap();
     disk.set_total(1 << 20);
-    commit(&store, vec![put("b", vec![1; 60_000], &[])]).unwrap();
+    commit(&store, vec![put("b", noise(1, 60_000), &[])]).unwrap();
     store.close().unwrap();
     let report = check(&options(&[&disk], index.path())).unwrap();
     assert!(report.is_clean(), "{:#?}", report.findings);
@@ -201,7 +201,7 @@ fn a_pack_that_cannot_be_created_is_tried_again() {
     let store = Store::open(options(&[&disk], index.path()).pack_max(10_000)).unwrap();
     disk.inject(Fault { operation: Operation::Create, after: 1, times: 2, error: ErrorKind::StorageFull });
     let results: Vec<bool> =
-        (0..20u8).map(|n| commit(&store, vec![put([n], vec![n; 2_000], &[])]).is_ok()).collect();
+        (0..20u8).map(|n| commit(&store, vec![put([n], noise(n.into(), 2_000), &[])]).is_ok()).collect();
     assert_eq!(results.iter().filter(|is_ok| !**is_ok).count(), 2, "{results:?}");
     assert!(results[19]);
     store.close().unwrap();

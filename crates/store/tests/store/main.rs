@@ -9,6 +9,7 @@ mod basics;
 mod compaction;
 mod copies;
 mod damage;
+mod deltas;
 mod disks;
 mod driver;
 mod faults;
