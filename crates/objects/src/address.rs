@@ -291,12 +291,23 @@ fn decode(raw_path: &str) -> Result<String, AddressError> {
     if !raw_path.split('%').skip(1).all(escaped) {
         return Err(AddressError::Escape);
     }
+    if is_plain(raw_path) && !raw_path.contains('%') {
+        return Ok(raw_path.to_owned());
+    }
     let path = percent_decode_str(raw_path).decode_utf8().map_err(|_| AddressError::NotUtf8)?;
     refuse_controls(&path)?;
     Ok(path.into_owned())
 }
 
+/// Whether a text is printable ASCII, as most are.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 fn refuse_controls(text: &str) -> Result<(), AddressError> {
+    if is_plain(text) {
+        return Ok(());
+    }
     match text.chars().find(|character| character.is_control()) {
         Some(character) => Err(AddressError::Control { code: character.into() }),
         None => Ok(()),
@@ -393,6 +404,14 @@ fn is_port(text: &str) -> bool {
 
 /// A host name in lower case and ASCII (UTS 46). Labels are handled one by one, so this works for reversed names too.
 fn to_ascii(name: &str) -> Result<String, &'static str> {
+    // What UTS 46 leaves as it is, which is most names.
+    let is_usual = |label: &str| {
+        let usual = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(usual) && !label.starts_with("xn--")
+    };
+    if name.len() <= 253 && name.split('.').all(is_usual) {
+        return Ok(name.to_owned());
+    }
     let ascii = Uts46::new()
         .to_ascii(name.as_bytes(), AsciiDenyList::URL, Hyphens::Allow, DnsLength::Verify)
         .map_err(|_| "it is not a host name")?;

@@ -3,12 +3,14 @@
 use crate::{
     Objects,
     address::Address,
+    cache::BODY_MAX,
     error::{ReadError, Refusal, StorageError},
     grant::{Grant, Opener, Read},
     key::Owner,
     manifest::{Cursor, LocatedExtent, Step},
     metadata::{BlockInfo, Metadata, VersionInfo},
-    record::{Content, Kind},
+    read_key::ReadKey,
+    record::{Content, Kind, RecordHash},
     seal,
     seal::BlockKey,
     tables::{self, Stored},
@@ -20,8 +22,19 @@ use std::{ops::Range, sync::Arc};
 /// A version of an object, opened: its properties, and its bytes on demand.
 pub struct Object {
     /// Its properties.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     objects: Objects,
+    content: Arc<Content>,
+    /// What its bytes are kept under, where they are few.
+    record: Option<RecordHash>,
+}
+
+/// What readers are shown of a stored record, so that it is opened once and not for each of them.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// What it was sealed under: only who has it is shown this.
+    key: Option<ReadKey>,
+    metadata: Arc<Metadata>,
     content: Arc<Content>,
 }
 
@@ -82,6 +95,25 @@ impl Opened {
     }
 }
 
+impl Shown {
+    /// As [`Opened::of`], remembering what was opened.
+    fn of(address: &Address, stored: &Stored, opener: Option<&Opener>) -> Result<Shown, ReadError> {
+        let key = match stored.is_sealed() {
+            false => None,
+            true => opener.and_then(|opener| opener.read_key(address, stored.record.epoch)),
+        };
+        let shown = stored.shown.get().filter(|_| key.is_some() || !stored.is_sealed());
+        if let Some(shown) = shown.filter(|shown| shown.key == key) {
+            return Ok(shown.clone());
+        }
+        let opened = Opened::of(address, stored, opener)?;
+        let (metadata, content) = (Arc::new(opened.metadata()), Arc::new(opened.content));
+        let shown = Shown { key, metadata, content };
+        let _ = stored.shown.set(shown.clone());
+        Ok(shown)
+    }
+}
+
 /// The properties that content describes.
 pub(crate) fn metadata(
     address: &Address,
@@ -115,7 +147,7 @@ impl Objects {
             return Box::pin(rom.read(grant, version)).await;
         }
         let absent = || ReadError::Absent { address: address.clone() };
-        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let current = held.chain.object.as_deref().ok_or_else(absent)?;
         let older;
         let stored = match version {
             Some(number) if number != current.record.version => {
@@ -139,8 +171,8 @@ impl Objects {
                 version: stored.record.version,
             });
         }
-        let opened = held.convict(Opened::of(address, stored, opener.as_ref()))?;
-        Ok(Object::from_opened(self, opened))
+        let shown = held.convict(Shown::of(address, stored, opener.as_ref()))?;
+        Ok(Object::from_shown(self, shown, stored.hash))
     }
 
     /// The versions that are kept, newest first.
@@ -150,7 +182,7 @@ impl Objects {
             return Box::pin(rom.versions(grant)).await;
         }
         let absent = || ReadError::Absent { address: held.address.clone() };
-        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let current = held.chain.object.as_deref().ok_or_else(absent)?;
         let opener = held.opener();
         let mut versions = Vec::new();
         let range = tables::prefix_range(tables::version_prefix(&held.address));
@@ -160,7 +192,7 @@ impl Objects {
             let number = tables::split_version_key(&key).map(|(_, number)| number);
             Ok((number, Stored::decode(&held.address, entry)?))
         });
-        for item in std::iter::once(Ok((None, current.clone()))).chain(older) {
+        for item in std::iter::once(Ok((None, Stored::clone(current)))).chain(older) {
             let (number, stored): (Option<u64>, Stored) = item.map_err(|error: ReadError| error)?;
             if stored.is_sealed() && opener.is_none() {
                 continue;
@@ -178,9 +210,16 @@ impl Objects {
         Ok(entry.map(|entry| Stored::decode(address, entry)).transpose()?)
     }
 
-    pub(crate) fn current(&self, address: &Address) -> Result<Option<Stored>, StorageError> {
-        let entry = self.store().get(tables::CURRENT, address.as_str().as_bytes())?;
-        entry.map(|entry| Stored::decode(address, entry)).transpose()
+    pub(crate) fn current(&self, address: &Address) -> Result<Option<Arc<Stored>>, StorageError> {
+        let kept = |is_private| self.memory().record(self.store(), address, is_private);
+        if let Some(stored) = kept(false).or_else(|| kept(true)) {
+            return Ok(Some(stored));
+        }
+        let (entry, stamp) = self.store().get_stamped(tables::CURRENT, address.as_str().as_bytes())?;
+        let Some(entry) = entry else { return Ok(None) };
+        let stored = Arc::new(Stored::decode(address, entry)?);
+        self.memory().keep_record(address.clone(), &stored, stamp);
+        Ok(Some(stored))
     }
 
     /// The plaintext of a block, verified on the way.
@@ -237,7 +276,44 @@ fn version_info(
 
 impl Object {
     pub(crate) fn from_opened(objects: &Objects, opened: Opened) -> Object {
-        Object { metadata: opened.metadata(), objects: objects.clone(), content: Arc::new(opened.content) }
+        let metadata = Arc::new(opened.metadata());
+        Object { metadata, objects: objects.clone(), content: Arc::new(opened.content), record: None }
+    }
+
+    fn from_shown(objects: &Objects, shown: Shown, record: RecordHash) -> Object {
+        let Shown { metadata, content, .. } = shown;
+        let record = (metadata.size <= BODY_MAX).then_some(record);
+        Object { metadata, objects: objects.clone(), content, record }
+    }
+
+    /// The bytes of a range in one piece, where the object is small: from memory, or read and remembered there.
+    pub async fn at_once(&self, range: Range<u64>) -> Option<Result<Bytes, ReadError>> {
+        let record = self.record?;
+        let whole = match self.objects.memory().body(&record) {
+            Some(whole) => whole,
+            None => match Box::pin(self.read_whole()).await {
+                Ok(whole) => {
+                    self.objects.memory().keep_body(record, &whole);
+                    whole
+                }
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let place = |at: u64| usize::try_from(at).map_or(whole.len(), |at| at.min(whole.len()));
+        let (start, end) = (place(range.start), place(range.end));
+        Some(Ok(whole.slice(start.min(end)..end)))
+    }
+
+    async fn read_whole(&self) -> Result<Bytes, ReadError> {
+        let mut body = self.whole();
+        let Some(first) = body.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let size = usize::try_from(self.metadata.size).unwrap_or(usize::MAX);
+        let mut all = Vec::with_capacity(size);
+        all.extend_from_slice(&first);
+        while let Some(piece) = body.next().await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all.into())
     }
 
     /// The bytes of a range; what lies past the end is left out.

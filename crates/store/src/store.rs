@@ -19,6 +19,7 @@ use crate::{
     read::{FoundChunk, Reading},
     recover::{Recovered, recover},
     rows::{ENTRY, KeyRow, prefixed},
+    stamp::Stamp,
     status::Status,
     sync::hold,
     task::{Observer, Unobserved},
@@ -233,6 +234,20 @@ impl Store {
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Entry>, ReadError> {
         let row = self.inner.reading.index.entry(&prefixed(table.0, key))?;
         Ok(row.and_then(entry))
+    }
+
+    /// As [`Store::get`], with a stamp that says later whether the entry may have changed; none while something becomes visible.
+    pub fn get_stamped(&self, table: Table, key: &[u8]) -> Result<(Option<Entry>, Option<Stamp>), ReadError> {
+        let key = prefixed(ENTRY, &prefixed(table.0, key));
+        let index = &self.inner.reading.index;
+        let stamp = index.stamps.stamp(&key);
+        Ok((index.entry(&key[1..])?.and_then(entry), stamp))
+    }
+
+    /// Whether the entry that was read with this stamp is still the same.
+    #[must_use]
+    pub fn is_current(&self, stamp: Stamp) -> bool {
+        self.inner.reading.index.stamps.is_current(stamp)
     }
 
     /// The entries of a table whose keys lie in a range, as they are now: later commits do not show. Goes from both ends.
