@@ -93,7 +93,10 @@ pub(crate) async fn represent(asked: &Asked<'_>, object: Object) -> Result<Respo
         Selection::Parts(parts) => return multipart(asked, object, parts),
     };
     let metadata = &object.metadata;
-    metadata::describe(response.headers_mut(), metadata, || !asked.is_at_home(&metadata.address));
+    let mut headers = metadata::described(&object).headers.clone();
+    headers::sandbox(&mut headers, &metadata.content_type, || !asked.is_at_home(&metadata.address));
+    headers.extend(std::mem::take(response.headers_mut()));
+    *response.headers_mut() = headers;
     Ok(response)
 }
 

@@ -1,4 +1,4 @@
-//! What reads remember, bounded by `Settings::memory_bytes`: directories, records and small bodies, decoded and verified.
+//! What reads remember, bounded by `Settings::memory_bytes`: directories, records and short bodies, decoded and verified.
 //!
 //! A directory or record is used only while its stamp says that the entry is as it was when it was read (`jsfs_store::Stamp`), which ends before a
 //! change can be seen; so what was replaced, deleted, made private or revoked is never served from here. Authority is decided for each request
@@ -12,7 +12,16 @@ use quick_cache::{Weighter, sync};
 use std::sync::Arc;
 
 /// The largest body that is kept.
-pub(crate) const BODY_MAX: u64 = 64 << 10;
+pub(crate) const BODY_MAX: u64 = 1 << 20;
+
+/// A body no longer than this is kept when it is read at first; a longer one when it is read again, which few are.
+const AT_ONCE_MAX: u64 = 64 << 10;
+
+/// How many bodies there is room for at first. Few, so that the cache has few parts and the longest body fits into each.
+const BODIES: usize = 128;
+
+/// Longer bodies that were read once lately.
+const ONCE: usize = 4_096;
 
 /// What an entry takes beside what it says of itself.
 const ENTRY_BYTES: u64 = 512;
@@ -57,6 +66,7 @@ pub(crate) struct Memory {
     /// By address, and whether it is private.
     records: sync::Cache<(Address, bool), Current, Weigh>,
     bodies: sync::Cache<RecordHash, Bytes, Weigh>,
+    once: sync::Cache<RecordHash, ()>,
 }
 
 impl Memory {
@@ -69,7 +79,8 @@ impl Memory {
         Self {
             directories: sync::Cache::with_weighter(entries(directories), directories, Weigh),
             records: sync::Cache::with_weighter(entries(records), records, Weigh),
-            bodies: sync::Cache::with_weighter(entries(bodies), bodies, Weigh),
+            bodies: sync::Cache::with_weighter(BODIES, bodies, Weigh),
+            once: sync::Cache::new(ONCE),
         }
     }
 
@@ -105,6 +116,14 @@ impl Memory {
         self.bodies.get(record)
     }
 
+    /// Whether a body that is not here is worth being read whole to be kept.
+    pub(crate) fn wants_body(&self, record: &RecordHash, length: u64) -> bool {
+        length <= AT_ONCE_MAX || self.once.remove(record).is_some() || {
+            self.once.insert(*record, ());
+            false
+        }
+    }
+
     pub(crate) fn keep_body(&self, record: RecordHash, body: &Bytes) {
         self.bodies.insert(record, body.clone());
     }
@@ -118,5 +137,34 @@ impl Memory {
     #[cfg(test)]
     fn bytes(&self) -> u64 {
         self.directories.weight() + self.records.weight() + self.bodies.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BODY_MAX, Memory};
+    use bytes::Bytes;
+
+    #[test]
+    fn a_long_body_is_kept_when_it_is_asked_for_again() {
+        let memory = Memory::new(16 << 20);
+        let asked = [(); 3].map(|()| memory.wants_body(&[1; 32], BODY_MAX));
+        assert_eq!(asked, [false, true, false]);
+        assert!(memory.wants_body(&[2; 32], 1_000));
+    }
+
+    #[test]
+    fn bodies_take_no_more_than_their_share() {
+        let memory = Memory::new(16 << 20);
+        let body = Bytes::from(vec![1; usize::try_from(BODY_MAX).unwrap_or(0)]);
+        for number in 0..100_u32 {
+            let mut hash = [0; 32];
+            hash[..4].copy_from_slice(&number.to_le_bytes());
+            memory.keep_body(hash, &body);
+            assert!(memory.bytes() <= 8 << 20);
+        }
+        assert!(memory.bytes() > 2 << 20, "most of it is used");
+        memory.forget_bodies();
+        assert_eq!(memory.bytes(), 0);
     }
 }

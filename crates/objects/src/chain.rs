@@ -106,6 +106,12 @@ impl Chain {
         Ok(Some(Chain { place: Arc::clone(&above.directory_place), above, object: None }))
     }
 
+    /// The chain of an object that is in memory, if all above it is too.
+    pub(crate) fn at_hand(objects: &Objects, address: &Address, stored: Arc<Stored>) -> Option<Chain> {
+        let above = objects.memory().above(objects.store(), &address.parent()?)?;
+        Some(Chain { place: Arc::clone(&above.directory_place), above, object: Some(stored) })
+    }
+
     /// Reads what is at the address.
     pub(crate) fn see_object(&mut self, objects: &Objects, address: &Address) -> Result<(), StorageError> {
         if address.is_directory() {

@@ -149,7 +149,7 @@ impl Objects {
     ) -> Result<Grant<V>, Refusal> {
         let proven = Arc::new(Proven::check(self, credentials, address.namespace()).await?);
         // Of what lies in a ROM no other node knows more.
-        if self.rom_at(address).is_none() {
+        if self.metastore().is_some() && self.rom_at(address).is_none() {
             Box::pin(self.refresh(&proven, address, V::NEED)).await?;
         }
         self.authorize_proven(&proven, address)

@@ -143,7 +143,7 @@ pub struct Settings {
     pub derived_bytes: u64,
     /// How many bytes blocks that were fetched from other nodes may take; the least lately used goes first.
     pub cache_bytes: u64,
-    /// How many bytes of memory what reads remember may take: records, directories, small bodies.
+    /// How many bytes of memory what reads remember may take: records, directories, short bodies.
     pub memory_bytes: u64,
     /// Whether clients of JSFS 4 are answered in drop boxes as they were.
     pub jsfs4: bool,
@@ -159,7 +159,7 @@ impl Default for Settings {
             uploads_hours: 24,
             derived_bytes: 1 << 30,
             cache_bytes: 1 << 30,
-            memory_bytes: 32 << 20,
+            memory_bytes: 64 << 20,
             jsfs4: false,
         }
     }
@@ -365,10 +365,10 @@ impl Objects {
     }
 
     /// Runs something that its caller waits for, or leaves to end by itself.
-    pub(crate) fn task(
+    pub(crate) fn task<T: Send + 'static>(
         &self,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::JoinHandle<()> {
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
         self.0.tasks.spawn(work)
     }
 

@@ -1,9 +1,11 @@
 //! Reading: an address and a grant to an object, an object and a range to verified bytes.
 
 use crate::{
-    Objects,
+    Credentials, Objects,
     address::Address,
+    authority::{self, Need, Presented},
     cache::BODY_MAX,
+    chain::Chain,
     error::{ReadError, Refusal, StorageError},
     grant::{Grant, Opener, Read},
     key::Owner,
@@ -17,7 +19,11 @@ use crate::{
 };
 use bytes::Bytes;
 use jsfs_store::{BlockId, block};
-use std::{ops::Range, sync::Arc};
+use std::{
+    any::Any,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// A version of an object, opened: its properties, and its bytes on demand.
 pub struct Object {
@@ -27,7 +33,11 @@ pub struct Object {
     content: Arc<Content>,
     /// What its bytes are kept under, where they are few.
     record: Option<RecordHash>,
+    made: Made,
 }
+
+/// Something that a caller made of the properties.
+type Made = Arc<OnceLock<Arc<dyn Any + Send + Sync>>>;
 
 /// What readers are shown of a stored record, so that it is opened once and not for each of them.
 #[derive(Clone)]
@@ -36,6 +46,7 @@ pub(crate) struct Shown {
     key: Option<ReadKey>,
     metadata: Arc<Metadata>,
     content: Arc<Content>,
+    made: Made,
 }
 
 /// A stored record with its content in the clear.
@@ -108,7 +119,7 @@ impl Shown {
         }
         let opened = Opened::of(address, stored, opener)?;
         let (metadata, content) = (Arc::new(opened.metadata()), Arc::new(opened.content));
-        let shown = Shown { key, metadata, content };
+        let shown = Shown { key, metadata, content, made: Made::default() };
         let _ = stored.shown.set(shown.clone());
         Ok(shown)
     }
@@ -175,6 +186,43 @@ impl Objects {
         Ok(Object::from_shown(self, shown, stored.hash))
     }
 
+    /// The newest version of what everybody may read, with its bytes, if both are in memory and as they are in the store. None says nothing: then
+    /// [`Objects::authorize`] decides.
+    pub fn at_hand(&self, address: &Address) -> Option<(Object, Bytes)> {
+        if self.metastore().is_some() || self.rom_at(address).is_some() {
+            return None;
+        }
+        let stored = self.memory().record(self.store(), address, false)?;
+        let chain = Chain::at_hand(self, address, Arc::clone(&stored))?;
+        authority::decide(Need::Read, chain.facts(address), &Presented::default()).ok()?;
+        let shown = stored.shown.get().filter(|_| !stored.is_sealed())?.clone();
+        let bytes = self.memory().body(&stored.hash)?;
+        Some((Object::from_shown(self, shown, stored.hash), bytes))
+    }
+
+    /// The same of what is private, for whoever presents the key that owns it and the directory that it lies in.
+    pub fn at_hand_of_owner(&self, credentials: &Credentials, address: &Address) -> Option<(Object, Bytes)> {
+        if self.metastore().is_some() || self.rom_at(address).is_some() {
+            return None;
+        }
+        let proven = self.proven_lately(credentials, address.namespace())?;
+        // Before anything at the address is looked at: how long a refusal takes must not tell what is there.
+        let above = self.memory().above(self.store(), &address.parent()?)?;
+        let keys =
+            proven.key_of(above.directory_place.owner).filter(|_| above.directory_place.roots.len() == 1)?;
+        let stored = self.memory().record(self.store(), address, true)?;
+        if stored.record.kind != Kind::Object || stored.record.place.is_some() {
+            return None;
+        }
+        let chain = Chain::at_hand(self, address, Arc::clone(&stored))?;
+        let (presented, _) = proven.at(address, &chain);
+        authority::decide(Need::Read, chain.facts(address), &presented).ok()?;
+        let key = chain.place.opener(keys)?.read_key(address, stored.record.epoch)?;
+        let shown = stored.shown.get().filter(|shown| shown.key.as_ref() == Some(&key))?.clone();
+        let bytes = self.memory().body(&stored.hash)?;
+        Some((Object::from_shown(self, shown, stored.hash), bytes))
+    }
+
     /// The versions that are kept, newest first.
     pub async fn versions(&self, grant: &Grant<Read>) -> Result<Vec<VersionInfo>, ReadError> {
         let held = &grant.held;
@@ -225,6 +273,9 @@ impl Objects {
     /// The plaintext of a block, verified on the way.
     pub(crate) async fn plaintext(&self, id: BlockId, key: Option<BlockKey>) -> Result<Bytes, ReadError> {
         self.note_block_use(id);
+        if let Some(plain) = key.as_ref().and_then(|key| self.opened_now(&id, key)) {
+            return Ok(plain);
+        }
         if let Ok(Some(stored)) = self.store().block_now(&id) {
             return decode(&stored, key.as_ref());
         }
@@ -243,13 +294,24 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// The plaintext of a sealed block that needs not be waited for. Its key, which is no other block's, opens nothing that is not as it was sealed, so
+    /// the bytes are not hashed as well. Whatever is wrong is found out in the usual way.
+    fn opened_now(&self, id: &BlockId, key: &BlockKey) -> Option<Bytes> {
+        let mut stored = self.store().unverified_now(id).ok()??;
+        let length = seal::open_block_in_place(key, &mut stored).ok()?.len();
+        let body = Bytes::from(stored).slice(block::HEADER..block::HEADER + length);
+        block::decode_body_of(&body).ok()
+    }
+}
+
 pub(crate) fn decode(stored: &Bytes, key: Option<&BlockKey>) -> Result<Bytes, ReadError> {
     let damaged = |what: String| StorageError::Write(format!("a block does not decode: {what}"));
     let Some(key) = key else {
-        return Ok(block::decode_clear(stored).map_err(|error| damaged(error.to_string()))?);
+        return Ok(block::decode_clear_of(stored).map_err(|error| damaged(error.to_string()))?);
     };
-    let body = seal::open_block(key, stored).map_err(|error| damaged(error.to_string()))?;
-    Ok(block::decode_body(&body).map_err(|error| damaged(error.to_string()))?)
+    let body = seal::open_block(key, stored).map_err(|error| damaged(error.to_string()))?.into();
+    Ok(block::decode_body_of(&body).map_err(|error| damaged(error.to_string()))?)
 }
 
 fn version_info(
@@ -277,20 +339,33 @@ fn version_info(
 impl Object {
     pub(crate) fn from_opened(objects: &Objects, opened: Opened) -> Object {
         let metadata = Arc::new(opened.metadata());
-        Object { metadata, objects: objects.clone(), content: Arc::new(opened.content), record: None }
+        Object {
+            metadata,
+            objects: objects.clone(),
+            content: Arc::new(opened.content),
+            record: None,
+            made: Made::default(),
+        }
     }
 
     fn from_shown(objects: &Objects, shown: Shown, record: RecordHash) -> Object {
-        let Shown { metadata, content, .. } = shown;
+        let Shown { metadata, content, made, .. } = shown;
         let record = (metadata.size <= BODY_MAX).then_some(record);
-        Object { metadata, objects: objects.clone(), content, record }
+        Object { metadata, objects: objects.clone(), content, record, made }
     }
 
-    /// The bytes of a range in one piece, where the object is small: from memory, or read and remembered there.
+    /// What is made of the properties, once for all who read this version, by a caller that always makes the same of them.
+    pub fn made<T: Any + Send + Sync>(&self, make: impl FnOnce(&Metadata) -> T) -> Option<Arc<T>> {
+        let made = self.made.get_or_init(|| Arc::new(make(&self.metadata)));
+        Arc::clone(made).downcast().ok()
+    }
+
+    /// The bytes of a range in one piece, where the object is short: from memory, or read and remembered there.
     pub async fn at_once(&self, range: Range<u64>) -> Option<Result<Bytes, ReadError>> {
         let record = self.record?;
         let whole = match self.objects.memory().body(&record) {
             Some(whole) => whole,
+            None if !self.objects.memory().wants_body(&record, self.metadata.size) => return None,
             None => match Box::pin(self.read_whole()).await {
                 Ok(whole) => {
                     self.objects.memory().keep_body(record, &whole);

@@ -11,6 +11,7 @@ mod handover;
 mod listing;
 mod model;
 mod parts;
+mod remembered;
 mod retention;
 mod rom;
 mod scrub;
