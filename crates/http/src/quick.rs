@@ -64,15 +64,16 @@ fn plainly_asked(request: &Request<Incoming>) -> Option<Address> {
         && request.version() == Version::HTTP_11
         && uri.authority().is_none()
         && uri.query().is_none()
-        // A name that begins with a dot can be one of another host.
-        && !uri.path().contains("/.")
         && request.body().is_end_stream()
         && is_harmless(headers);
     if !is_plain {
         return None;
     }
-    let address = Address::from_host_and_path(headers.get(HOST)?.to_str().ok()?, uri.path()).ok()?;
-    (!address.is_directory()).then_some(address)
+    let host = headers.get(HOST)?.to_str().ok()?;
+    let address = Address::from_host_and_path(host, uri.path()).ok()?;
+    // What is of another namespace than the host's is answered differently, however its path is written.
+    let is_at_home = Address::of_host(host).is_ok_and(|own| own.namespace() == address.namespace());
+    (is_at_home && !address.is_directory()).then_some(address)
 }
 
 fn is_harmless(headers: &HeaderMap) -> bool {
