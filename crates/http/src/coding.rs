@@ -20,6 +20,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use crate::body::{Body, BrokenOff};
 use crate::gate::{Gate, Permit};
 use crate::headers;
+use crate::media;
 
 /// Encoders at work at the same time; each needs up to a megabyte.
 const ENCODERS_MAX: usize = 64;
@@ -90,7 +91,7 @@ pub fn uncoded_tag(opaque: &str) -> &str {
 
 /// Whether bytes of a type shrink. Sound, pictures, archives and what nobody knows are left alone.
 pub(crate) fn gains(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media::essence(content_type);
     match essence.split_once('/') {
         Some(("text", _)) => true,
         Some(("image", subtype)) => matches!(subtype, "svg+xml" | "bmp" | "x-icon" | "vnd.microsoft.icon"),

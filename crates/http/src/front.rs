@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;
@@ -23,7 +24,7 @@ use crate::process::Keeping;
 use crate::program::{self, Identities, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
 use crate::server::{self, Counters, Load, Server};
-use crate::{coding, delete, get, live, node_interface, options, patch, put, tus};
+use crate::{coding, delete, get, live, node_interface, options, patch, put, quick, tus};
 
 /// What every request needs.
 pub(crate) struct Front {
@@ -157,11 +158,16 @@ impl Server {
             exec.reach(Arc::new(Inside(Arc::downgrade(&front))));
             exec.keep_processes_in(Arc::new(Keeping(front.objects.clone())));
         }
+        let at_once = Arc::clone(&front);
+        let quick = move |request: &Request<Incoming>| match at_once.objects.answers_jsfs4() {
+            true => None,
+            false => quick::answer(&at_once, request),
+        };
         let handler = move |parts: Parts, body: Arriving| {
             let front = Arc::clone(&front);
             Box::pin(async move { handle(&front, parts, body).await }) as server::Answer
         };
-        Ok(Self::with_handler(Arc::new(handler), counters))
+        Ok(Self::with_handler(Arc::new(quick), Arc::new(handler), counters))
     }
 }
 
@@ -209,7 +215,7 @@ async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Bod
     }
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
     front.metrics.count(&parts.method, response.status(), begun.elapsed());
-    note(&parts, &response, begun);
+    note(&parts.method, &parts.uri, &response, begun);
     response
 }
 
@@ -226,10 +232,10 @@ async fn answered(front: &Front, parts: &Parts, body: Arriving) -> Result<Respon
 
 /// One line for each request: without the query, which may hold a secret. `bytes` is missing where nobody knows it beforehand, `ms` is the time
 /// until the answer began.
-fn note(parts: &Parts, response: &Response<Body>, begun: Instant) {
+pub(crate) fn note(method: &Method, uri: &Uri, response: &Response<Body>, begun: Instant) {
     tracing::debug!(
-        method = %parts.method,
-        path = %parts.uri.path(),
+        method = %method,
+        path = %uri.path(),
         status = response.status().as_u16(),
         bytes = response.body().length(),
         ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -66,6 +66,10 @@ pub fn caching(headers: &mut HeaderMap, private: bool) {
 
 /// Adds to `Vary` a header of requests that chose this answer: one list, whoever adds to it and in whatever order.
 pub fn vary(headers: &mut HeaderMap, by: &'static str) {
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, HeaderValue::from_static(by));
+        return;
+    }
     let before = headers.get(VARY).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let mut names: Vec<_> = before.split(", ").filter(|name| !name.is_empty()).chain([by]).collect();
     names.sort_unstable();

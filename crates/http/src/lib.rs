@@ -45,6 +45,7 @@ mod patch;
 mod process;
 mod program;
 mod put;
+mod quick;
 mod refusals;
 mod request;
 mod rom;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a type that is stored can be sent back as a header, so a bad one is refused when it arrives.
 
+use std::borrow::Cow;
+
 use crate::problem::Problem;
 
 /// What an object of unknown type is served as.
@@ -79,10 +81,19 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// A type without its parameters, in lower case.
+pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    match essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(essence.to_ascii_lowercase()),
+        false => Cow::Borrowed(essence),
+    }
+}
+
 /// Whether a browser only shows or hears it: no markup, no script, no document of its own.
 #[must_use]
 pub fn is_passive(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(content_type);
     match essence.split_once('/') {
         Some(("image", subtype)) => !subtype.contains("svg") && !subtype.contains("xml"),
         Some(("audio" | "video" | "font", _)) => true,

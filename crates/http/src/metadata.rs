@@ -1,9 +1,11 @@
 //! Properties of an object as headers of a read, and as the JSON that answers a write.
 
 use bytes::Bytes;
+use std::sync::Arc;
+
 use hyper::header::{ACCEPT_RANGES, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION};
 use hyper::{HeaderMap, Response, StatusCode};
-use jsfs_objects::{BlockInfo, Metadata};
+use jsfs_objects::{BlockInfo, Metadata, Object};
 use serde::Serialize;
 
 use crate::body::Body;
@@ -51,6 +53,25 @@ pub(crate) fn describe(headers: &mut HeaderMap, metadata: &Metadata, is_foreign:
     }
     choice(headers, metadata);
     headers::sandbox(headers, &metadata.content_type, is_foreign);
+}
+
+/// What is said of an object in each answer that carries it whole from its own namespace; made once for a version.
+pub(crate) struct Described {
+    pub(crate) headers: HeaderMap,
+    /// Whether its bytes shrink under a content coding.
+    pub(crate) gains: bool,
+}
+
+/// The same for all who read this version.
+pub(crate) fn described(object: &Object) -> Arc<Described> {
+    let make = |metadata: &Metadata| {
+        let mut headers = HeaderMap::new();
+        describe(&mut headers, metadata, || false);
+        headers::finish(&mut headers);
+        Described { headers, gains: coding::gains(&metadata.content_type) }
+    };
+    // Nobody else makes anything of an object.
+    object.made(make).unwrap_or_else(|| Arc::new(make(&object.metadata)))
 }
 
 /// What a cache goes by: the same in a 200, in a 206 and in a 304 (RFC 9110 §15.3.7, §15.4.5).

@@ -9,12 +9,12 @@ use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
@@ -47,6 +47,9 @@ pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
 
 /// Answers one request.
 pub(crate) type Handler = Arc<dyn Fn(Parts, Arriving) -> Answer + Send + Sync>;
+
+/// Answers one request at once, or not at all.
+pub(crate) type Quick = Arc<dyn Fn(&Request<Incoming>) -> Option<Response<Body>> + Send + Sync>;
 
 /// How many bytes of answers wait for a client, per connection.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
@@ -129,6 +132,7 @@ impl Counters {
 
 /// What all connections share.
 pub(crate) struct Shared {
+    quick: Quick,
     handler: Handler,
     pub(crate) counters: Counters,
 }
@@ -176,8 +180,8 @@ impl Handle {
 }
 
 impl Server {
-    pub(crate) fn with_handler(handler: Handler, counters: Counters) -> Self {
-        Self { shared: Arc::new(Shared { handler, counters }) }
+    pub(crate) fn with_handler(quick: Quick, handler: Handler, counters: Counters) -> Self {
+        Self { shared: Arc::new(Shared { quick, handler, counters }) }
     }
 
     /// A handle that outlives [`Server::run`]'s taking of the server.
@@ -414,10 +418,21 @@ struct Requests {
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = future::Either<
+        future::Ready<Result<Response<Body>, Infallible>>,
+        BoxFuture<'static, Result<Response<Body>, Infallible>>,
+    >;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_work();
+        let mut held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None };
+        if !self.metrics_only
+            && let Some(response) = (self.shared.quick)(&request)
+            && let Ok(permits) = self.shared.counters.admit(false)
+        {
+            held.permits = permits;
+            return future::Either::Left(future::ready(Ok(response.map(|body| body.holding(held)))));
+        }
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(self.continuing.clone());
         }
@@ -431,9 +446,8 @@ impl Service<Request<Incoming>> for Requests {
         if self.metrics_only {
             request.extensions_mut().insert(MetricsOnly);
         }
-        let held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None };
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(answer_held(&shared, held, request).await) })
+        future::Either::Right(Box::pin(async move { Ok(answer_held(&shared, held, request).await) }))
     }
 }
 

@@ -9,6 +9,12 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Has this process, and those that it starts, do without transparent huge pages: buffers of bodies come and go, and for each piece that is touched anew
+/// the kernel would clear 2 MiB. Where it cannot be said, all works as well, with more memory.
+pub(crate) fn use_small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// How often the node looks whether it rests.
 const LOOK: Duration = Duration::from_secs(5);
 /// CPU time between two looks of a node that works; one that rests takes a few milliseconds.

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    allocator::use_small_pages();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -265,6 +265,7 @@ fn objects_settings(settings: &Settings) -> jsfs_objects::Settings {
         uploads_hours: settings.uploads_hours,
         derived_bytes: settings.storage_derived,
         cache_bytes: settings.cache_size,
+        memory_bytes: settings.cache_memory,
         jsfs4: settings.compat_jsfs4,
     }
 }

@@ -107,6 +107,9 @@ impl Address {
     ///
     /// A first segment that begins with `.` is the absolute form: `/.com.example/a` is `/com.example/a` whatever the host.
     pub fn from_host_and_path(host: &str, raw_path: &str) -> Result<Address, AddressError> {
+        if let Some(path) = usual_path(raw_path) {
+            return assemble(&namespace_of_host(host)?, &[path], false);
+        }
         let path = decode(raw_path)?;
         let (segments, directory) = normalise(path.strip_prefix('/').ok_or(AddressError::NotAbsolute)?);
         match segments.split_first() {
@@ -291,12 +294,31 @@ fn decode(raw_path: &str) -> Result<String, AddressError> {
     if !raw_path.split('%').skip(1).all(escaped) {
         return Err(AddressError::Escape);
     }
+    if is_plain(raw_path) && !raw_path.contains('%') {
+        return Ok(raw_path.to_owned());
+    }
     let path = percent_decode_str(raw_path).decode_utf8().map_err(|_| AddressError::NotUtf8)?;
     refuse_controls(&path)?;
     Ok(path.into_owned())
 }
 
+/// The path of an object without its leading `/`, where nothing in it is to be decoded, resolved or refused.
+fn usual_path(raw_path: &str) -> Option<&str> {
+    let path = raw_path.strip_prefix('/').filter(|_| raw_path.len() <= ADDRESS_BYTES_MAX)?;
+    let is_usual = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'%' | b'?' | b'#');
+    let is_resolved = |segment: &str| !segment.is_empty() && !segment.starts_with('.');
+    (path.bytes().all(is_usual) && path.split('/').all(is_resolved)).then_some(path)
+}
+
+/// Whether a text is printable ASCII, as most are.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 fn refuse_controls(text: &str) -> Result<(), AddressError> {
+    if is_plain(text) {
+        return Ok(());
+    }
     match text.chars().find(|character| character.is_control()) {
         Some(character) => Err(AddressError::Control { code: character.into() }),
         None => Ok(()),
@@ -329,7 +351,11 @@ fn assemble(namespace: &str, segments: &[&str], directory: bool) -> Result<Addre
             return Err(AddressError::Reserved);
         }
     }
-    let mut text = format!("/{namespace}/");
+    let length = namespace.len() + 3 + segments.iter().map(|segment| segment.len() + 1).sum::<usize>();
+    let mut text = String::with_capacity(length);
+    text.push('/');
+    text.push_str(namespace);
+    text.push('/');
     for (index, segment) in segments.iter().enumerate() {
         if index > 0 {
             text.push('/');
@@ -364,7 +390,7 @@ fn namespace_of_host(host: &str) -> Result<String, AddressError> {
             _ => Err(error("the port is no number up to 65535")),
         };
     }
-    if host.parse::<Ipv6Addr>().is_ok() {
+    if host.matches(':').count() > 1 && host.parse::<Ipv6Addr>().is_ok() {
         return Ok(LOCALHOST.to_owned());
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
@@ -393,6 +419,14 @@ fn is_port(text: &str) -> bool {
 
 /// A host name in lower case and ASCII (UTS 46). Labels are handled one by one, so this works for reversed names too.
 fn to_ascii(name: &str) -> Result<String, &'static str> {
+    // What UTS 46 leaves as it is, which is most names.
+    let is_usual = |label: &str| {
+        let usual = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(usual) && !label.starts_with("xn--")
+    };
+    if name.len() <= 253 && name.split('.').all(is_usual) {
+        return Ok(name.to_owned());
+    }
     let ascii = Uts46::new()
         .to_ascii(name.as_bytes(), AsciiDenyList::URL, Hyphens::Allow, DnsLength::Verify)
         .map_err(|_| "it is not a host name")?;
@@ -411,10 +445,12 @@ fn namespace_of_ascii(reversed: &str) -> Result<String, &'static str> {
     }
     let top = name.split('.').next().unwrap_or_default();
     let numeric = top.bytes().all(|byte| byte.is_ascii_digit()) || top.starts_with("0x");
-    match (numeric, reverse(name).parse::<Ipv4Addr>()) {
-        (_, Ok(_)) => Ok(LOCALHOST.to_owned()),
-        (true, Err(_)) => Err("it ends in a number but is not an IPv4 address of four decimal numbers"),
-        (false, Err(_)) => Ok(name.to_owned()),
+    if !numeric {
+        return Ok(name.to_owned());
+    }
+    match reverse(name).parse::<Ipv4Addr>() {
+        Ok(_) => Ok(LOCALHOST.to_owned()),
+        Err(_) => Err("it ends in a number but is not an IPv4 address of four decimal numbers"),
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Body<'a> {
 impl Author {
     /// Who a grant's holder signs as; refused where the credential carries no key to sign with.
     pub(crate) fn of(access: &Access, chain: &Chain) -> Result<Author, Refusal> {
-        let &PlaceState { owner, epoch, .. } = &chain.place;
+        let &PlaceState { owner, epoch, .. } = &*chain.place;
         let signer = match access {
             Access::Owner(keys) => Signer::Owner(Arc::clone(keys)),
             Access::Token(token) if token.sign_key().is_some() => Signer::Token(Arc::clone(token)),

@@ -7,20 +7,28 @@ use crate::{
     address::Address,
     authority::{Facts, Visibility},
     error::StorageError,
-    key::Owner,
+    grant::Opener,
+    key::{Keys, Owner},
     record::{Create, Envelope, Kind, PlaceRoot, Record},
     tables::{self, Stored},
 };
-use std::collections::BTreeSet;
+use jsfs_store::Stamp;
+use std::{
+    collections::BTreeSet,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 /// The nearest directory or object that names an owner.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct PlaceState {
     pub(crate) address: Address,
     pub(crate) owner: Owner,
     pub(crate) epoch: u64,
     /// The wrapped read roots, newest first, one for each epoch that something is still sealed under.
     pub(crate) roots: Vec<PlaceRoot>,
+    /// What its owner's key opens, once it was asked for.
+    opener: OnceLock<Option<Opener>>,
 }
 
 /// A directory that has a record of its own.
@@ -44,19 +52,36 @@ pub(crate) struct Effective {
     pub(crate) revoked: BTreeSet<String>,
 }
 
-/// Everything above an address that authority and writing need to know.
-#[derive(Clone, Debug)]
-pub(crate) struct Chain {
-    pub(crate) place: PlaceState,
-    /// The same without looking at the object: whoever owns the directory that it lies in.
-    pub(crate) directory_place: PlaceState,
+/// The directories above an address.
+pub(crate) struct Above {
+    /// Whoever owns the directory that it lies in.
+    pub(crate) directory_place: Arc<PlaceState>,
     /// Every directory from the namespace down to the address, with the sequence number of its record, 0 where it has none.
     pub(crate) seen: Vec<(Address, u64)>,
     /// Those that have a record; the last may be the address itself.
     pub(crate) directories: Vec<DirectoryState>,
     pub(crate) policy: Effective,
+    /// When they were read, as far as nothing was changing just then.
+    pub(crate) stamps: Vec<Stamp>,
+    /// How long their encodings are.
+    pub(crate) bytes: u64,
+}
+
+/// Everything above an address that authority and writing need to know.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    above: Arc<Above>,
+    pub(crate) place: Arc<PlaceState>,
     /// The newest version at the address, unless it is a directory.
-    pub(crate) object: Option<Stored>,
+    pub(crate) object: Option<Arc<Stored>>,
+}
+
+impl Deref for Chain {
+    type Target = Above;
+
+    fn deref(&self) -> &Above {
+        &self.above
+    }
 }
 
 impl Chain {
@@ -69,26 +94,22 @@ impl Chain {
 
     /// Reads the directories above `address` alone.
     pub(crate) fn above(objects: &Objects, address: &Address) -> Result<Option<Chain>, StorageError> {
-        let mut directories = Vec::new();
-        let mut seen = Vec::new();
-        let mut path: Vec<_> = address.directories().collect();
-        path.reverse();
-        for directory in path {
-            let state = DirectoryState::load(objects, &directory)?;
-            if state.is_none() && directories.is_empty() {
-                return Ok(None);
+        let Some(nearest) = address.directories().next() else { return Ok(None) };
+        let above = match objects.memory().above(objects.store(), &nearest) {
+            Some(above) => above,
+            None => {
+                let Some(above) = Above::load(objects, &nearest)?.map(Arc::new) else { return Ok(None) };
+                objects.memory().keep_above(nearest, &above);
+                above
             }
-            seen.push((directory, state.as_ref().map_or(0, |state| state.sequence)));
-            directories.extend(state);
-        }
-        let mut place = None;
-        for directory in &directories {
-            place = PlaceState::of(&directory.address, &directory.record).or(place);
-        }
-        let Some(place) = place else { return Ok(None) };
-        let policy = Effective::of(&directories, objects.settings());
-        let directory_place = place.clone();
-        Ok(Some(Chain { place, directory_place, seen, directories, policy, object: None }))
+        };
+        Ok(Some(Chain { place: Arc::clone(&above.directory_place), above, object: None }))
+    }
+
+    /// The chain of an object that is in memory, if all above it is too.
+    pub(crate) fn at_hand(objects: &Objects, address: &Address, stored: Arc<Stored>) -> Option<Chain> {
+        let above = objects.memory().above(objects.store(), &address.parent()?)?;
+        Some(Chain { place: Arc::clone(&above.directory_place), above, object: Some(stored) })
     }
 
     /// Reads what is at the address.
@@ -98,7 +119,7 @@ impl Chain {
         }
         self.object = objects.current(address)?;
         if let Some(place) = self.object.as_ref().and_then(|stored| PlaceState::of(address, &stored.record)) {
-            self.place = place;
+            self.place = Arc::new(place);
         }
         Ok(())
     }
@@ -130,10 +151,53 @@ impl Chain {
     }
 }
 
+impl Above {
+    fn load(objects: &Objects, nearest: &Address) -> Result<Option<Above>, StorageError> {
+        let (mut directories, mut seen, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for directory in nearest.directories_from_namespace() {
+            let key = directory.as_str().as_bytes();
+            let (entry, stamp) = objects.store().get_stamped(tables::DIRECTORY, key)?;
+            let state = entry.map(|entry| {
+                bytes += entry.value.len() as u64;
+                DirectoryState::decode(&directory, &entry.value, entry.sequence)
+            });
+            let state = state.transpose()?;
+            if state.is_none() && directories.is_empty() {
+                return Ok(None);
+            }
+            seen.push((directory, state.as_ref().map_or(0, |state| state.sequence)));
+            directories.extend(state);
+            stamps.extend(stamp);
+        }
+        let mut place = None;
+        for directory in &directories {
+            place = PlaceState::of(&directory.address, &directory.record).or(place);
+        }
+        let Some(directory_place) = place.map(Arc::new) else { return Ok(None) };
+        let policy = Effective::of(&directories, objects.settings());
+        Ok(Some(Above { directory_place, seen, directories, policy, stamps, bytes }))
+    }
+}
+
 impl PlaceState {
+    /// What its owner's key opens.
+    pub(crate) fn opener(&self, keys: &Keys) -> Option<Opener> {
+        if keys.owner() != self.owner {
+            return None;
+        }
+        self.opener.get_or_init(|| Opener::of_roots(keys, self)).clone()
+    }
+
     pub(crate) fn of(address: &Address, record: &Record) -> Option<PlaceState> {
         let roots = record.place.clone()?;
-        Some(PlaceState { address: address.clone(), owner: record.owner, epoch: record.epoch, roots })
+        Some(PlaceState {
+            address: address.clone(),
+            owner: record.owner,
+            epoch: record.epoch,
+            roots,
+            opener: OnceLock::new(),
+        })
     }
 }
 

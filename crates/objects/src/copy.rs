@@ -197,23 +197,23 @@ impl Objects {
                 .and_then(|before| before.metadata)
                 .map_or(content.modified_ms, |metadata| metadata.created_ms);
         }
-        let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
-        let place = chain.object.as_ref().and_then(|stored| stored.record.place.clone());
+        let version = chain.object.as_deref().map_or(1, |stored| stored.record.version + 1);
+        let place = chain.object.as_deref().and_then(|stored| stored.record.place.clone());
         let envelope = author.sign(
             self,
             Draft {
                 kind: Kind::Object,
                 address: &target.address,
                 version,
-                predecessor: chain.object.as_ref().map(|stored| stored.hash),
+                predecessor: chain.object.as_deref().map(|stored| stored.hash),
                 blocks: stored.references.clone(),
                 body: if opened.private {
-                    Body::Private(&content, chain.object.as_ref().map(|stored| &stored.record))
+                    Body::Private(&content, chain.object.as_deref().map(|stored| &stored.record))
                 } else {
                     Body::Public(&content)
                 },
                 place,
-                delegation: chain.object.as_ref().and_then(|stored| stored.record.delegation.clone()),
+                delegation: chain.object.as_deref().and_then(|stored| stored.record.delegation.clone()),
                 policy: None,
                 purged: false,
             },
@@ -226,12 +226,12 @@ impl Objects {
             envelope: &envelope,
             references,
             kind: Kind::Object,
-            owner: chain.object.as_ref().and_then(|stored| named_owner(&stored.record)),
+            owner: chain.object.as_deref().and_then(|stored| named_owner(&stored.record)),
             public: !opened.private,
         };
-        change.put_current(&target.address, chain, chain.object.as_ref(), newest);
+        change.put_current(&target.address, chain, chain.object.as_deref(), newest);
         self.name(change, &author, chain, &target.address, opened.private)?;
-        self.file_elsewhere(change, &author, chain.object.as_ref(), &envelope)?;
+        self.file_elsewhere(change, &author, chain.object.as_deref(), &envelope)?;
         change.attach_program(self, &target.address, attachment.as_ref())?;
         let kind = match (moved, before) {
             (true, _) => EventKind::Moved,
@@ -288,7 +288,7 @@ impl Objects {
             let source = self.authorize_proven::<Read>(&read.held.proven, &address)?.held;
             let target = self.authorize_proven::<Write>(&write.held.proven, &address)?.held;
             let absent = || WriteError::VersionAbsent { address: address.clone(), version };
-            let current = source.chain.object.as_ref();
+            let current = source.chain.object.as_deref();
             let stored = match current {
                 Some(current) if current.record.version == version => current.clone(),
                 _ => self.older(&address, version)?.ok_or_else(absent)?,

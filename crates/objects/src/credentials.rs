@@ -59,6 +59,14 @@ impl Credentials {
         self.keys.len() + self.tokens.len()
     }
 
+    /// The one key, where nothing else was presented.
+    fn only_key(&self) -> Option<AccessKey> {
+        match (&self.keys[..], &self.tokens[..]) {
+            ([key], []) => AccessKey::parse(key).ok(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing was presented.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.tokens.is_empty()
@@ -139,6 +147,12 @@ fn lies_above(subject: &Address, place: &Address) -> bool {
 }
 
 impl Objects {
+    /// What one key proves, if it is all that is presented and was derived lately.
+    pub(crate) fn proven_lately(&self, credentials: &Credentials, namespace: &str) -> Option<Proven> {
+        let keys = self.key_cache().get(&credentials.only_key()?.cache_id(namespace))?;
+        Some(Proven { keys: vec![keys], ..Proven::default() })
+    }
+
     /// What is wrong with credentials in themselves, whatever they are for: malformed, forged or expired.
     pub async fn examine(
         &self,

@@ -166,7 +166,7 @@ impl Objects {
             }
             let (address, chain) = (&held.address, &held.chain);
             let before =
-                chain.object.as_ref().ok_or_else(|| WriteError::Absent { address: address.clone() })?;
+                chain.object.as_deref().ok_or_else(|| WriteError::Absent { address: address.clone() })?;
             if before.record.purged {
                 return Err(WriteError::Purged { address: address.clone() });
             }
@@ -184,6 +184,7 @@ impl Objects {
             // The version that `bury` has just moved aside goes as well.
             change.drop_version(address, chain, before.record.version, before.size);
             if change.commit(self).await?.is_some() {
+                self.memory().forget_bodies();
                 return Ok(());
             }
         }

@@ -411,10 +411,10 @@ impl Watching {
     }
 
     /// The version that a line tells of, if it is still kept.
-    fn stored(&self, event: &Event) -> Result<Option<Stored>, ReadError> {
+    fn stored(&self, event: &Event) -> Result<Option<Arc<Stored>>, ReadError> {
         let stored = match self.objects.current(&event.address)? {
             Some(current) if current.record.version == event.version => Some(current),
-            Some(_) => self.objects.older(&event.address, event.version)?,
+            Some(_) => self.objects.older(&event.address, event.version)?.map(Arc::new),
             None => None,
         };
         Ok(stored.filter(|stored| stored.record.kind == Kind::Object))

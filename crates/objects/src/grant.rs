@@ -149,7 +149,7 @@ impl Objects {
     ) -> Result<Grant<V>, Refusal> {
         let proven = Arc::new(Proven::check(self, credentials, address.namespace()).await?);
         // Of what lies in a ROM no other node knows more.
-        if self.rom_at(address).is_none() {
+        if self.metastore().is_some() && self.rom_at(address).is_none() {
             Box::pin(self.refresh(&proven, address, V::NEED)).await?;
         }
         self.authorize_proven(&proven, address)
@@ -187,7 +187,7 @@ impl Objects {
             Basis::Owner => match proven.key_of(chain.place.owner) {
                 Some(keys) => {
                     // What was handed over on another node is sealed again there.
-                    if !self.is_shared(address.namespace())? {
+                    if chain.place.roots.len() > 1 && !self.is_shared(address.namespace())? {
                         self.resume_resealing(&chain, keys);
                     }
                     Access::Owner(Arc::clone(keys))
@@ -267,10 +267,11 @@ fn refusal(denial: Denial, need: Need, proven: &Proven) -> Refusal {
 }
 
 /// The read keys that a grant opens: from a place's roots or a token's fourth part, down the tree.
+#[derive(Clone)]
 pub(crate) struct Opener {
     top: Address,
     /// Newest epoch first.
-    keys: Vec<(u64, ReadKey)>,
+    keys: Arc<[(u64, ReadKey)]>,
     /// The group of private children of the directory that the top lies in, where it is known.
     above: Option<Group>,
     /// Whether what is sealed under an epoch that is not here is on its way to one that is.
@@ -279,7 +280,7 @@ pub(crate) struct Opener {
 
 impl Opener {
     pub(crate) fn new(top: Address, keys: Vec<(u64, ReadKey)>, above: Option<Group>) -> Self {
-        Opener { top, keys, above, waits: false }
+        Opener { top, keys: keys.into(), above, waits: false }
     }
 
     /// The read key of an address below, as of an epoch.
@@ -308,7 +309,11 @@ impl Opener {
 
     /// From the owner's key: every epoch of the place.
     pub(crate) fn of_owner(keys: &Keys, chain: &Chain) -> Option<Opener> {
-        let place = &chain.place;
+        chain.place.opener(keys)
+    }
+
+    /// The same, unwrapped.
+    pub(crate) fn of_roots(keys: &Keys, place: &PlaceState) -> Option<Opener> {
         let (newest, older) = place.roots.split_first()?;
         let root = keys.unwrap_root(&newest.wrapped).ok()?;
         let older =

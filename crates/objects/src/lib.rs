@@ -8,7 +8,7 @@
 //! |---|---|
 //! | what is an address, a key, a token, a record | `address`, `key`, `token`, `record` and the other formats of `docs/formats.md` |
 //! | who may | `authority` (the rule), `credentials` (what is presented), `chain` (who owns), `grant` (the answer) |
-//! | reading | `read`, `parts` (to be worked on side by side), `list`, `feed` (following changes; `tail` is what all who follow share) |
+//! | reading | `read` (`cache` for what is remembered), `parts` (to be worked on side by side), `list`, `feed` (following changes; `tail` is what all who follow share) |
 //! | writing | `write` (`stow` for the bytes, `author` for the record, `commit` for the entry), `append`, `unfinished`, `change`, `delete`, `copy` |
 //! | whose an object is that names an owner itself | `owned` |
 //! | what was attached to a program | `program` |
@@ -25,6 +25,7 @@ mod append;
 mod author;
 pub mod authority;
 mod backup;
+mod cache;
 pub mod cbor;
 mod chain;
 mod change;
@@ -143,6 +144,8 @@ pub struct Settings {
     pub derived_bytes: u64,
     /// How many bytes blocks that were fetched from other nodes may take; the least lately used goes first.
     pub cache_bytes: u64,
+    /// How many bytes of memory what reads remember may take: records, directories, short bodies.
+    pub memory_bytes: u64,
     /// Whether clients of JSFS 4 are answered in drop boxes as they were.
     pub jsfs4: bool,
 }
@@ -157,6 +160,7 @@ impl Default for Settings {
             uploads_hours: 24,
             derived_bytes: 1 << 30,
             cache_bytes: 1 << 30,
+            memory_bytes: 64 << 20,
             jsfs4: false,
         }
     }
@@ -190,6 +194,7 @@ struct Inner {
     hybrid: HybridClock,
     settings: Settings,
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
+    memory: cache::Memory,
     stretching: Semaphore,
     resealing: Mutex<HashSet<Address>>,
     maintaining: maintenance::UnderWay,
@@ -217,6 +222,7 @@ impl Objects {
         let objects = Objects(Arc::new(Inner {
             hybrid: HybridClock::new(Arc::clone(&clock)),
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
+            memory: cache::Memory::new(settings.memory_bytes),
             stretching: Semaphore::new(STRETCHED_AT_ONCE),
             resealing: Mutex::default(),
             maintaining: maintenance::UnderWay::default(),
@@ -303,6 +309,10 @@ impl Objects {
         &self.0.stretching
     }
 
+    pub(crate) fn memory(&self) -> &cache::Memory {
+        &self.0.memory
+    }
+
     /// Whose turn it is with each unfinished upload.
     pub(crate) fn turns(&self) -> &Arc<unfinished::Turns> {
         &self.0.turns
@@ -362,10 +372,10 @@ impl Objects {
     }
 
     /// Runs something that its caller waits for, or leaves to end by itself.
-    pub(crate) fn task(
+    pub(crate) fn task<T: Send + 'static>(
         &self,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::JoinHandle<()> {
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
         self.0.tasks.spawn(work)
     }
 

@@ -121,7 +121,7 @@ impl<'a> Walk<'a> {
                 let below = address.as_str().strip_prefix(top.as_str()).unwrap_or_default().to_owned();
                 let stored = match entry {
                     None => self.objects.current(&address).transpose(),
-                    Some(entry) => Some(Stored::decode(&address, entry)),
+                    Some(entry) => Some(Stored::decode(&address, entry).map(Arc::new)),
                 };
                 let Some(stored) = stored else { continue };
                 let Some(what) = self.visible(&address, stored)? else { continue };
@@ -227,7 +227,7 @@ impl<'a> Walk<'a> {
     fn visible(
         &mut self,
         address: &Address,
-        stored: Result<Stored, StorageError>,
+        stored: Result<Arc<Stored>, StorageError>,
     ) -> Result<Option<Listed>, ReadError> {
         let opened = match stored {
             Ok(stored) if stored.record.kind != Kind::Object => return Ok(None),

@@ -1,6 +1,7 @@
 //! What callers see of an object version: its opened properties, its version list entry, its blocks.
 
 use crate::{address::Address, key::Owner};
+use data_encoding::HEXLOWER;
 use std::{collections::BTreeMap, fmt};
 
 /// A strong validator of an object's bytes, 16 bytes; displays as 32 hexadecimal digits.
@@ -9,7 +10,10 @@ pub struct ETag(pub [u8; 16]);
 
 impl fmt::Display for ETag {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        // In one piece: each answer has one.
+        let mut text = [0; 32];
+        let encoded = HEXLOWER.encode_mut_str(&self.0, &mut text);
+        out.write_str(encoded)
     }
 }
 

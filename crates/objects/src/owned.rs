@@ -88,6 +88,10 @@ impl Objects {
         if !self.owned_is_complete().0.load(Ordering::Acquire) {
             return Ok(true);
         }
+        // Alone what everybody may read: how long this takes does not tell what else is there.
+        if self.memory().record(self.store(), address, false).is_some() {
+            return Ok(true);
+        }
         let mut found = self.store().get(tables::PUBLIC, address.as_str().as_bytes())?.is_some();
         for owner in proven.owners() {
             found |= self.store().get(tables::OWNED, &tables::owned_key(owner, address.as_str()))?.is_some();

@@ -1,28 +1,52 @@
 //! Reading: an address and a grant to an object, an object and a range to verified bytes.
 
 use crate::{
-    Objects,
+    Credentials, Objects,
     address::Address,
+    authority::{self, Need, Presented},
+    cache::BODY_MAX,
+    chain::Chain,
     error::{ReadError, Refusal, StorageError},
     grant::{Grant, Opener, Read},
     key::Owner,
     manifest::{Cursor, LocatedExtent, Step},
     metadata::{BlockInfo, Metadata, VersionInfo},
-    record::{Content, Kind},
+    read_key::ReadKey,
+    record::{Content, Kind, RecordHash},
     seal,
     seal::BlockKey,
     tables::{self, Stored},
 };
 use bytes::Bytes;
 use jsfs_store::{BlockId, block};
-use std::{ops::Range, sync::Arc};
+use std::{
+    any::Any,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// A version of an object, opened: its properties, and its bytes on demand.
 pub struct Object {
     /// Its properties.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     objects: Objects,
     content: Arc<Content>,
+    /// What its bytes are kept under, where they are few.
+    record: Option<RecordHash>,
+    made: Made,
+}
+
+/// Something that a caller made of the properties.
+type Made = Arc<OnceLock<Arc<dyn Any + Send + Sync>>>;
+
+/// What readers are shown of a stored record, so that it is opened once and not for each of them.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// What it was sealed under: only who has it is shown this.
+    key: Option<ReadKey>,
+    metadata: Arc<Metadata>,
+    content: Arc<Content>,
+    made: Made,
 }
 
 /// A stored record with its content in the clear.
@@ -82,6 +106,25 @@ impl Opened {
     }
 }
 
+impl Shown {
+    /// As [`Opened::of`], remembering what was opened.
+    fn of(address: &Address, stored: &Stored, opener: Option<&Opener>) -> Result<Shown, ReadError> {
+        let key = match stored.is_sealed() {
+            false => None,
+            true => opener.and_then(|opener| opener.read_key(address, stored.record.epoch)),
+        };
+        let shown = stored.shown.get().filter(|_| key.is_some() || !stored.is_sealed());
+        if let Some(shown) = shown.filter(|shown| shown.key == key) {
+            return Ok(shown.clone());
+        }
+        let opened = Opened::of(address, stored, opener)?;
+        let (metadata, content) = (Arc::new(opened.metadata()), Arc::new(opened.content));
+        let shown = Shown { key, metadata, content, made: Made::default() };
+        let _ = stored.shown.set(shown.clone());
+        Ok(shown)
+    }
+}
+
 /// The properties that content describes.
 pub(crate) fn metadata(
     address: &Address,
@@ -115,7 +158,7 @@ impl Objects {
             return Box::pin(rom.read(grant, version)).await;
         }
         let absent = || ReadError::Absent { address: address.clone() };
-        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let current = held.chain.object.as_deref().ok_or_else(absent)?;
         let older;
         let stored = match version {
             Some(number) if number != current.record.version => {
@@ -139,8 +182,45 @@ impl Objects {
                 version: stored.record.version,
             });
         }
-        let opened = held.convict(Opened::of(address, stored, opener.as_ref()))?;
-        Ok(Object::from_opened(self, opened))
+        let shown = held.convict(Shown::of(address, stored, opener.as_ref()))?;
+        Ok(Object::from_shown(self, shown, stored.hash))
+    }
+
+    /// The newest version of what everybody may read, with its bytes, if both are in memory and as they are in the store. None says nothing: then
+    /// [`Objects::authorize`] decides.
+    pub fn at_hand(&self, address: &Address) -> Option<(Object, Bytes)> {
+        if self.metastore().is_some() || self.rom_at(address).is_some() {
+            return None;
+        }
+        let stored = self.memory().record(self.store(), address, false)?;
+        let chain = Chain::at_hand(self, address, Arc::clone(&stored))?;
+        authority::decide(Need::Read, chain.facts(address), &Presented::default()).ok()?;
+        let shown = stored.shown.get().filter(|_| !stored.is_sealed())?.clone();
+        let bytes = self.memory().body(&stored.hash)?;
+        Some((Object::from_shown(self, shown, stored.hash), bytes))
+    }
+
+    /// The same of what is private, for whoever presents the key that owns it and the directory that it lies in.
+    pub fn at_hand_of_owner(&self, credentials: &Credentials, address: &Address) -> Option<(Object, Bytes)> {
+        if self.metastore().is_some() || self.rom_at(address).is_some() {
+            return None;
+        }
+        let proven = self.proven_lately(credentials, address.namespace())?;
+        // Before anything at the address is looked at: how long a refusal takes must not tell what is there.
+        let above = self.memory().above(self.store(), &address.parent()?)?;
+        let keys =
+            proven.key_of(above.directory_place.owner).filter(|_| above.directory_place.roots.len() == 1)?;
+        let stored = self.memory().record(self.store(), address, true)?;
+        if stored.record.kind != Kind::Object || stored.record.place.is_some() {
+            return None;
+        }
+        let chain = Chain::at_hand(self, address, Arc::clone(&stored))?;
+        let (presented, _) = proven.at(address, &chain);
+        authority::decide(Need::Read, chain.facts(address), &presented).ok()?;
+        let key = chain.place.opener(keys)?.read_key(address, stored.record.epoch)?;
+        let shown = stored.shown.get().filter(|shown| shown.key.as_ref() == Some(&key))?.clone();
+        let bytes = self.memory().body(&stored.hash)?;
+        Some((Object::from_shown(self, shown, stored.hash), bytes))
     }
 
     /// The versions that are kept, newest first.
@@ -150,7 +230,7 @@ impl Objects {
             return Box::pin(rom.versions(grant)).await;
         }
         let absent = || ReadError::Absent { address: held.address.clone() };
-        let current = held.chain.object.as_ref().ok_or_else(absent)?;
+        let current = held.chain.object.as_deref().ok_or_else(absent)?;
         let opener = held.opener();
         let mut versions = Vec::new();
         let range = tables::prefix_range(tables::version_prefix(&held.address));
@@ -160,7 +240,7 @@ impl Objects {
             let number = tables::split_version_key(&key).map(|(_, number)| number);
             Ok((number, Stored::decode(&held.address, entry)?))
         });
-        for item in std::iter::once(Ok((None, current.clone()))).chain(older) {
+        for item in std::iter::once(Ok((None, Stored::clone(current)))).chain(older) {
             let (number, stored): (Option<u64>, Stored) = item.map_err(|error: ReadError| error)?;
             if stored.is_sealed() && opener.is_none() {
                 continue;
@@ -178,13 +258,24 @@ impl Objects {
         Ok(entry.map(|entry| Stored::decode(address, entry)).transpose()?)
     }
 
-    pub(crate) fn current(&self, address: &Address) -> Result<Option<Stored>, StorageError> {
-        let entry = self.store().get(tables::CURRENT, address.as_str().as_bytes())?;
-        entry.map(|entry| Stored::decode(address, entry)).transpose()
+    pub(crate) fn current(&self, address: &Address) -> Result<Option<Arc<Stored>>, StorageError> {
+        let kept = |is_private| self.memory().record(self.store(), address, is_private);
+        if let Some(stored) = kept(false).or_else(|| kept(true)) {
+            return Ok(Some(stored));
+        }
+        let (entry, stamp) = self.store().get_stamped(tables::CURRENT, address.as_str().as_bytes())?;
+        let Some(entry) = entry else { return Ok(None) };
+        let stored = Arc::new(Stored::decode(address, entry)?);
+        self.memory().keep_record(address.clone(), &stored, stamp);
+        Ok(Some(stored))
     }
 
     /// The plaintext of a block, verified on the way.
     pub(crate) async fn plaintext(&self, id: BlockId, key: Option<BlockKey>) -> Result<Bytes, ReadError> {
+        if let Some(plain) = key.as_ref().and_then(|key| self.opened_now(&id, key)) {
+            self.note_block_use(id);
+            return Ok(plain);
+        }
         let stored = self.stored(id).await?;
         let Some(base) = block::base_of(&stored) else { return decode(&stored, key.as_ref()) };
         let delta = Delta::open(&stored, key.as_ref())?;
@@ -205,6 +296,17 @@ impl Objects {
             // Not here, or damaged: somebody else may have it.
             Err(error) => Box::pin(self.fetch_elsewhere(id)).await.ok_or_else(|| error.into()),
         }
+    }
+}
+
+impl Objects {
+    /// The plaintext of a sealed block that needs not be waited for. Its key, which is no other block's, opens nothing that is not as it was sealed, so
+    /// the bytes are not hashed as well. Whatever is wrong is found out in the usual way.
+    fn opened_now(&self, id: &BlockId, key: &BlockKey) -> Option<Bytes> {
+        let mut stored = self.store().unverified_now(id).ok()??;
+        let length = seal::open_block_in_place(key, &mut stored).ok()?.len();
+        let body = Bytes::from(stored).slice(block::HEADER..block::HEADER + length);
+        block::decode_body_of(&body).ok()
     }
 }
 
@@ -240,10 +342,10 @@ fn undecodable(what: impl std::fmt::Display) -> StorageError {
 /// The plaintext of a block that is no delta.
 pub(crate) fn decode(stored: &Bytes, key: Option<&BlockKey>) -> Result<Bytes, ReadError> {
     let Some(key) = key else {
-        return Ok(block::decode_clear(stored).map_err(undecodable)?);
+        return Ok(block::decode_clear_of(stored).map_err(undecodable)?);
     };
-    let body = seal::open_block(key, stored).map_err(undecodable)?;
-    Ok(block::decode_body(&body).map_err(undecodable)?)
+    let body = seal::open_block(key, stored).map_err(undecodable)?.into();
+    Ok(block::decode_body_of(&body).map_err(undecodable)?)
 }
 
 fn version_info(
@@ -270,7 +372,57 @@ fn version_info(
 
 impl Object {
     pub(crate) fn from_opened(objects: &Objects, opened: Opened) -> Object {
-        Object { metadata: opened.metadata(), objects: objects.clone(), content: Arc::new(opened.content) }
+        let metadata = Arc::new(opened.metadata());
+        Object {
+            metadata,
+            objects: objects.clone(),
+            content: Arc::new(opened.content),
+            record: None,
+            made: Made::default(),
+        }
+    }
+
+    fn from_shown(objects: &Objects, shown: Shown, record: RecordHash) -> Object {
+        let Shown { metadata, content, made, .. } = shown;
+        let record = (metadata.size <= BODY_MAX).then_some(record);
+        Object { metadata, objects: objects.clone(), content, record, made }
+    }
+
+    /// What is made of the properties, once for all who read this version, by a caller that always makes the same of them.
+    pub fn made<T: Any + Send + Sync>(&self, make: impl FnOnce(&Metadata) -> T) -> Option<Arc<T>> {
+        let made = self.made.get_or_init(|| Arc::new(make(&self.metadata)));
+        Arc::clone(made).downcast().ok()
+    }
+
+    /// The bytes of a range in one piece, where the object is short: from memory, or read and remembered there.
+    pub async fn at_once(&self, range: Range<u64>) -> Option<Result<Bytes, ReadError>> {
+        let record = self.record?;
+        let whole = match self.objects.memory().body(&record) {
+            Some(whole) => whole,
+            None if !self.objects.memory().wants_body(&record, self.metadata.size) => return None,
+            None => match Box::pin(self.read_whole()).await {
+                Ok(whole) => {
+                    self.objects.memory().keep_body(record, &whole);
+                    whole
+                }
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let place = |at: u64| usize::try_from(at).map_or(whole.len(), |at| at.min(whole.len()));
+        let (start, end) = (place(range.start), place(range.end));
+        Some(Ok(whole.slice(start.min(end)..end)))
+    }
+
+    async fn read_whole(&self) -> Result<Bytes, ReadError> {
+        let mut body = self.whole();
+        let Some(first) = body.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let size = usize::try_from(self.metadata.size).unwrap_or(usize::MAX);
+        let mut all = Vec::with_capacity(size);
+        all.extend_from_slice(&first);
+        while let Some(piece) = body.next().await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all.into())
     }
 
     /// The bytes of a range; what lies past the end is left out.

@@ -119,7 +119,7 @@ impl Objects {
 
     /// The address of the place that a path belongs to.
     pub(crate) fn place_of(&self, address: &Address) -> Result<Option<Address>, WriteError> {
-        Ok(Chain::load(self, address)?.map(|chain| chain.place.address))
+        Ok(Chain::load(self, address)?.map(|chain| chain.place.address.clone()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a part of the entry that is sealed again")]

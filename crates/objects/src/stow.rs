@@ -27,6 +27,9 @@ use tokio::task::JoinHandle;
 /// Pieces whose blocks are on their way to other nodes at once.
 const PLACING_MAX: usize = 4;
 
+/// Pieces whose blocks are on their way into the store at once: while it syncs, the next are made.
+const APPENDING_MAX: usize = 4;
+
 /// Bytes gathered before a piece goes to a worker thread.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -113,7 +116,16 @@ pub(crate) struct Stowing {
     placing: VecDeque<JoinHandle<()>>,
     gathered: BytesMut,
     idle: Option<Box<Worker>>,
-    working: Option<JoinHandle<Result<Box<Worker>, WriteError>>>,
+    working: Option<Working>,
+    /// Blocks on their way into the store, the oldest first.
+    appending: VecDeque<JoinHandle<Result<Vec<Pin>, WriteError>>>,
+    pins: Vec<Pin>,
+}
+
+/// A piece that is worked on: hashed as a whole on one thread, cut and encoded on another.
+struct Working {
+    hashing: JoinHandle<RunningSha256>,
+    cutting: JoinHandle<Result<Box<Worker>, WriteError>>,
 }
 
 impl Stowing {
@@ -130,6 +142,8 @@ impl Stowing {
             gathered: BytesMut::new(),
             idle: Some(Box::new(worker)),
             working: None,
+            appending: VecDeque::new(),
+            pins: Vec::new(),
         }
     }
 
@@ -147,35 +161,71 @@ impl Stowing {
 
     async fn hand_over(&mut self) -> Result<(), WriteError> {
         let mut worker = self.worker().await?;
-        self.append(&mut worker).await?;
-        let piece = std::mem::replace(&mut self.gathered, BytesMut::with_capacity(PIECE_BYTES));
-        self.working = Some(tokio::task::spawn_blocking(move || {
-            worker.take(&piece)?;
+        let fresh = std::mem::take(&mut worker.blocks.fresh);
+        let piece = std::mem::replace(&mut self.gathered, BytesMut::with_capacity(PIECE_BYTES)).freeze();
+        let (mut sha256, whole) =
+            (std::mem::replace(&mut worker.sha256, RunningSha256::whole()), piece.clone());
+        let hashing = tokio::task::spawn_blocking(move || {
+            sha256.update(&whole);
+            sha256
+        });
+        let cutting = tokio::task::spawn_blocking(move || {
+            worker.cut(&piece)?;
             Ok(worker)
-        }));
-        Ok(())
+        });
+        self.working = Some(Working { hashing, cutting });
+        // While the next are made.
+        self.append(fresh).await
     }
 
     /// Waits for the worker to be done with its piece.
     async fn worker(&mut self) -> Result<Box<Worker>, WriteError> {
         match (self.idle.take(), self.working.take()) {
             (Some(worker), _) => Ok(worker),
-            (None, Some(working)) => working.await.map_err(stopping)?,
+            (None, Some(Working { hashing, cutting })) => {
+                let mut worker = cutting.await.map_err(stopping)??;
+                worker.sha256 = hashing.await.map_err(stopping)?;
+                Ok(worker)
+            }
             (None, None) => Err(StorageError::Stopping.into()),
         }
     }
 
     /// Hands finished blocks to the store, which makes them durable with the commit at the latest.
-    async fn append(&mut self, worker: &mut Worker) -> Result<(), WriteError> {
-        if !worker.blocks.fresh.is_empty() {
-            let fresh = std::mem::take(&mut worker.blocks.fresh);
-            if self.objects.remote().is_some() {
-                self.place(fresh.clone()).await;
-            }
-            let pins = self.objects.store().append(fresh).await.map_err(WriteError::from)?;
-            worker.blocks.pins.extend(pins);
+    async fn append(&mut self, fresh: Vec<NewBlock>) -> Result<(), WriteError> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        if self.objects.remote().is_some() {
+            self.place(fresh.clone()).await;
+        }
+        if self.appending.len() >= APPENDING_MAX {
+            self.appended().await?;
+        }
+        let store = self.objects.store().clone();
+        let appending = async move { store.append(fresh).await.map_err(WriteError::from) };
+        self.appending.push_back(self.objects.task(appending));
+        Ok(())
+    }
+
+    /// Waits for the oldest that are on their way into the store.
+    async fn appended(&mut self) -> Result<(), WriteError> {
+        if let Some(oldest) = self.appending.pop_front() {
+            self.pins.extend(oldest.await.map_err(stopping)??);
         }
         Ok(())
+    }
+
+    /// The worker, when all that it made is in the store.
+    async fn settled(&mut self) -> Result<Box<Worker>, WriteError> {
+        let mut worker = self.worker().await?;
+        self.append(std::mem::take(&mut worker.blocks.fresh)).await?;
+        while !self.appending.is_empty() {
+            self.appended().await?;
+        }
+        worker.blocks.pins.append(&mut self.pins);
+        self.placed().await;
+        Ok(worker)
     }
 
     /// Sends blocks to the other nodes that keep them while the next are made.
@@ -198,9 +248,7 @@ impl Stowing {
 
     /// Works on all that came so far and gives what is needed to go on from here later. The body may go on at once as well.
     pub(crate) async fn pause(&mut self) -> Result<Pause, WriteError> {
-        let mut worker = self.worker().await?;
-        self.append(&mut worker).await?;
-        self.placed().await;
+        let mut worker = self.settled().await?;
         let rest = std::mem::take(&mut self.gathered).freeze();
         let work = tokio::task::spawn_blocking(move || -> Result<_, WriteError> {
             worker.take(&rest)?;
@@ -214,9 +262,7 @@ impl Stowing {
 
     /// The end of the body.
     pub(crate) async fn finish(mut self) -> Result<Stowed, WriteError> {
-        let mut worker = self.worker().await?;
-        self.append(&mut worker).await?;
-        self.placed().await;
+        let mut worker = self.settled().await?;
         let rest = std::mem::take(&mut self.gathered).freeze();
         let inline = worker.size == 0 && rest.len() <= INLINE_BYTES;
         let finish = move || {
@@ -268,6 +314,11 @@ impl Worker {
 
     fn take(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.sha256.update(piece);
+        self.cut(piece)
+    }
+
+    /// All but the hash of the whole.
+    fn cut(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.size += piece.len() as u64;
         let chunks = self.chunker.push(piece);
         self.place(&chunks)

@@ -34,10 +34,12 @@ use crate::{
     address::Address,
     error::StorageError,
     key::Owner,
+    read::Shown,
     record::{Envelope, Kind, Record},
 };
 use bytes::Bytes;
 use jsfs_store::Table;
+use std::sync::OnceLock;
 
 pub(crate) const CURRENT: Table = Table(1);
 pub(crate) const VERSION: Table = Table(2);
@@ -73,7 +75,7 @@ pub(crate) const OWNED_COMPLETE: &[u8] = &[0];
 const ENTRY_FORMAT: u8 = 1;
 
 /// A decoded entry of the current or version table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Stored {
     /// Plaintext bytes of the object.
     pub(crate) size: u64,
@@ -89,6 +91,8 @@ pub(crate) struct Stored {
     pub(crate) held: Vec<jsfs_store::BlockId>,
     /// The blocks that it needs, or lists of them.
     pub(crate) references: Vec<jsfs_store::BlockId>,
+    /// What readers are shown, once somebody was.
+    pub(crate) shown: OnceLock<Shown>,
 }
 
 impl Stored {
@@ -122,6 +126,7 @@ impl Stored {
             held,
             references,
             value: entry.value,
+            shown: OnceLock::new(),
         })
     }
 }

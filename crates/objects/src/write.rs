@@ -292,7 +292,7 @@ impl Finish {
             };
         }
         let references = commit::references(&blocks.lists, &blocks.needs, &mut blocks.fresh)?;
-        let version = chain.object.as_ref().map_or(1, |stored| stored.record.version + 1);
+        let version = chain.object.as_deref().map_or(1, |stored| stored.record.version + 1);
         let place = self.place(chain);
         let envelope = author.sign(
             objects,
@@ -300,10 +300,10 @@ impl Finish {
                 kind: Kind::Object,
                 address,
                 version,
-                predecessor: chain.object.as_ref().map(|stored| stored.hash),
+                predecessor: chain.object.as_deref().map(|stored| stored.hash),
                 blocks: references.clone(),
                 body: if self.private {
-                    Body::Private(&content, chain.object.as_ref().map(|stored| &stored.record))
+                    Body::Private(&content, chain.object.as_deref().map(|stored| &stored.record))
                 } else {
                     Body::Public(&content)
                 },
@@ -323,15 +323,15 @@ impl Finish {
             owner: place.is_some().then_some(author.owner),
             public: !self.private,
         };
-        change.put_current(address, chain, chain.object.as_ref(), newest);
+        change.put_current(address, chain, chain.object.as_deref(), newest);
         crate::retention::trim(objects, &mut change, address, chain)?;
         if matches!(self.ownership, Ownership::Handed(_)) {
             change.names_owner();
         }
-        change.log(&event_of(address, chain.object.as_ref(), version, now_ms, !self.private));
+        change.log(&event_of(address, chain.object.as_deref(), version, now_ms, !self.private));
         self.program(&mut change, chain, content.executable)?;
         objects.name(&mut change, &author, chain, address, self.private)?;
-        objects.file_elsewhere(&mut change, &author, chain.object.as_ref(), &envelope)?;
+        objects.file_elsewhere(&mut change, &author, chain.object.as_deref(), &envelope)?;
         change.carry(blocks.fresh, blocks.pins);
         if let Some(ending) = &self.ending {
             ending.add_to(&mut change, chain, address, version);
@@ -416,7 +416,7 @@ impl Finish {
         match &self.ownership {
             Ownership::Handed(handover) => Some(handover.roots()),
             Ownership::Chain if chain.place.address == self.held.address => {
-                chain.object.as_ref().and_then(|stored| stored.record.place.clone())
+                chain.object.as_deref().and_then(|stored| stored.record.place.clone())
             }
             Ownership::Chain => None,
         }
@@ -425,7 +425,7 @@ impl Finish {
     fn delegation(&self, chain: &Chain) -> Option<crate::record::Delegation> {
         match &self.ownership {
             Ownership::Handed(handover) => handover.delegation(&self.objects, self.private),
-            Ownership::Chain => chain.object.as_ref().and_then(|stored| stored.record.delegation.clone()),
+            Ownership::Chain => chain.object.as_deref().and_then(|stored| stored.record.delegation.clone()),
         }
     }
 }
@@ -461,7 +461,7 @@ pub(crate) fn before(
 ) -> Result<Option<Before>, WriteError> {
     let address = &held.address;
     let is_there = matches!(chain.facts(address).visibility, Visibility::Public | Visibility::Private);
-    let Some(stored) = chain.object.as_ref().filter(|_| is_there) else { return Ok(None) };
+    let Some(stored) = chain.object.as_deref().filter(|_| is_there) else { return Ok(None) };
     let metadata = match held.convict(Opened::of(address, stored, opener)) {
         Ok(opened) => Some(opened.metadata()),
         // The owner may replace what nobody can read.

@@ -144,6 +144,26 @@ pub fn decode_clear(stored: &[u8]) -> Result<Bytes, BlockError> {
     }
 }
 
+/// As [`decode_body`], but shares the bytes of a body that is not compressed.
+pub fn decode_body_of(body: &Bytes) -> Result<Bytes, BlockError> {
+    match body.split_first_chunk::<BODY_HEADER>() {
+        Some(([0, 0, 0, 0, length @ ..], payload))
+            if u32::from_le_bytes(*length) as usize == payload.len() =>
+        {
+            Ok(body.slice(BODY_HEADER..))
+        }
+        _ => decode_body(body),
+    }
+}
+
+/// As [`decode_clear`], but shares the bytes of a block that is not compressed.
+pub fn decode_clear_of(stored: &Bytes) -> Result<Bytes, BlockError> {
+    match split(stored)? {
+        (Kind::Clear, _) => decode_body_of(&stored.slice(HEADER..)),
+        _ => decode_clear(stored),
+    }
+}
+
 /// A list block: level 0 lists data blocks, level n lists of level n − 1.
 pub fn encode_list(level: u8, ids: &[BlockId]) -> Result<Bytes, BlockError> {
     if ids.len() > LIST_MAX || level > LIST_LEVEL_MAX {

@@ -12,6 +12,7 @@ use crate::rows::{
 };
 use crate::{
     id::{BlockId, Tag},
+    stamp::Stamps,
     sync::{hold, share},
 };
 use bytes::Bytes;
@@ -91,6 +92,7 @@ pub(crate) type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// The index of one store.
 pub(crate) struct Index {
+    pub(crate) stamps: Stamps,
     shared: Arc<Shared>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     /// Removed with the index when it was only for this process.
@@ -157,13 +159,14 @@ impl Index {
             .spawn(move || worker.maintain())
             .map_err(|error| IndexError(error.to_string()))?;
         let temporary = is_temporary.then(|| path.to_owned());
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), temporary })
+        Ok(Self { stamps: Stamps::default(), shared, thread: Mutex::new(Some(thread)), temporary })
     }
 
     /// Applies changes and the mark at once: no reader sees a part of them. Answers the number of the change.
     pub(crate) fn apply(&self, changes: Vec<RowChange>, mark: Option<&Mark>) -> u64 {
         let shared = &self.shared;
         let sequence = shared.sequence.next();
+        let _applying = self.stamps.begin(changes.iter().map(|(key, _)| key.as_slice()));
         for (key, value) in changes {
             match value {
                 Some(value) => shared.tree.insert(Bytes::from(key), Bytes::from(value), sequence),

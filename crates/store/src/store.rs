@@ -19,6 +19,7 @@ use crate::{
     read::{FoundChunk, Reading},
     recover::{Recovered, recover},
     rows::{ENTRY, KeyRow, prefixed},
+    stamp::Stamp,
     status::Status,
     sync::hold,
     task::{Observer, Unobserved},
@@ -235,6 +236,20 @@ impl Store {
         Ok(row.and_then(entry))
     }
 
+    /// As [`Store::get`], with a stamp that says later whether the entry may have changed; none while something becomes visible.
+    pub fn get_stamped(&self, table: Table, key: &[u8]) -> Result<(Option<Entry>, Option<Stamp>), ReadError> {
+        let key = prefixed(ENTRY, &prefixed(table.0, key));
+        let index = &self.inner.reading.index;
+        let stamp = index.stamps.stamp(&key);
+        Ok((index.entry(&key[1..])?.and_then(entry), stamp))
+    }
+
+    /// Whether the entry that was read with this stamp is still the same.
+    #[must_use]
+    pub fn is_current(&self, stamp: Stamp) -> bool {
+        self.inner.reading.index.stamps.is_current(stamp)
+    }
+
     /// The entries of a table whose keys lie in a range, as they are now: later commits do not show. Goes from both ends.
     pub fn scan(&self, table: Table, range: impl RangeBounds<Vec<u8>>) -> Scan {
         let key = |key: &Vec<u8>| [&[ENTRY, table.0], &key[..]].concat();
@@ -268,6 +283,12 @@ impl Store {
     /// As [`Store::block`], but `None` where the block's bytes would have to be waited for. (The index may still be read from the disk; it is small and cached.)
     pub fn block_now(&self, id: &BlockId) -> Result<Option<Bytes>, ReadError> {
         self.inner.reading.block_now(id)
+    }
+
+    /// As [`Store::block_now`], but not compared with the id: for whoever opens a sealed block, which finds damage by itself and asks for the block
+    /// in the usual way then.
+    pub fn unverified_now(&self, id: &BlockId) -> Result<Option<Vec<u8>>, ReadError> {
+        self.inner.reading.unverified_now(id)
     }
 
     /// Whether the block is here.

@@ -34,7 +34,7 @@ pub(crate) async fn propfind(call: &Call<'_>, body: Arriving) -> Answered<Respon
         _ => return Err(Problem::malformed("the header depth is neither 0, 1 nor infinity").into()),
     };
     let (anyone, metadata, directory) = match &found {
-        Found::Object(object, anyone) => (*anyone, Some(&object.metadata), None),
+        Found::Object(object, anyone) => (*anyone, Some(&*object.metadata), None),
         Found::Directory(address, marker) => {
             let grant =
                 call.objects().authorize::<List>(&call.credentials, address).await.map_err(refusal)?;
@@ -110,7 +110,7 @@ impl Members {
                 continue;
             };
             let metadata = match entry.what {
-                Listed::Object(metadata) => Some(metadata),
+                Listed::Object(metadata) => Some(Arc::from(metadata)),
                 Listed::Directory => self.marker(&address).await,
                 Listed::Unreadable => None,
             };
@@ -121,9 +121,9 @@ impl Members {
         (!out.is_empty()).then(|| Ok(Bytes::from(out)))
     }
 
-    async fn marker(&self, directory: &Address) -> Option<Box<jsfs_objects::Metadata>> {
+    async fn marker(&self, directory: &Address) -> Option<Arc<jsfs_objects::Metadata>> {
         let address = directory.join(MARKER).ok()?;
         let grant = self.objects.authorize::<Read>(&self.credentials, &address).await.ok()?;
-        Some(Box::new(self.objects.read(&grant, None).await.ok()?.metadata))
+        Some(self.objects.read(&grant, None).await.ok()?.metadata)
     }
 }

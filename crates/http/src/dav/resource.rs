@@ -1,5 +1,7 @@
 //! What a request of WebDAV is about: the object or directory at its path, conditions and locks on it, and GET of it.
 
+use std::sync::Arc;
+
 use hyper::Response;
 use jsfs_objects::address::Address;
 use jsfs_objects::{
@@ -31,7 +33,7 @@ pub(crate) struct Call<'c> {
 pub(crate) enum Found {
     Object(Box<Object>, bool),
     /// With the object that keeps it there, if it has one.
-    Directory(Address, Option<Box<Metadata>>),
+    Directory(Address, Option<Arc<Metadata>>),
 }
 
 impl Found {
@@ -131,10 +133,10 @@ impl<'c> Call<'c> {
     }
 
     /// The properties of the object that keeps a directory there.
-    pub(crate) async fn marker(&self, directory: &Address) -> Option<Box<Metadata>> {
+    pub(crate) async fn marker(&self, directory: &Address) -> Option<Arc<Metadata>> {
         let address = directory.join(MARKER).ok()?;
         let grant = self.objects().authorize::<Read>(&self.credentials, &address).await.ok()?;
-        Some(Box::new(self.objects().read(&grant, None).await.ok()?.metadata))
+        Some(self.objects().read(&grant, None).await.ok()?.metadata)
     }
 
     /// Refuses to put something where there is no directory. To whoever may not list it nothing is told of it.

@@ -234,3 +234,35 @@ fn a_read_never_sees_half_of_a_write() {
         }
     });
 }
+
+#[test]
+fn what_is_answered_at_once_is_the_same_as_what_goes_the_long_way() {
+    let node = Node::start();
+    for (target, kind) in
+        [("/plain", "text/plain"), ("/page.html", "text/html"), ("/noise", "application/zip")]
+    {
+        let body = vec![b'x'; 4_096];
+        node.ask(
+            &node.own("PUT", target).header("X-Private", "false").header("Content-Type", kind).body(&body),
+        );
+        // Any parameter that is not known, or a condition that does not hold, takes the long way.
+        let long = Request::new("GET", target).header("If-None-Match", "\"another\"");
+        let zipped = Request::new("GET", target).header("Accept-Encoding", "gzip");
+        let (long, zipped) = (node.ask(&long), node.ask(&zipped));
+        for _ in 0..3 {
+            let quick = node.get(target);
+            let headers = |answer: &Answer| {
+                let mut headers = answer.headers.clone();
+                headers.retain(|(name, _)| name != "date");
+                headers.sort();
+                headers
+            };
+            assert_eq!((quick.status, &quick.body), (200, &body));
+            assert_eq!(headers(&quick), headers(&long), "{target}");
+            let again = node.ask(&Request::new("GET", target).header("Accept-Encoding", "gzip"));
+            assert_eq!(headers(&again), headers(&zipped), "{target}");
+        }
+        node.ask(&node.own("DELETE", target));
+        assert_eq!(node.get(target).status, 404);
+    }
+}

@@ -148,6 +148,7 @@ settings! {
     "federation.announce" Kind::Addresses, "", Restart, "where this node tells others that it is reached, where that is not where it listens, as in /dns/node.example.com/tcp/7303";
     "federation.settle_time" Kind::Duration(0, DAY), "60s", Restart, "time after which blocks of a member that came or went are looked after: a node that only restarts moves nothing";
     "cache.size" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that blocks of other nodes may take that were fetched to be read here; the least lately used goes first";
+    "cache.memory" Kind::Bytes(0, TIB), "64MiB", Restart, "bytes of memory that records, directories and bodies up to 1 MiB may take that were read lately";
     "metrics.listen" Kind::OptionalSocket, "", Restart, "where the node tells its metrics at /metrics, to everybody who asks; without it the root key's holder finds them at /.jsfs/metrics";
     "log.level" Kind::Filter, "info", Live, "what is logged: error, warn, info, debug or trace, also by module (jsfs_http=debug)";
     "log.format" Kind::Choice(&["text", "json"]), "text", Restart, "how log lines look";

@@ -168,7 +168,7 @@ impl Objects {
             return Ok(());
         }
         let here = self.current(address)?;
-        let Some(first) = self.judge(address, chain, openers, &found, here.as_ref()) else { return Ok(()) };
+        let Some(first) = self.judge(address, chain, openers, &found, here.as_deref()) else { return Ok(()) };
         let goes_on = |hash: &RecordHash| first.target.record.predecessor.as_ref() == Some(hash);
         let is_known =
             here.as_ref().is_some_and(|here| here.hash == first.target.hash || goes_on(&here.hash));
@@ -202,7 +202,7 @@ impl Objects {
         let Some(chain) = Chain::load(self, address)? else { return Ok(true) };
         let before = chain.object.clone();
         let above = Chain::above(self, address)?;
-        let judged = above.and_then(|above| self.judge(address, &above, openers, found, before.as_ref()));
+        let judged = above.and_then(|above| self.judge(address, &above, openers, found, before.as_deref()));
         let Some(Judged { target, beside }) = judged else { return Ok(true) };
         // What was not asked for where it is filed can be newer here.
         let is_older = before.as_ref().is_some_and(|here| {
@@ -244,7 +244,7 @@ impl Objects {
                 owner: named_owner(&target.record),
                 public,
             };
-            change.adopt_current(address, &chain, before.as_ref(), newest, kept_as);
+            change.adopt_current(address, &chain, before.as_deref(), newest, kept_as);
             let by_owner = target.envelope.verify(self.clock().now_ms()).is_ok_and(|it| it.token.is_none());
             if !by_owner || target.record.kind != Kind::Object {
                 change.detach_program(self, address)?;
@@ -252,7 +252,7 @@ impl Objects {
             if target.record.place.is_some() {
                 change.names_owner();
             }
-            change.log(&self.event(address, before.as_ref(), &target));
+            change.log(&self.event(address, before.as_deref(), &target));
         }
         let past =
             found.iter().filter(|found| !found.is_head && found.record.version < target.record.version);

@@ -193,10 +193,10 @@ impl Change {
             let record =
                 Envelope::decode(envelope).and_then(|envelope| envelope.record()).map_err(damaged)?;
             let before = if table == tables::CURRENT {
-                objects.current(&address)?.map(|Stored { value, record, hash, .. }| Before {
-                    envelope: value[9..].to_vec(),
-                    record,
-                    hash,
+                objects.current(&address)?.map(|stored| Before {
+                    envelope: stored.value[9..].to_vec(),
+                    record: stored.record.clone(),
+                    hash: stored.hash,
                 })
             } else {
                 let here = objects.store().get(table, key)?;

@@ -239,7 +239,7 @@ impl RomImport {
                 return Err(invalid(&address, "lies in a namespace whose record is not in it"));
             };
             check_owner(&address, &stored.record, &chain)?;
-            let here = chain.object.as_ref();
+            let here = chain.object.as_deref();
             if here.is_some_and(|here| here.hash == stored.hash) {
                 self.done.present += 1;
                 return Ok(());

@@ -12,6 +12,7 @@ mod handover;
 mod listing;
 mod model;
 mod parts;
+mod remembered;
 mod retention;
 mod rom;
 mod scrub;

@@ -180,6 +180,12 @@ impl World {
             bytes.extend_from_slice(&piece?);
         }
         assert_eq!(bytes.len() as u64, object.metadata.size);
+        // What is remembered is the same, at first and again.
+        for _ in 0..2 {
+            if let Some(at_once) = object.at_once(0..object.metadata.size).await {
+                assert!(at_once? == bytes, "{address}: what is remembered is something else");
+            }
+        }
         Ok(bytes)
     }
 
