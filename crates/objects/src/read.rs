@@ -18,12 +18,20 @@ use crate::{
     tables::{self, Stored},
 };
 use bytes::Bytes;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::FuturesOrdered,
+};
 use jsfs_store::{BlockId, block};
 use std::{
     any::Any,
     ops::Range,
     sync::{Arc, OnceLock},
 };
+
+/// Blocks that are fetched from other nodes at once for one reader.
+const AHEAD: usize = 8;
 
 /// A version of an object, opened: its properties, and its bytes on demand.
 pub struct Object {
@@ -277,8 +285,13 @@ impl Objects {
             return Ok(plain);
         }
         let stored = self.stored(id).await?;
-        let Some(base) = block::base_of(&stored) else { return decode(&stored, key.as_ref()) };
-        let delta = Delta::open(&stored, key.as_ref())?;
+        self.plaintext_of(&stored, key.as_ref()).await
+    }
+
+    /// The plaintext of the stored bytes of a block.
+    async fn plaintext_of(&self, stored: &Bytes, key: Option<&BlockKey>) -> Result<Bytes, ReadError> {
+        let Some(base) = block::base_of(stored) else { return decode(stored, key) };
+        let delta = Delta::open(stored, key)?;
         let base = self.stored(base).await?;
         delta.decode(&decode(&base, delta.base_key.as_ref())?)
     }
@@ -431,7 +444,8 @@ impl Object {
         let range = range.start.min(end)..end;
         let cursor = Cursor::new(self.content.manifest.clone(), range.clone());
         let address = self.metadata.address.clone();
-        Body { objects: self.objects.clone(), address, cursor, place: range.start, range }
+        let ahead = FuturesOrdered::new();
+        Body { objects: self.objects.clone(), address, cursor, place: range.start, range, ahead }
     }
 
     pub(crate) fn objects(&self) -> &Objects {
@@ -463,7 +477,11 @@ pub struct Body {
     cursor: Cursor,
     range: Range<u64>,
     place: u64,
+    ahead: FuturesOrdered<BoxFuture<'static, Coming>>,
 }
+
+/// What comes next, and the block that it lies in where that had to be fetched from elsewhere.
+type Coming = Result<(LocatedExtent, Option<Bytes>), ReadError>;
 
 impl Body {
     /// The next bytes; none at the end.
@@ -480,10 +498,15 @@ impl Body {
     }
 
     async fn piece(&mut self) -> Result<Bytes, ReadError> {
-        let Some(located) = self.extent().await? else {
+        self.look_ahead().await;
+        let Some((located, fetched)) = self.ahead.next().await.transpose()? else {
             return Err(self.damaged("its manifest does not cover its size"));
         };
-        let plain = self.objects.plaintext(located.extent.block, located.extent.key.clone()).await?;
+        let (id, key) = (located.extent.block, located.extent.key.clone());
+        let plain = match fetched {
+            Some(stored) => self.objects.plaintext_of(&stored, key.as_ref()).await?,
+            None => self.objects.plaintext(id, key).await?,
+        };
         let pieces: Vec<_> = located.pieces(self.range.clone()).collect();
         let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
             return Err(self.damaged("its manifest does not cover its size"));
@@ -497,6 +520,26 @@ impl Body {
             parts.map(|parts| Bytes::from(parts.concat()))
         };
         bytes.ok_or_else(|| self.damaged("a chunk lies outside its block"))
+    }
+
+    /// Begins to fetch what comes next, and what follows it where other nodes have blocks: one after the other would cost a round trip each.
+    async fn look_ahead(&mut self) {
+        let most = if self.objects.remote().is_some() { AHEAD } else { 1 };
+        while self.ahead.len() < most {
+            let located = match self.extent().await {
+                Ok(None) => return,
+                Ok(Some(located)) => located,
+                Err(error) => return self.ahead.push_back(ready(Err(error)).boxed()),
+            };
+            let id = located.extent.block;
+            // Where that cannot be said it is read in the usual way.
+            let is_here = most == 1 || self.objects.store().has_block(&id).unwrap_or(true);
+            let objects = self.objects.clone();
+            self.ahead.push_back(match is_here {
+                true => ready(Ok((located, None))).boxed(),
+                false => async move { Ok((located, objects.fetch_elsewhere(id).await)) }.boxed(),
+            });
+        }
     }
 
     /// The next extent of the range.
