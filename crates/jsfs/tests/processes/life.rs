@@ -194,8 +194,10 @@ fn a_process_during_which_the_worker_ends_over_and_over_counts_as_the_cause() {
     let quiet = stage.started("/echo.js", b"");
     stage.wait_for_output(&quiet, "ready");
     let process = stage.started("/loop.js", b"");
-    for _ in 0..3 {
-        stage.wait(&process, "running", |status| status["state"] == "running" && !stage.workers().is_empty());
+    for workers in 1..=3 {
+        // One that is killed while it starts is no worker yet.
+        let stands = || stage.node().log_text().matches("stands behind its walls").count() == workers;
+        stage.wait(&process, "running", |status| status["state"] == "running" && stands());
         std::thread::sleep(Duration::from_millis(700));
         stage.kill_worker();
         std::thread::sleep(Duration::from_millis(300));
