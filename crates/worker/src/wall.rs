@@ -58,6 +58,8 @@ pub(crate) fn before_engine() -> io::Result<Walls> {
 
 /// Once the engine has opened what it needs, and before anything of a program is here: no files, sockets or programs from now on.
 pub(crate) fn after_engine(walls: &mut Walls) {
+    // Without short slices neighbours wait longer, and nothing else.
+    rayon::broadcast(|_| drop(crate::way::take_short_slices()));
     // Not earlier: a process that cannot be dumped may not open its own files in /proc either.
     walls.note("no dumps", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
     walls.note("landlock", no_files());
