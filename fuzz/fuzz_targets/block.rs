@@ -13,7 +13,10 @@ const PLAINTEXT_MAX: usize = 1 << 20;
 fuzz_target!(|input: &[u8]| {
     if let Ok((kind, body)) = block::split(input) {
         assert!(body.len() < input.len());
-        assert_eq!(block::base_of(input).is_some(), matches!(kind, Kind::Delta | Kind::SealedDelta) && body.len() >= 32);
+        assert_eq!(
+            block::base_of(input).is_some(),
+            matches!(kind, Kind::Delta | Kind::SealedDelta) && body.len() >= 32
+        );
     }
     if let Ok(plaintext) = block::decode_body(input) {
         assert!(plaintext.len() <= PLAINTEXT_MAX);
@@ -42,7 +45,8 @@ fuzz_target!(|input: &[u8]| {
         let sealed = seal_block(&key, &body);
         assert_eq!(open_block(&key, &sealed).expect("it was just sealed"), body);
         let (id, base_key) = (BlockId::of(&sealed), BlockKey::from_bytes([6; 32]));
-        let mut stored = [&block::delta_header(Kind::SealedDelta, &id)[..], base_key.expose(), &body].concat();
+        let mut stored =
+            [&block::delta_header(Kind::SealedDelta, &id)[..], base_key.expose(), &body].concat();
         seal_delta_in_place(&key, &id, &mut stored);
         assert!(open_delta(&key, &stored).expect("it was just sealed") == (base_key, body));
     }
