@@ -103,22 +103,26 @@ fn a_command_that_fails_is_an_internal_error_with_an_id() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "partly"));
 }
 
+/// The status with which a run ends, and the limit that the answer names.
+type Ended = (u16, &'static str);
+/// How an endless loop ends: what computes for long gets what nobody else wants, and on a busy machine that may be too little to use up its CPU time.
+const ENDLESS: &[Ended] = &[(503, "programs.cpu_ms"), (504, "programs.wall_ms")];
+
 #[test]
 fn what_goes_past_a_bound_is_ended_and_the_bound_named() {
     let mut world = World::with_output("32KiB");
-    let bombs = [
-        ("(loop (br 0))", 503, "programs.cpu_ms"),
+    let bombs: [(&str, &[Ended]); 3] = [
+        ("(loop (br 0))", ENDLESS),
         (
             "(if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then unreachable))",
-            507,
-            "programs.memory",
+            &[(507, "programs.memory")],
         ),
-        ("(loop (call $write (i32.const 100) (i32.const 10000)) (br 0))", 507, "programs.output"),
+        ("(loop (call $write (i32.const 100) (i32.const 10000)) (br 0))", &[(507, "programs.output")]),
     ];
-    for (start, status, limit) in bombs {
+    for (start, ends) in bombs {
         let answer = world.run(&command("", start));
-        assert_eq!(answer.status, status, "{start}: {}", answer.text());
-        assert!(answer.text().contains(limit), "{start}: {}", answer.text());
+        let is_named = |(status, limit): &Ended| answer.status == *status && answer.text().contains(limit);
+        assert!(ends.iter().any(is_named), "{start}: {} {}", answer.status, answer.text());
     }
     // Recursion without end is an error of the program, not of the node.
     let deep = r#"(module (memory (export "memory") 1) (func $f (export "_start") (call $f)))"#;
@@ -293,7 +297,8 @@ fn a_component_handles_requests_and_reaches_its_own_node() {
     assert_eq!(get(&format!("outside={host}"), b"").text(), "refused");
     assert_eq!(get("often", b"").text(), "50");
     assert_eq!(get("panic", b"").status, 500);
-    assert_eq!(get("loop", b"").status, 503);
+    let looped = get("loop", b"").status;
+    assert!(ENDLESS.iter().any(|(status, _)| *status == looped), "{looped}");
     let named = Request::new("PATCH", "/proxy.wasm").bearer(&key).header("X-Hosts", &host).body(b"{}");
     assert!(world.client.send(&named).unwrap().status < 300);
     let answering = std::thread::spawn(move || {
