@@ -1,4 +1,4 @@
-// Tries: arrays without end. Expects: 507 or 500.
+// Tries: arrays without end. Expects: 507 or 500 or 504.
 export default {
   async fetch(request, env, ctx) {
     const all = [];
