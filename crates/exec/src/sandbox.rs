@@ -1,4 +1,4 @@
-//! The worker process as the node sees it: started when it is needed, started again when it dies.
+//! A worker process as the node sees it, of which there are two: started when it is needed, started again when it dies.
 //!
 //! A worker that dies takes the runs in it along; each hears of it by the end of its channel. Nothing else is lost: programs and the base image
 //! are loaded again into the next one.
@@ -58,7 +58,7 @@ pub struct Command {
 #[error("programs cannot run: {0}")]
 pub struct Unavailable(pub String);
 
-/// The worker, whichever process that is now.
+/// A worker, whichever process that is now.
 pub(crate) struct Sandbox {
     command: Command,
     runs_max: u32,

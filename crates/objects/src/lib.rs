@@ -323,11 +323,12 @@ impl Objects {
         &self.0.uses
     }
 
-    /// Other nodes.
+    /// Blocks that small objects near each other may be deltas of.
     pub(crate) fn neighbours(&self) -> &similar::Neighbours {
         &self.0.neighbours
     }
 
+    /// Other nodes.
     pub(crate) fn elsewhere(&self) -> &remote::Elsewhere {
         &self.0.elsewhere
     }

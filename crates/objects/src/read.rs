@@ -310,9 +310,7 @@ impl Objects {
             Err(error) => Box::pin(self.fetch_elsewhere(id)).await.ok_or_else(|| error.into()),
         }
     }
-}
 
-impl Objects {
     /// The plaintext of a sealed block that needs not be waited for. Its key, which is no other block's, opens nothing that is not as it was sealed, so
     /// the bytes are not hashed as well. Whatever is wrong is found out in the usual way.
     fn opened_now(&self, id: &BlockId, key: &BlockKey) -> Option<Bytes> {
