@@ -8,7 +8,7 @@ use crate::{
     calls::import,
     hold,
     interior::Authority,
-    wire::{self, Kind, RunId, ToNode, ToWorker},
+    wire::{self, RunId, ToNode, ToWorker},
 };
 use bytes::Bytes;
 use std::{
@@ -196,10 +196,8 @@ impl Sandbox {
             match message {
                 ToNode::Prepared { handlers, .. } => {
                     channel.is_ended = true;
-                    // A worker keeps what it compiled for a while; where it has forgotten it says so.
-                    if source.kind == Kind::Wasm {
-                        hold(&channel.connection.loaded).insert(*blake3::hash(&bytes).as_bytes());
-                    }
+                    // A worker keeps what it prepared for a while; where it has forgotten it says so.
+                    hold(&channel.connection.loaded).insert(*blake3::hash(&bytes).as_bytes());
                     return Ok((handlers, bytes, *imported.finalize().as_bytes()));
                 }
                 ToNode::Refused { fault, .. } => {

@@ -262,7 +262,7 @@ impl Worker {
                 }
             }
             ToWorker::Load { program } => match Program::decode(&self.base, &self.wasm, &bytes) {
-                Ok((loaded, weight)) => hold(&self.programs).insert(program, loaded, weight),
+                Ok((loaded, weight)) => drop(hold(&self.programs).insert(program, loaded, weight)),
                 Err(error) => self.log(0, format!("a program cannot be loaded: {error}")),
             },
             ToWorker::Run { run, program, handler, params, bounds, has_bytes } => {
@@ -357,8 +357,7 @@ impl Worker {
                 Ok((artefact, program, weight)) => {
                     let handlers = vec![Handler::Fetch.name().to_owned(), Handler::COMMAND.to_owned()];
                     let prepared = Program::encode(WASM, artefact);
-                    let id = *blake3::hash(&prepared).as_bytes();
-                    hold(&self.programs).insert_fresh(id, Program::Wasm(program), weight);
+                    self.keep(&prepared, Program::Wasm(program), weight);
                     self.out.send(&ToNode::Prepared { run, handlers }, &prepared);
                 }
                 Err(fault) => self.out.send(&ToNode::Refused { run, fault }, &[]),
@@ -374,21 +373,31 @@ impl Worker {
         guest.is_still = true;
         let _place = self.loading.enter();
         match js::prepare(&self.base, guest, name, base, source, cancelled) {
-            Ok(Ok(image)) => match image.encode(&self.base) {
+            Ok(Ok((image, vm))) => match image.encode(&self.base) {
                 Ok(bytes) if bytes.len() > IMAGE_MAX => {
                     refuse(format!(
                         "what it keeps in memory when it is loaded takes more than {IMAGE_MAX} bytes"
                     ));
                 }
                 Ok(bytes) => {
-                    let handlers = image.handlers;
-                    self.out.send(&ToNode::Prepared { run, handlers }, &Program::encode(JAVASCRIPT, bytes));
+                    let handlers = image.handlers.clone();
+                    let (prepared, weight) = (Program::encode(JAVASCRIPT, bytes), image.pages.weight());
+                    let program = self.keep(&prepared, Program::JavaScript(image), weight);
+                    if let Program::JavaScript(image) = &*program {
+                        self.instances.put_fresh(&self.base, Arc::clone(&program), image, vm);
+                    }
+                    self.out.send(&ToNode::Prepared { run, handlers }, &prepared);
                 }
                 Err(error) => refuse(error.to_string()),
             },
             Ok(Err(fault)) => self.out.send(&ToNode::Refused { run, fault }, &[]),
             Err(error) => refuse(error.to_string()),
         }
+    }
+
+    /// Keeps a program that was just prepared until its first run.
+    fn keep(&self, prepared: &[u8], program: Program, weight: usize) -> Arc<Program> {
+        hold(&self.programs).insert_fresh(*blake3::hash(prepared).as_bytes(), program, weight)
     }
 
     fn run(

@@ -42,24 +42,26 @@ impl<P> Programs<P> {
     }
 
     /// Keeps a program that takes so many bytes.
-    pub(crate) fn insert(&mut self, id: Id, program: P, weight: usize) {
+    pub(crate) fn insert(&mut self, id: Id, program: P, weight: usize) -> Arc<P> {
         self.clock += 1;
         self.remove(&id);
         self.bytes += weight;
-        self.loaded.insert(id, Loaded { program: Arc::new(program), weight, used: self.clock });
+        let program = Arc::new(program);
+        self.loaded.insert(id, Loaded { program: Arc::clone(&program), weight, used: self.clock });
         while self.bytes > PROGRAMS_BYTES && self.loaded.len() > 1 {
             let oldest = self.loaded.iter().min_by_key(|(_, loaded)| loaded.used).map(|(id, _)| *id);
             let Some(oldest) = oldest else { break };
             self.remove(&oldest);
         }
+        program
     }
 
     /// Keeps what was just prepared for its first run.
-    pub(crate) fn insert_fresh(&mut self, id: Id, program: P, weight: usize) {
-        if self.loaded.contains_key(&id) {
-            return;
+    pub(crate) fn insert_fresh(&mut self, id: Id, program: P, weight: usize) -> Arc<P> {
+        if let Some(loaded) = self.loaded.get(&id) {
+            return Arc::clone(&loaded.program);
         }
-        self.insert(id, program, weight);
+        let program = self.insert(id, program, weight);
         self.fresh.push_back((id, self.clock));
         if self.fresh.len() > FRESH_MAX
             && let Some((oldest, since)) = self.fresh.pop_front()
@@ -67,6 +69,7 @@ impl<P> Programs<P> {
         {
             self.remove(&oldest);
         }
+        program
     }
 
     fn remove(&mut self, id: &Id) {

@@ -157,6 +157,7 @@ impl Wasm {
     fn link(&self, is_component: bool, compiled: &[u8]) -> Result<Program> {
         if !is_component {
             let module = load_compiled(&self.engine, compiled)?;
+            module.initialize_copy_on_write_image()?;
             let pre = self.modules.instantiate_pre(&module)?;
             let start = module.get_export("_start").and_then(|start| start.func().cloned());
             return match start {
@@ -167,6 +168,7 @@ impl Wasm {
             };
         }
         let component = load_compiled_component(&self.engine, compiled)?;
+        component.initialize_copy_on_write_image()?;
         let pre = self.components.instantiate_pre(&component)?;
         if let Ok(proxy) = ProxyPre::new(pre.clone()) {
             return Ok(Program::Proxy(proxy));

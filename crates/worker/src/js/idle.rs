@@ -15,6 +15,8 @@ use std::{
 
 /// Instances that are kept.
 const IDLE_MAX: usize = 32;
+/// Of these, those whose program was only stored: what stores many programs takes nothing from what runs.
+const FRESH_MAX: usize = 4;
 /// Pages that an idle instance may keep to itself.
 const PAGES_MAX: usize = 512;
 /// How long one is kept unused.
@@ -23,6 +25,8 @@ const REST: Duration = Duration::from_secs(10);
 struct Idle {
     vm: Vm,
     program: Arc<Program>,
+    /// Whether the program has not run in it yet.
+    is_fresh: bool,
     since: Instant,
 }
 
@@ -46,14 +50,31 @@ impl Instances {
     }
 
     /// Keeps an instance whose run has ended well.
-    pub(crate) fn put(&self, base: &Base, program: Arc<Program>, image: &Image, mut vm: Vm) {
-        if reset(base, image, &mut vm) {
-            let mut idle = hold(&self.0);
-            let gone = if idle.len() < IDLE_MAX { None } else { idle.pop_front() };
-            idle.push_back(Idle { vm, program, since: Instant::now() });
-            drop(idle);
-            drop(gone);
+    pub(crate) fn put(&self, base: &Base, program: Arc<Program>, image: &Image, vm: Vm) {
+        self.keep(base, program, image, vm, false);
+    }
+
+    /// Keeps the instance that a program was prepared in for its first run.
+    pub(crate) fn put_fresh(&self, base: &Base, program: Arc<Program>, image: &Image, vm: Vm) {
+        self.keep(base, program, image, vm, true);
+    }
+
+    fn keep(&self, base: &Base, program: Arc<Program>, image: &Image, mut vm: Vm, is_fresh: bool) {
+        if !reset(base, image, &mut vm) {
+            return;
         }
+        let mut idle = hold(&self.0);
+        let fresh = idle.iter().filter(|one| one.is_fresh).count();
+        let gone = match is_fresh && fresh >= FRESH_MAX {
+            true => idle.iter().position(|one| one.is_fresh).and_then(|oldest| idle.remove(oldest)),
+            false if idle.len() < IDLE_MAX => None,
+            // One that runs makes room for no other that does not.
+            false if is_fresh => return,
+            false => idle.pop_front(),
+        };
+        idle.push_back(Idle { vm, program, is_fresh, since: Instant::now() });
+        drop(idle);
+        drop(gone);
     }
 
     /// Drops those that nobody has used for some time. Answers whether none is left.
@@ -105,6 +126,7 @@ mod tests {
             js::prepare(&self.base, guest, "a.js", "http://localhost/a.js", source, Arc::default())
                 .unwrap()
                 .unwrap()
+                .0
         }
 
         fn fresh(&self, image: &Image) -> Vm {
@@ -112,6 +134,10 @@ mod tests {
             image.pages.restore(&mut vm).unwrap();
             vm
         }
+    }
+
+    fn memory_of(vm: &mut Vm) -> &[u8] {
+        vm.exports.memory.data(&vm.store)
     }
 
     fn run(vm: &mut Vm, text: &str) {
@@ -148,5 +174,26 @@ mod tests {
         let mut vm = stage.fresh(&one);
         run(&mut vm, "globalThis.wide = new Uint8Array(3 << 20).fill(1)");
         assert!(!reset(&stage.base, &one, &mut vm), "nor one that would keep much");
+    }
+
+    #[test]
+    fn what_was_only_stored_has_few_instances_and_takes_none_from_what_runs() {
+        let stage = Stage::new();
+        let image = stage.image("export default { fetch() {} };");
+        if written::pages(memory_of(&mut stage.fresh(&image)), usize::MAX).is_none() {
+            return eprintln!("skipped: this kernel does not tell which pages were written");
+        }
+        let instances = Instances::default();
+        let program = || Arc::new(Program::JavaScript(image.clone()));
+        let ran = program();
+        instances.put(&stage.base, Arc::clone(&ran), &image, stage.fresh(&image));
+        let stored: Vec<_> = std::iter::repeat_with(program).take(FRESH_MAX + 1).collect();
+        for program in &stored {
+            instances.put_fresh(&stage.base, Arc::clone(program), &image, stage.fresh(&image));
+        }
+        let has = |program| instances.take(&stage.base, program, &image).is_some();
+        assert!(has(&ran));
+        assert!(!has(&stored[0]), "the oldest made room");
+        assert!(stored[1..].iter().all(has));
     }
 }

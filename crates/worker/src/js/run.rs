@@ -153,7 +153,7 @@ impl Vm {
     }
 }
 
-/// Evaluates a program and takes its image. `Err` of the inner result: it is no program.
+/// Evaluates a program and takes its image; answers with it the instance that it was taken of. `Err` of the inner result: it is no program.
 pub(crate) fn prepare(
     base: &Base,
     guest: Guest,
@@ -161,7 +161,7 @@ pub(crate) fn prepare(
     base_url: &str,
     source: &str,
     cancelled: Arc<AtomicBool>,
-) -> Result<std::result::Result<Image, Fault>> {
+) -> Result<std::result::Result<(Image, Vm), Fault>> {
     let mut vm = base.instance(guest)?;
     vm.arm(cancelled, BURST_LOADING);
     match evaluated(&mut vm, base, name, base_url, source) {
@@ -171,7 +171,7 @@ pub(crate) fn prepare(
             // Most runs are over before collecting would pay.
             exports.set_gc_threshold.call(&mut vm.store, GC_BYTES)?;
             let pages = Pages::of(&mut vm, base)?;
-            Ok(Ok(Image {
+            let image = Image {
                 base: base.hash(),
                 handlers,
                 pending: BTreeSet::new(),
@@ -180,7 +180,8 @@ pub(crate) fn prepare(
                 has_answered: false,
                 elapsed_ms: 0,
                 pages,
-            }))
+            };
+            Ok(Ok((image, vm)))
         }
         Ok(Err(thrown)) => Ok(Err(fault(&thrown, name))),
         Err(error) => {
