@@ -42,6 +42,8 @@ struct More {
 /// What the page shows beside that.
 #[derive(Default)]
 struct Beside {
+    /// Programs that run for a request or a socket.
+    running: usize,
     /// States of processes that have not ended, one for each.
     processes: Vec<&'static str>,
     federation: Option<(FederationStatus, Vec<Peer>)>,
@@ -50,12 +52,16 @@ struct Beside {
 impl Beside {
     fn of(front: &Front) -> Self {
         let all = front.exec().map(|exec| exec.processes()).unwrap_or_default();
-        let running = all.into_iter().filter(|process| process.ended_ms.is_none());
+        let alive = all.into_iter().filter(|process| process.ended_ms.is_none());
         let federation = front.federation().map(|federation| {
             let peers = federation.peers().unwrap_or_default();
             (federation.status(), peers)
         });
-        Self { processes: running.map(|process| process.state.name()).collect(), federation }
+        Self {
+            running: front.exec().map_or(0, jsfs_exec::Exec::running),
+            processes: alive.map(|process| process.state.name()).collect(),
+            federation,
+        }
     }
 }
 
@@ -114,7 +120,7 @@ fn sections(out: &mut String, document: &Document, beside: impl FnOnce() -> Besi
     if let Some(reason) = &more.reason {
         writeln!(out, "<p><strong>{}</strong></p>", escape(reason))?;
     }
-    let Beside { processes, federation } = beside();
+    let Beside { running, processes, federation } = beside();
     let (node, load) = (&more.node, &more.load);
     let peer = federation.as_ref().map(|(federation, _)| escape(&federation.peer));
     let mut about = vec![("Version", document.version.to_owned()), ("Running for", lasting(node.uptime_s))];
@@ -141,7 +147,7 @@ fn sections(out: &mut String, document: &Document, beside: impl FnOnce() -> Besi
             ("Watches", load.watches.to_string()),
         ],
     )?;
-    programs(out, processes)?;
+    programs(out, running, processes)?;
     if let Some((status, peers)) = &federation {
         members(out, status, peers)?;
     }
@@ -176,7 +182,7 @@ fn space(out: &mut String, store: &serde_json::Value) -> fmt::Result {
     writeln!(out, "</dl>")
 }
 
-fn programs(out: &mut String, mut states: Vec<&str>) -> fmt::Result {
+fn programs(out: &mut String, running: usize, mut states: Vec<&str>) -> fmt::Result {
     let count = states.len();
     states.sort_unstable();
     let kinds: Vec<String> = states
@@ -184,7 +190,8 @@ fn programs(out: &mut String, mut states: Vec<&str>) -> fmt::Result {
         .map(|alike| format!("{} {}", alike.len(), alike[0]))
         .collect();
     let said = if count == 0 { "none".to_owned() } else { kinds.join(", ") };
-    rows(out, "Programs", &[("Processes that have not ended", said)])
+    let running = ("Running for requests and sockets", running.to_string());
+    rows(out, "Programs", &[running, ("Processes that have not ended", said)])
 }
 
 fn members(out: &mut String, status: &FederationStatus, peers: &[Peer]) -> fmt::Result {
@@ -256,13 +263,20 @@ mod tests {
         };
         let more = More { reason: Some("<i>full</i>".into()), node, load: Load::default() };
         let document = Document { status: "degraded", version: "5", more: Some(more) };
-        let beside = Beside { processes: vec!["waiting", "running", "waiting"], federation: None };
+        let beside =
+            Beside { running: 7, processes: vec!["waiting", "running", "waiting"], federation: None };
         let mut text = String::new();
         page(&mut text, &document, "a\"<script>", || beside).expect("text");
         assert!(!text.contains("<script") && !text.contains("<b>") && !text.contains("<i>"), "{text}");
-        for part in
-            ["degraded", "&lt;i&gt;full", "1 d 1 h", "1 running, 2 waiting", "2.0 KiB used here", "4.0 KiB"]
-        {
+        for part in [
+            "degraded",
+            "&lt;i&gt;full",
+            "1 d 1 h",
+            "sockets</dt><dd>7<",
+            "1 running, 2 waiting",
+            "2.0 KiB used here",
+            "4.0 KiB",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
