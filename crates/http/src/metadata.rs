@@ -15,7 +15,6 @@ use crate::headers;
 use crate::media;
 use crate::problem::Problem;
 use crate::request::{Asked, prefers_minimal};
-use crate::request_id::X_REQUEST_ID;
 use crate::wire::{hex, repr_digest, rfc3339};
 
 static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
@@ -69,8 +68,6 @@ pub(crate) fn described(object: &Object) -> Arc<Described> {
         let mut headers = HeaderMap::new();
         describe(&mut headers, metadata, || false);
         headers::finish(&mut headers);
-        // Room for the id of each request, so that headers do not grow when they get theirs.
-        headers.insert(&X_REQUEST_ID, HeaderValue::from_static(""));
         Described { headers, gains: coding::gains(&metadata.content_type) }
     };
     // Nobody else makes anything of an object.
