@@ -1,12 +1,12 @@
 // Browses a real node with a real Chromium. Run by crates/jsfs/tests/browser.rs, which starts the node and stores the trees:
-//   node browse.mjs CHROMIUM PORT FOLDER LINK [BOOK]
-// Public tree at http://pages.localhost:PORT/, private one at http://diary.localhost:PORT/, which LINK opens once; with BOOK, a book made by mdBook at
+//   node browse.mjs CHROMIUM PORT FOLDER LINK STATUS [BOOK]
+// Public tree at http://pages.localhost:PORT/, private one at http://diary.localhost:PORT/, which LINK opens once, as STATUS does the page of the node's status; with BOOK, a book made by mdBook at
 // http://book.localhost:PORT/. Screenshots go to FOLDER. Ends with status 1 and a message at the first thing that is not as it should be.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { launch } from "./chromium.mjs";
 
-const [executablePath, port, folder, link, book] = process.argv.slice(2);
+const [executablePath, port, folder, link, status, book] = process.argv.slice(2);
 const at = (name, path = "/") => `http://${name}.localhost:${port}${path}`;
 
 const browser = await launch(executablePath);
@@ -92,6 +92,31 @@ async function aLinkOpensThePrivateTreeForItsOwnPages(page) {
   assert.equal((await page.goto(link)).status(), 404, "the link worked once");
 }
 
+async function theStatusIsShownToThePersonOnly(page) {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const answer = await page.goto(status);
+  assert.equal(answer.status(), 200);
+  const address = page.url();
+  assert.ok(address.endsWith("/.jsfs/status"), "no code is left in the address");
+  assert.match(await page.textContent("main"), /Running for[^]*Namespaces[^]*Space[^]*Programs/);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth).catch(() => 0);
+  assert.ok(overflow <= 0, `the page is ${overflow} pixels wider than a phone`);
+  await page.screenshot({ path: join(folder, "status.png"), fullPage: true });
+
+  // What a page in the same origin gets, by fetch, in a frame and in a window.
+  await page.goto(new URL("/nothing-here", address).href);
+  const seen = await page.evaluate(async (url) => {
+    const fetched = await (await fetch(url, { headers: { Accept: "text/html" } })).text();
+    const opened = window.open(url);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    let read = "kept back";
+    try { read = opened.document.body.textContent; } catch { /* as it should be */ }
+    return { fetched, read };
+  }, address);
+  assert.ok(!seen.fetched.includes("Running for"), "a script does not fetch it");
+  assert.ok(!seen.read.includes("Running for"), "nor read it in a window that it opened");
+}
+
 async function absoluteAddressesAreSandboxed(page) {
   const answer = await page.goto(at("diary", "/.pages/index.html"));
   assert.equal(answer.status(), 200);
@@ -114,8 +139,8 @@ async function bookIsReadable(page) {
   await page.screenshot({ path: join(folder, "chapter.png") });
 }
 
-// The link is good for a minute: first of all.
-const parts = [aLinkOpensThePrivateTreeForItsOwnPages, pagesAndStyleSheets, listing, privateTreeShowsNothing, noCredentialIsAmbient];
+// The links are good for a minute: first of all.
+const parts = [aLinkOpensThePrivateTreeForItsOwnPages, theStatusIsShownToThePersonOnly, pagesAndStyleSheets, listing, privateTreeShowsNothing, noCredentialIsAmbient];
 parts.push(absoluteAddressesAreSandboxed);
 if (book) parts.push(bookIsReadable);
 try {

@@ -110,6 +110,17 @@ impl Client {
         self.send_json(call.json(&body)).await
     }
 
+    /// Makes a link that shows the node's status in one browser, for so many seconds. It works once, and for a minute; it needs the root key.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn make_status_opening(&self, lifetime_s: u64) -> Result<Opening, Error> {
+        let body = serde_json::json!({ "status": true, "expires_in": lifetime_s });
+        let subject = "the node's status".to_owned();
+        let call = Call::new(Method::POST, "/.jsfs/openings".into(), subject, "localhost");
+        self.send_json(call.json(&body)).await
+    }
+
     /// Revokes a token by its `jti`; `expires` (seconds since 1970) says until when the revocation must be kept.
     ///
     /// # Errors

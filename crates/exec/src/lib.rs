@@ -235,6 +235,12 @@ impl Exec {
         }))
     }
 
+    /// How many programs run now for a request or a socket; processes are counted apart.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.runs.taken() + self.0.sockets.taken()
+    }
+
     /// What programs reach by `fetch`. Given once, when the front door stands.
     pub fn reach(&self, interior: Arc<dyn Interior>) {
         // A second front door would be another node's.

@@ -47,6 +47,11 @@ impl Turns {
         })))
     }
 
+    /// How many places are held.
+    pub(crate) fn taken(&self) -> usize {
+        hold(&self.0).held.values().sum()
+    }
+
     /// A place for this namespace, if there is one now.
     pub(crate) fn take_now(&self, namespace: &str) -> Option<Turn> {
         hold(&self.0).may(namespace).then(|| self.given(namespace))
@@ -154,8 +159,9 @@ mod tests {
         let others = (turns.take_now("a"), turns.take_now("b"));
         assert!(others.0.is_some() && others.1.is_some());
         assert!(turns.take_now("c").is_none());
+        assert_eq!(turns.taken(), 8);
         drop((greedy, others));
-        assert_eq!(hold(&turns.0).free, 8);
+        assert_eq!((hold(&turns.0).free, turns.taken()), (8, 0));
         assert!(hold(&turns.0).held.is_empty());
         assert!(Turns::new(1).take_now("alone").is_some());
     }

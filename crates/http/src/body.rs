@@ -18,6 +18,7 @@ use crate::connections::{Doom, StreamPlace, Watch};
 use crate::gate::Permit;
 use crate::live;
 use crate::problem::{Kind, Problem};
+use crate::request_id::RequestId;
 
 /// Why an answer broke off. The cause is in the log.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub(crate) struct Held {
     pub(crate) permits: [Option<Permit>; 2],
     /// Where the request shares its connection with others.
     pub(crate) stream: Option<StreamPlace>,
+    /// By which the log names the request, if its answer can break off.
+    pub(crate) id: Option<RequestId>,
 }
 
 impl Drop for Held {
@@ -97,8 +100,8 @@ impl Body {
     }
 
     /// Keeps places among the requests until the body was handed over or dropped.
-    pub(crate) fn keeping(self, permits: [Option<Permit>; 2]) -> Self {
-        self.holding(Held { watch: Arc::new(Watch::new()), permits, stream: None })
+    pub(crate) fn keeping(self, permits: [Option<Permit>; 2], id: RequestId) -> Self {
+        self.holding(Held { watch: Arc::new(Watch::new()), permits, stream: None, id: Some(id) })
     }
 
     /// Keeps what the request holds until the body was handed over or dropped.
@@ -126,6 +129,10 @@ impl HttpBody for Body {
         let frame = self.content.poll_frame(cx);
         if let (Some(watch), Poll::Ready(Some(Ok(frame)))) = (&stream, &frame) {
             watch.handed_over(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if let Poll::Ready(Some(Err(error))) = &frame {
+            let id = self.held.as_ref().and_then(|held| held.id.as_ref());
+            tracing::error!(request = id.map(RequestId::as_str), "{error}");
         }
         frame
     }
@@ -166,7 +173,6 @@ impl Content {
 }
 
 fn broken(why: &str) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-    tracing::error!("an answer broke off: {why}");
     Poll::Ready(Some(Err(BrokenOff(why.to_owned()))))
 }
 
@@ -421,7 +427,8 @@ mod tests {
     async fn what_a_body_holds_is_given_back_with_it() {
         let gate = Arc::new(Gate::default());
         let permit = gate.enter(1).expect("room");
-        let held = Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None], stream: None };
+        let held =
+            Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None], stream: None, id: None };
         let body = Body::full(Bytes::from_static(b"x")).holding(held);
         assert!(gate.enter(1).is_none());
         drop(body);

@@ -9,6 +9,7 @@ use jsfs_exec::Exec;
 use jsfs_objects::Objects;
 use jsfs_objects::address::Address;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
@@ -23,6 +24,7 @@ use crate::problem::Problem;
 use crate::process::Keeping;
 use crate::program::{self, Identities, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
+use crate::request_id::RequestId;
 use crate::server::{self, Counters, Load, Server};
 use crate::{coding, delete, get, live, node_interface, options, patch, put, quick, tus};
 
@@ -193,8 +195,9 @@ async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Bo
 pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
     match front.counters.admit(server::stores(&parts, &body)) {
         Ok(permits) => {
-            let response = server::catch(answer(front, parts, body)).await;
-            response.map(|body| body.keeping(permits))
+            let id = RequestId::of(&parts.headers);
+            let response = id.clone().of_all(server::catch(answer(front, parts, body))).await;
+            response.map(|body| body.keeping(permits, id))
         }
         Err(full) => full.response(),
     }
@@ -203,7 +206,8 @@ pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Re
 async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Body> {
     dav::disarm(&mut parts);
     let begun = Instant::now();
-    let answering = jsfs_objects::noting_kept(answered(front, &parts, body));
+    let id = RequestId::current();
+    let answering = jsfs_objects::noting_kept(answered(front, &parts, body)).instrument(id.span());
     let (answered, is_kept) = Box::pin(answering).await;
     let mut response = answered.unwrap_or_else(|problem| problem.response());
     // Accepted, and on fewer nodes than it is to be on.
@@ -215,7 +219,7 @@ async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Bod
     }
     let response = coding::apply(&parts.headers, response, front.counters.encoders());
     front.metrics.count(&parts.method, response.status(), begun.elapsed());
-    note(&parts.method, &parts.uri, &response, begun);
+    note(&id, &parts.method, &parts.uri, &response, begun);
     response
 }
 
@@ -232,8 +236,9 @@ async fn answered(front: &Front, parts: &Parts, body: Arriving) -> Result<Respon
 
 /// One line for each request: without the query, which may hold a secret. `bytes` is missing where nobody knows it beforehand, `ms` is the time
 /// until the answer began.
-pub(crate) fn note(method: &Method, uri: &Uri, response: &Response<Body>, begun: Instant) {
+pub(crate) fn note(id: &RequestId, method: &Method, uri: &Uri, response: &Response<Body>, begun: Instant) {
     tracing::debug!(
+        request = id.as_str(),
         method = %method,
         path = %uri.path(),
         status = response.status().as_u16(),

@@ -17,6 +17,7 @@ use crate::connections::{Doom, Phase, Watch};
 use crate::headers;
 use crate::leaving::{Asking, Carrier, INTERIM, Step};
 use crate::problem::{Kind, Problem};
+use crate::request_id::RequestId;
 
 /// What a client may still send after its last answer.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -264,7 +265,10 @@ fn target_too_long() -> Problem {
 
 /// A problem as the bytes of a whole HTTP/1.1 answer that ends its connection.
 pub(crate) fn as_http(problem: &Problem) -> Bytes {
-    let response = problem.response();
+    let id = RequestId::new();
+    let mut response = problem.response();
+    id.mark(response.headers_mut());
+    tracing::debug!(request = id.as_str(), status = problem.status().as_u16(), "refused before it was read");
     let json = problem.json();
     let mut text = format!(
         "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n{}",

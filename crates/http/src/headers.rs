@@ -28,7 +28,7 @@ const ALLOWED: &str = "Accept, Accept-Version, Api-Version, Authorization, Cache
 const EXPOSED: &str = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Location, Content-Range, Date, ETag, \
      Last-Modified, Link, Location, Preference-Applied, Repr-Digest, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, \
      Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, WWW-Authenticate, X-Executable, \
-     X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Parts, X-Parts-Cached, X-Private, X-Version";
+     X-Media-Bitrate, X-Media-Channels, X-Media-Duration, X-Media-Resolution, X-Media-Size, X-Media-Type, X-Parts, X-Parts-Cached, X-Private, X-Request-ID, X-Version";
 
 /// What a page of ours that holds no script may do: nothing but be looked at.
 const POLICY_OF_PAGES: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -48,7 +48,9 @@ mod put;
 mod quick;
 mod refusals;
 mod request;
+mod request_id;
 mod rom;
+mod status;
 mod tls;
 mod tus;
 

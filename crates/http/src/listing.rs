@@ -204,7 +204,8 @@ fn query(setting: Setting<'_>, after: Option<&str>) -> String {
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&amp;")) }
 }
 
-fn escape(text: &str) -> String {
+/// Text for an element or an attribute in quotes.
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -221,7 +222,8 @@ fn escape(text: &str) -> String {
     out
 }
 
-const STYLE: &str = "\
+/// How pages of ours look.
+pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{margin:0}main{max-width:64rem;margin:0 auto;padding:1.5rem}\
 h1{font-size:1.25rem;font-weight:600;overflow-wrap:anywhere}table{width:100%;border-collapse:collapse}\
 th{text-align:left;font-weight:600;border-bottom:2px solid}td{border-bottom:1px solid #8884;overflow-wrap:anywhere}\

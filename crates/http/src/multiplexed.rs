@@ -130,7 +130,7 @@ impl Service<Request<Incoming>> for Requests {
         let watch = stream.watch();
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&watch));
         request.extensions_mut().insert(crate::request::Secured);
-        let held = Held { watch, permits: [None, None], stream: Some(stream) };
+        let held = Held { watch, permits: [None, None], stream: Some(stream), id: None };
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut response = answer_held(&shared, held, request).await;

@@ -9,7 +9,7 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
-use jsfs_objects::{Grant, Manage, NamespaceInfo, NamespaceOptions, Objects, Root, Status};
+use jsfs_objects::{Grant, Manage, NamespaceInfo, NamespaceOptions, Objects, Root};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -30,7 +30,7 @@ use crate::problem::{Kind, Problem};
 use crate::process;
 use crate::request::{Asked, time_s};
 use crate::rom;
-use crate::server::Load;
+use crate::status;
 use crate::tus;
 use crate::wire::rfc3339;
 
@@ -176,7 +176,7 @@ pub(crate) async fn answer(
         (Resource::Metrics, "GET" | "HEAD") => Box::pin(metrics::answer(front, asked)).await,
         (Resource::Openings, "POST") => Box::pin(opening::make(front, asked, body)).await,
         (Resource::Open, "GET") => opening::exchange(front, asked),
-        (Resource::Status, "GET" | "HEAD") => status(front, asked).await,
+        (Resource::Status, "GET" | "HEAD") => Box::pin(status::answer(front, asked)).await,
         (Resource::Tokens, "POST") => make_token(front, asked, body).await,
         (Resource::Revocations, "POST") => revoke(front, asked, body).await,
         (Resource::Logs, "GET" | "HEAD") => logs::answer(front, asked).await,
@@ -189,35 +189,6 @@ pub(crate) async fn answer(
         (Resource::Namespace(name), "PUT" | "PATCH") => namespace(front, asked, name, body).await,
         _ => Err(Problem::method_not_allowed(asked.method, resource.methods())),
     }
-}
-
-#[derive(Serialize)]
-struct StatusDocument {
-    status: &'static str,
-    version: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    load: Option<Load>,
-}
-
-/// Anybody may ask whether the node works; the root key's holder hears more.
-async fn status(front: &Front, asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
-    let credentials = asked.credentials()?;
-    let trouble = front.objects().trouble();
-    let status = if trouble.is_some() { "degraded" } else { "ok" };
-    let mut document =
-        StatusDocument { status, version: front.version(), reason: None, node: None, load: None };
-    if !credentials.is_empty()
-        && let Ok(grant) = front.objects().authorize_root(&credentials).await
-    {
-        document.reason = trouble;
-        document.node = Some(front.objects().status(&grant).await?);
-        document.load = Some(front.load());
-    }
-    json(StatusCode::OK, &document)
 }
 
 /// The address that a document is about.

@@ -1,7 +1,8 @@
 //! Private pages in a browser: a code that is good once and for a minute is exchanged for a cookie that reads a part of one namespace.
 //!
 //! Whoever holds the key of an address has a code made (`POST /.jsfs/openings`); the browser brings it (`GET /.jsfs/open?code=…`) and is given a cookie with an
-//! access token for that address, for GET and LIST only.
+//! access token for that address, for GET and LIST only. Whoever holds the root key may have one made for the page of the node's status: there the cookie is a
+//! number that this process knows, and shows that page alone.
 //!
 //! Invariants: a code works once, and at the namespace it was made for; a cookie counts only for GET and HEAD that a browser says come from
 //! a page of the same origin or from the person: pages of others, also of the same site, are not helped by it, nor is a browser that does not say so. It proves what
@@ -12,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{COOKIE, HeaderValue, LOCATION, SET_COOKIE, UPGRADE};
+use hyper::header::{COOKIE, HeaderName, HeaderValue, LOCATION, SET_COOKIE, UPGRADE};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::token::{Method as TokenMethod, Methods};
@@ -45,20 +46,31 @@ const CODES_MAX: usize = 1_024;
 /// The cookie's name.
 const NAME: &str = "jsfs";
 
+/// That of the page of the node's status, and where that page is.
+const STATUS_NAME: &str = "jsfs-status";
+const STATUS_PATH: &str = "/.jsfs/status";
+
 /// Cookies of one request that are looked at: one for each directory that was opened.
 const COOKIES_MAX: usize = 8;
 
 /// What waits for its browser. No `Debug`: it holds a token.
 struct Opening {
-    address: Address,
+    /// None for the page of the node's status.
+    address: Option<Address>,
     token: Zeroizing<String>,
     expires_s: u64,
     until_ms: u64,
 }
 
-/// Codes that were made and not used yet.
+/// A browser that may see the node's status. No `Debug`: it holds a secret.
+struct Visitor {
+    cookie: Zeroizing<String>,
+    expires_s: u64,
+}
+
+/// Codes that were made and not used yet, and browsers that may see the node's status.
 #[derive(Default)]
-pub(crate) struct Openings(Mutex<HashMap<String, Opening>>);
+pub(crate) struct Openings(Mutex<HashMap<String, Opening>>, Mutex<Vec<Visitor>>);
 
 impl Openings {
     fn hold(&self) -> std::sync::MutexGuard<'_, HashMap<String, Opening>> {
@@ -82,10 +94,24 @@ impl Openings {
     fn take(&self, code: &str, asked: &Asked<'_>, now_ms: u64) -> Option<Opening> {
         let mut openings = self.hold();
         let opening = openings.get(code)?;
-        if opening.until_ms <= now_ms || !asked.is_at_home(&opening.address) {
+        let is_at_home = opening.address.as_ref().is_none_or(|address| asked.is_at_home(address));
+        if opening.until_ms <= now_ms || !is_at_home {
             return None;
         }
         openings.remove(code)
+    }
+
+    fn visitors(&self) -> std::sync::MutexGuard<'_, Vec<Visitor>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the bearer of a cookie see the node's status until then.
+    fn let_in(&self, cookie: Zeroizing<String>, expires_s: u64, now_s: u64) {
+        let mut visitors = self.visitors();
+        visitors.retain(|visitor| visitor.expires_s > now_s);
+        if visitors.len() < CODES_MAX {
+            visitors.push(Visitor { cookie, expires_s });
+        }
     }
 }
 
@@ -106,7 +132,8 @@ pub(crate) async fn make(
     body: Arriving,
 ) -> Result<Response<Body>, Problem> {
     let mut document = Document::read(asked.headers, body, front.json_bytes_max()).await?;
-    let address = address_of(&mut document)?;
+    let is_of_status = document.boolean("status")?.unwrap_or(false);
+    let address = if is_of_status { None } else { Some(address_of(&mut document)?) };
     let lifetime_s = match document.take("expires_in") {
         None => COOKIE_S,
         Some(value) => value
@@ -114,23 +141,33 @@ pub(crate) async fn make(
             .filter(|seconds| (1..=COOKIE_S_MAX).contains(seconds))
             .ok_or_else(|| wrong("expires_in", "a number of seconds, at most 30 days"))?,
     };
-    document.finish("address and expires_in")?;
+    document.finish("address, status and expires_in")?;
     let objects = front.objects();
-    let grant = objects.authorize::<Manage>(&asked.credentials()?, &address).await?;
+    let credentials = asked.credentials()?;
     let now_ms = objects.now_ms();
     let expires_s = now_ms / 1_000 + lifetime_s;
-    let methods: Methods = [TokenMethod::Get, TokenMethod::List].into_iter().collect();
-    let minted = objects.mint_token(&grant, methods, expires_s).await?;
+    let (token, home) = match &address {
+        Some(address) => {
+            let grant = objects.authorize::<Manage>(&credentials, address).await?;
+            let methods: Methods = [TokenMethod::Get, TokenMethod::List].into_iter().collect();
+            let minted = objects.mint_token(&grant, methods, expires_s).await?;
+            (minted.text, home_of(address, asked.host()))
+        }
+        None => {
+            objects.authorize_root(&credentials).await?;
+            (URL_SAFE_NO_PAD.encode(objects.random_bytes::<32>()), asked.host().to_owned())
+        }
+    };
     let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(objects.random_bytes::<32>()));
-    let url = format!("{}://{}/.jsfs/open?code={}", asked.scheme(), home_of(&address, asked.host()), *code);
+    let url = format!("{}://{home}/.jsfs/open?code={}", asked.scheme(), *code);
     let until_ms = now_ms + CODE_MS;
     let opening = OpeningDocument {
         url,
-        address: address.to_string(),
+        address: address.as_ref().map_or_else(|| STATUS_PATH.to_owned(), Address::to_string),
         code_expires: rfc3339(until_ms),
         expires: rfc3339(expires_s.saturating_mul(1_000)),
     };
-    let kept = Opening { address, token: Zeroizing::new(minted.text), expires_s, until_ms };
+    let kept = Opening { address, token: Zeroizing::new(token), expires_s, until_ms };
     front.openings().keep(&code, kept, now_ms);
     json(StatusCode::CREATED, &opening)
 }
@@ -147,11 +184,17 @@ pub(crate) fn exchange(front: &Front, asked: &Asked<'_>) -> Result<Response<Body
         let detail = "the link was used already, is older than a minute, or belongs to another host; make a new one: jsfs open";
         return Err(Problem::new(Kind::NotFound, detail));
     };
-    let path = opening.address.to_url_path();
+    let (name, path) = match &opening.address {
+        Some(address) => (NAME, address.to_url_path()),
+        None => {
+            front.openings().let_in(opening.token.clone(), opening.expires_s, now_ms / 1_000);
+            (STATUS_NAME, STATUS_PATH.to_owned())
+        }
+    };
     let lasts_s = opening.expires_s.saturating_sub(now_ms / 1_000);
     let secure = if asked.scheme() == "https" { "; Secure" } else { "" };
     let cookie = Zeroizing::new(format!(
-        "{NAME}={}; Path={path}; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}",
+        "{name}={}; Path={path}; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}",
         *opening.token
     ));
     let (Ok(cookie), Ok(location)) = (HeaderValue::try_from(&*cookie), HeaderValue::try_from(path)) else {
@@ -171,11 +214,31 @@ pub(crate) fn add_cookies(method: &Method, headers: &HeaderMap, credentials: &mu
     if !reads || !own {
         return;
     }
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let values = pairs.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    for (_, token) in values.filter(|(name, _)| *name == NAME).take(COOKIES_MAX) {
+    for token in cookies(headers, NAME) {
         credentials.add_token(token);
     }
+}
+
+fn cookies<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let values = pairs.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    values.filter(move |(own, _)| *own == name).map(|(_, value)| value).take(COOKIES_MAX)
+}
+
+/// Whether a person looks at the node's status in a browser that was let in: not what a page loads or frames.
+pub(crate) fn shows_status(front: &Front, asked: &Asked<'_>) -> bool {
+    let says = |name: &'static str, what: &str| {
+        asked.headers.get(HeaderName::from_static(name)).is_some_and(|value| value == what)
+    };
+    let is_person = vouches(asked.headers) == Some(true)
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document");
+    let now_s = front.objects().now_ms() / 1_000;
+    is_person
+        && cookies(asked.headers, STATUS_NAME).any(|cookie| {
+            let visitors = front.openings().visitors();
+            visitors.iter().any(|visitor| *visitor.cookie == cookie && visitor.expires_s > now_s)
+        })
 }
 
 /// The host, with its port, at which a browser that reached the node by `host` finds the namespace of an address. On the own machine every namespace is a

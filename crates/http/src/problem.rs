@@ -16,6 +16,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::body::Body;
+use crate::request_id::RequestId;
 
 /// Where the types of problems are explained; the fragment is the slug of the kind.
 pub const TYPE_BASE: &str = "https://github.com/jsfs/jsfs/blob/main/docs/http.md#";
@@ -234,9 +235,9 @@ impl Problem {
         Self { retry_after: Some(retry_after_s.max(1)), ..Self::new(Kind::TooManyRequests, detail) }
     }
 
-    /// 500: logs `cause` under a fresh id and tells the client the id only.
+    /// 500: logs `cause` under the id of the request and tells the client the id only.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
-        let id = format!("{:016x}", random());
+        let id = RequestId::current().as_str().to_owned();
         tracing::error!(id, "internal error: {cause}");
         let detail = format!("the node failed to answer; its log tells why under the id {id}");
         Self { id: Some(id), ..Self::new(Kind::Internal, detail) }

@@ -19,6 +19,7 @@ use crate::front::{self, Front};
 use crate::live;
 use crate::metadata;
 use crate::parameters::Parameters;
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 /// Headers that change nothing about the answer to a plain GET, beside those that tell where a browser's request comes from.
 const HARMLESS: [HeaderName; 11] = [
@@ -52,8 +53,10 @@ pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Option<Respo
     }
     let mut response = Response::new(Body::full(bytes));
     *response.headers_mut() = described.headers.clone();
+    let id = RequestId::of(request.headers());
+    id.mark(response.headers_mut());
     front.metrics().count(request.method(), response.status(), begun.elapsed());
-    front::note(request.method(), request.uri(), &response, begun);
+    front::note(&id, request.method(), request.uri(), &response, begun);
     Some(response)
 }
 
@@ -80,6 +83,7 @@ fn is_harmless(headers: &HeaderMap) -> bool {
     let harmless = |name: &HeaderName| {
         HARMLESS.contains(name)
             || [ACCEPT_ENCODING, AUTHORIZATION].contains(name)
+            || *name == X_REQUEST_ID
             || name.as_str().starts_with("sec-")
     };
     headers.keys().all(harmless)

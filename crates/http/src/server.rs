@@ -39,6 +39,7 @@ use crate::metrics::MetricsOnly;
 use crate::multiplexed;
 use crate::problem::Problem;
 use crate::request::Secured;
+use crate::request_id::RequestId;
 use crate::tls::{self, Tls, Wire};
 use crate::tus;
 
@@ -425,7 +426,7 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_work();
-        let mut held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None };
+        let mut held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None, id: None };
         if !self.metrics_only
             && let Some(response) = (self.shared.quick)(&request)
             && let Ok(permits) = self.shared.counters.admit(false)
@@ -459,6 +460,8 @@ pub(crate) async fn answer_held(
 ) -> Response<Body> {
     let limits = shared.counters.limits();
     let (parts, incoming) = request.into_parts();
+    let id = RequestId::of(&parts.headers);
+    held.id = Some(id.clone());
     let is_head = parts.method == Method::HEAD;
     let waits_for_continue = parts.headers.contains_key(EXPECT);
     let arriving = Arriving::new(incoming, &held, limits.body_bytes_max);
@@ -467,7 +470,7 @@ pub(crate) async fn answer_held(
     let mut response = match shared.counters.admit(stores(&parts, &arriving)) {
         Ok(permits) => {
             held.permits = permits;
-            catch((shared.handler)(parts, arriving)).await
+            id.clone().of_all(catch((shared.handler)(parts, arriving))).await
         }
         Err(full) => {
             drop(arriving);
@@ -475,6 +478,7 @@ pub(crate) async fn answer_held(
         }
     };
     headers::finish(response.headers_mut());
+    id.mark(response.headers_mut());
     let closes = response.headers().contains_key(CONNECTION);
     if let Some(rest) = rest
         && (closes || !rest.is_drained(&held.watch, waits_for_continue).await)

@@ -141,17 +141,16 @@ fn a_browser_sees_a_public_tree_and_nothing_of_a_private_one() {
         store(book, "/book/");
     }
     let pictures = pictures();
-    let link = setup
-        .command()
-        .env("JSFS_NODE", format!("http://{}", node.address()))
-        .env("JSFS_ACCESS_KEY", setup.root_key())
-        .args(["open", "--print", "/diary/"])
-        .output()
-        .unwrap();
-    let link = String::from_utf8(link.stdout).unwrap();
+    let link = |what: &str| {
+        let mut command = setup.command();
+        command
+            .env("JSFS_NODE", format!("http://{}", node.address()))
+            .env("JSFS_ACCESS_KEY", setup.root_key());
+        String::from_utf8(command.args(["open", "--print", what]).output().unwrap().stdout).unwrap()
+    };
     let mut browse = Command::new(tools.node);
     browse.arg("browse.mjs").arg(tools.chromium).arg(node.address().port().to_string()).arg(&pictures);
-    browse.arg(link.trim());
+    browse.args([link("/diary/").trim(), link("--status").trim()]);
     if book.is_some() {
         browse.arg("book");
     }

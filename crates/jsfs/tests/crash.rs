@@ -5,10 +5,12 @@
 //! (ten unless it is set), `JSFS_SEED` repeats a run's choices.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test program throughout")]
 
+use jsfs_store::{OpenOptions, Store, Table, block};
 use jsfs_testkit::http::{Answer, Client, Request};
 use jsfs_testkit::node::{Node, Setup};
 use jsfs_testkit::random::Random;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,18 +20,38 @@ const ROUNDS_PER_STORE: usize = 25;
 const WRITERS: u64 = 8;
 const OBJECTS_PER_WRITER: u64 = 6;
 
-/// Bytes made from a seed, so that contents need not be kept.
+/// Bytes made from a seed, so that contents need not be kept: one in four is random, the others are a text that a few words were put into, so that they are
+/// stored as deltas of each other.
 #[derive(Clone, Debug, PartialEq)]
 struct Piece {
     seed: u64,
     length: usize,
 }
 
+impl Piece {
+    fn bytes(&self) -> Vec<u8> {
+        let mut own = Random::seeded(self.seed);
+        if self.seed.is_multiple_of(4) {
+            return own.bytes(self.length);
+        }
+        let mut random = Random::seeded(0);
+        let mut text = Vec::with_capacity(self.length + 16);
+        while text.len() < self.length {
+            text.extend_from_slice(format!("{:x} ", random.bits()).as_bytes());
+            if own.within(0..2_000) == 0 {
+                text.extend_from_slice(format!("{:x} ", own.bits()).as_bytes());
+            }
+        }
+        text.truncate(self.length);
+        text
+    }
+}
+
 /// What an object holds: pieces one after the other, by appending; `None` where there is no object.
 type Content = Option<Vec<Piece>>;
 
 fn bytes_of(pieces: &[Piece]) -> Vec<u8> {
-    pieces.iter().flat_map(|piece| Random::seeded(piece.seed).bytes(piece.length)).collect()
+    pieces.iter().flat_map(Piece::bytes).collect()
 }
 
 struct Object {
@@ -235,13 +257,29 @@ fn round(setup: &Setup, node: Node, writers: &mut [Writer], random: &mut Random)
     answered
 }
 
+/// Deltas that entries of the store need, in the tables of objects and their versions, clear ones and sealed ones; each with its base.
+fn deltas(data: &Path) -> [usize; 2] {
+    let store = Store::open(OpenOptions::directory(data, &[]).unwrap()).unwrap();
+    let mut counts = [0; 2];
+    for row in [Table(1), Table(2)].into_iter().flat_map(|table| store.scan(table, ..)) {
+        for id in row.unwrap().1.references {
+            let stored = store.block(&id).unwrap();
+            let Some((kind, base, _)) = block::split_delta(&stored).unwrap() else { continue };
+            counts[usize::from(kind == block::Kind::SealedDelta)] += 1;
+            store.block(&base).unwrap();
+        }
+    }
+    store.close().unwrap();
+    counts
+}
+
 #[test]
 fn a_write_that_was_answered_survives_kill_9() {
     let rounds = std::env::var("JSFS_CRASH_ROUNDS").map_or(ROUNDS_DEFAULT, |text| text.parse().unwrap());
     let seed = Random::seed_of_this_run();
     eprintln!("{rounds} kills, JSFS_SEED={seed}");
     let mut random = Random::seeded(seed);
-    let (mut done, mut answered) = (0, 0);
+    let (mut done, mut answered, mut written) = (0, 0, [0; 2]);
     while done < rounds {
         let folder = tempfile::tempdir().unwrap();
         let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"));
@@ -255,7 +293,13 @@ fn a_write_that_was_answered_survives_kill_9() {
             node = setup.start();
         }
         node.kill();
-        eprintln!("{done} kills, {answered} requests answered before them, none lost, none torn");
+        let [clear, sealed] = deltas(setup.data());
+        written = [written[0] + clear, written[1] + sealed];
+        eprintln!(
+            "{done} kills, {answered} requests answered before them, none lost, none torn; {clear} clear and {sealed} sealed deltas left"
+        );
     }
+    let [clear, sealed] = written;
+    assert!(clear > 0 && sealed > 0 && clear + sealed > rounds, "only {written:?} deltas in {rounds} rounds");
     assert!(answered > rounds * 10, "only {answered} requests were answered in {rounds} rounds");
 }

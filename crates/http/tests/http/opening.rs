@@ -38,6 +38,11 @@ fn cookie(answer: &Answer) -> String {
     answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
+/// How long a cookie lasts: until a moment that was named when its link was made.
+fn lasts_s(set: &str) -> u64 {
+    set.split("; Max-Age=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_link_opens_what_it_is_for_once_and_in_its_own_origin() {
     let node = node();
@@ -50,10 +55,10 @@ fn a_link_opens_what_it_is_for_once_and_in_its_own_origin() {
     assert_eq!(opened.status, 303, "{}", opened.text());
     assert_eq!(opened.header("location"), Some("/docs/"));
     let set = opened.header("set-cookie").unwrap();
-    for part in ["; Path=/docs/; ", "; HttpOnly", "; SameSite=Strict", "; Max-Age=43200"] {
+    for part in ["; Path=/docs/; ", "; HttpOnly", "; SameSite=Strict"] {
         assert!(set.contains(part), "{set}");
     }
-    assert!(!set.contains("Secure"), "{set}");
+    assert!(!set.contains("Secure") && lasts_s(set).abs_diff(43_200) < 30, "{set}");
     assert_eq!(at(&node, &host, "GET", &target, &[]).status, 404, "it worked once");
 
     let cookie = cookie(&opened);
@@ -96,4 +101,64 @@ fn who_has_no_key_makes_no_link_and_a_revoked_one_shows_nothing() {
     assert_eq!(ask(&node.own("POST", "/.jsfs/revocations").body(revocation.as_bytes())), 204);
     let read = at(&node, &host, "GET", "/docs/", &[("Cookie", &cookie), ("Sec-Fetch-Site", "none")]);
     assert_eq!(read.status, 404, "{}", read.text());
+}
+
+#[test]
+fn the_page_of_the_status_shows_strangers_little_and_the_rest_only_to_a_person_who_was_let_in() {
+    let node = Node::start();
+    let host = format!("localhost:{}", node.address.port());
+    let page = |headers: &[(&'static str, &str)]| {
+        let answer =
+            at(&node, &host, "GET", "/.jsfs/status", &[&[("Accept", "text/html")], headers].concat());
+        assert_eq!((answer.status, answer.header("vary")), (200, Some("Accept, Accept-Encoding")));
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let policies: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| name == "content-security-policy").collect();
+        assert!(
+            policies.len() == 2 && policies[0].1.contains("default-src 'none'") && policies[1].1 == "sandbox"
+        );
+        let text = answer.text();
+        assert!(text.contains("5.0.0-test") && !text.contains("<script"), "{text}");
+        text
+    };
+    let is_whole = |text: &str| text.contains("Running for") && text.contains("Namespaces");
+    assert!(!is_whole(&page(&[])) && !is_whole(&page(&[("Authorization", "Bearer wrong")])));
+    assert!(is_whole(&page(&[("Authorization", &format!("Bearer {}", node.key))])));
+
+    let ask = |body: &[u8], key: &str| {
+        node.ask(&Request::new("POST", "/.jsfs/openings").header("Host", &host).bearer(key).body(body))
+    };
+    assert_eq!(ask(br#"{"status":true}"#, "jsfs_nonsense").status, 401);
+    let made = ask(br#"{"status":true,"expires_in":60}"#, &node.key).json();
+    let target = made["url"].as_str().unwrap().strip_prefix(&format!("http://{host}")).unwrap();
+    let opened = at(&node, &host, "GET", target, &[]);
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/.jsfs/status")));
+    let set = opened.header("set-cookie").unwrap();
+    for part in ["; Path=/.jsfs/status; ", "; HttpOnly", "; SameSite=Strict"] {
+        assert!(set.contains(part), "{set}");
+    }
+    assert!((30..=60).contains(&lasts_s(set)), "{set}");
+    assert_eq!(at(&node, &host, "GET", target, &[]).status, 404, "it worked once");
+
+    let cookie = cookie(&opened);
+    let person = [("Sec-Fetch-Site", "none"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    assert!(is_whole(&page(&[&person[..], &[("Cookie", &cookie)]].concat())));
+    assert!(!is_whole(&page(&person)));
+    assert!(!is_whole(&page(&[&person[..], &[("Cookie", "jsfs-status=guessed")]].concat())));
+    // Neither a script of a page beside it nor a frame, nor a page of another site, sees it.
+    for (at, value) in
+        [(0, "same-site"), (0, "cross-site"), (1, "cors"), (1, "same-origin"), (2, "iframe"), (2, "empty")]
+    {
+        let mut other = person;
+        other[at].1 = value;
+        assert!(!is_whole(&page(&[&other[..], &[("Cookie", &cookie)]].concat())), "{value}");
+    }
+    // It is good for the page alone.
+    let plain = at(&node, &host, "GET", "/.jsfs/status", &[&person[..], &[("Cookie", &cookie)]].concat());
+    assert_eq!(plain.json(), serde_json::json!({"status": "ok", "version": "5.0.0-test"}));
+    assert_eq!(
+        at(&node, &host, "GET", "/.jsfs/namespaces", &[&person[..], &[("Cookie", &cookie)]].concat()).status,
+        401
+    );
 }

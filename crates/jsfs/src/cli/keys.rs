@@ -47,6 +47,9 @@ pub(crate) struct Open {
     /// The page, or directory with all below it
     #[arg(default_value = "/localhost/")]
     pub(crate) address: String,
+    /// The page of the node's status instead
+    #[arg(long, conflicts_with = "address")]
+    pub(crate) status: bool,
     /// How long the browser may read it, at most 30d
     #[arg(long = "for", value_name = "TIME", default_value = "12h", value_parser = parse_duration)]
     pub(crate) duration: u64,

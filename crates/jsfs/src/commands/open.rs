@@ -10,8 +10,13 @@ const BROWSER: &str = "xdg-open";
 
 /// `jsfs open`.
 pub(super) async fn open(session: &Session, arguments: &Open) -> anyhow::Result<()> {
-    let (reference, client) = session.target(&arguments.address)?;
-    let opening = client.make_opening(&reference.address, arguments.duration).await?;
+    let opening = match arguments.status {
+        true => session.client.make_status_opening(arguments.duration).await?,
+        false => {
+            let (reference, client) = session.target(&arguments.address)?;
+            client.make_opening(&reference.address, arguments.duration).await?
+        }
+    };
     session.output.json(&opening)?;
     if arguments.print || session.output.json {
         return Ok(session.output.line(&opening.url)?);

@@ -1,6 +1,7 @@
 //! `serve` and `check`: starting, stopping, reloading, and everything that keeps a node from starting.
 
 use crate::support::{BINARY, Home, ran};
+use jsfs_testkit::http::Request;
 use jsfs_testkit::node::Setup;
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
@@ -254,22 +255,49 @@ fn restart_of(home: &Home) -> jsfs_testkit::node::Node {
 }
 
 #[test]
-fn requests_are_logged_in_one_line_where_the_level_asks_for_them() {
+fn requests_are_logged_in_one_line_with_their_ids_where_the_level_asks_for_them() {
     let directory = tempfile::tempdir().unwrap();
     let setup = Setup::new(BINARY, &directory.path().join("data")).set("log.level=info,jsfs_http=debug");
     let node = setup.start();
-    let ask = |target: &str| {
-        let mut client = jsfs_testkit::http::Client::new(node.address());
-        client.send(&jsfs_testkit::http::Request::new("GET", target)).unwrap()
+    let root = setup.root_key();
+    let send = |request: Request<'_>| {
+        let answer = jsfs_testkit::http::Client::new(node.address()).send(&request).unwrap();
+        let id = answer.header("x-request-id").unwrap().to_owned();
+        (answer, id)
     };
-    let length = ask("/some/where?access_key=secret").body.len();
-    wait(|| node.log_text().contains("/some/where"));
-    let log = node.log_text();
-    let line = log.lines().find(|line| line.contains("/some/where")).unwrap();
-    for part in ["method=GET", "path=/some/where", "status=404", &format!("bytes={length}"), "ms="] {
+    let line_of = |part: &str| {
+        wait(|| node.log_text().contains(part));
+        node.log_text().lines().find(|line| line.contains(part)).unwrap().to_owned()
+    };
+    let (answer, id) = send(Request::new("GET", "/some/where?access_key=secret"));
+    let line = line_of("/some/where");
+    let (length, id) = (format!("bytes={}", answer.body.len()), format!("request=\"{id}\""));
+    for part in ["method=GET", "path=/some/where", "status=404", &length, "ms=", &id] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    assert!(!log.contains("secret"), "{log}");
+    assert!(!node.log_text().contains("secret"), "{}", node.log_text());
+
+    // One that a proxy made is kept, also where the answer is in memory; what could pose as something else in the log is not.
+    send(Request::new("PUT", "/there?private=false").bearer(&root).body(b"there"));
+    for (number, sent, is_kept) in
+        [(1, "of-a-proxy:1", true), (2, "of-a-proxy:2", true), (3, "a method=PUT", false)]
+    {
+        let (answer, id) = send(Request::new("GET", "/there").header("X-Request-ID", sent));
+        assert_eq!((answer.status, id == sent), (200, is_kept), "{number}: {id}");
+        let line = line_of(&format!("request=\"{id}\""));
+        assert!(line.contains("path=/there"), "{line}");
+    }
+    assert!(!node.log_text().contains("a method=PUT"));
+    assert!(node.stop().success());
+
+    let node = setup.set("log.format=json").start();
+    let request = Request::new("GET", "/there").header("X-Request-ID", "as-json");
+    jsfs_testkit::http::Client::new(node.address()).send(&request).unwrap();
+    wait(|| node.log_text().contains("as-json"));
+    let log = node.log_text();
+    let line: serde_json::Value =
+        serde_json::from_str(log.lines().find(|line| line.contains("as-json")).unwrap()).unwrap();
+    assert_eq!(line["fields"]["request"], "as-json", "{line}");
 }
 
 #[test]

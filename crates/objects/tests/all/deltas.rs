@@ -1,34 +1,13 @@
 //! What is like something stored is stored as a delta, within what may share a base, and stays whole whatever becomes of the rest.
 
-use crate::world::{World, at, key, noise, private, public};
-use jsfs_objects::{Purge, Read, WriteOptions};
-use jsfs_store::{BlockId, Unobserved, backend::Backend, block};
-
-/// Text of so many bytes, another for each seed.
-fn text(seed: u64, length: usize) -> Vec<u8> {
-    let words = noise(0, 4_000);
-    let order = noise(seed, length);
-    let mut text = Vec::with_capacity(length + 8);
-    for pair in order.chunks_exact(2) {
-        let at = usize::from(pair[0]) * 8 + usize::from(pair[1] % 8);
-        text.extend(words[at..at + 5].iter().map(|byte| b'a' + byte % 26));
-        text.push(b' ');
-        if text.len() >= length {
-            break;
-        }
-    }
-    text.truncate(length);
-    text
-}
-
-/// The same with a few places changed.
-fn edited(text: &[u8], by: u8) -> Vec<u8> {
-    let mut text = text.to_vec();
-    for at in (10_000..text.len()).step_by(40_000) {
-        text.splice(at..at, [b'<', b'0' + by, b'>']);
-    }
-    text
-}
+use crate::world::{World, at, edited, key, noise, private, public, text};
+use jsfs_objects::{Read, Settings, WriteOptions};
+use jsfs_store::{
+    Finding, Observer, OpenOptions, Store, Unobserved, Verification,
+    backend::{Backend, Memory},
+    block, check,
+};
+use std::sync::{Arc, Mutex};
 
 fn taken(world: &World) -> u64 {
     world.store.weigh(&Unobserved).unwrap().compressed
@@ -40,18 +19,6 @@ async fn added(world: &World, address: &str, bytes: &[u8], options: WriteOptions
     world.put(address, bytes, options).await;
     assert!(world.get(address).await == bytes, "{address}");
     taken(world) - before
-}
-
-async fn collect(world: &World) {
-    world.store.settle().await.unwrap();
-    let store = world.store.clone();
-    tokio::task::spawn_blocking(move || store.compact(0.0).unwrap()).await.unwrap();
-}
-
-/// Forgets every version.
-async fn purge(world: &World, address: &str) {
-    let grant = world.objects.authorize::<Purge>(&world.root(), &at(address)).await.unwrap();
-    world.objects.purge(grant).await.unwrap();
 }
 
 #[tokio::test]
@@ -67,8 +34,8 @@ async fn what_is_like_public_content_takes_little_and_outlives_it() {
     let found = added(&world, "/localhost/c/three", &three, public()).await;
     assert!(found < whole / 20, "{found} beside {whole}");
     for gone in ["/localhost/a/one", "/localhost/b/two"] {
-        purge(&world, gone).await;
-        collect(&world).await;
+        world.purge(gone).await;
+        world.collect().await;
         assert!(world.get("/localhost/c/three").await == three);
     }
     let world = world.restarted().await;
@@ -76,9 +43,9 @@ async fn what_is_like_public_content_takes_little_and_outlives_it() {
     let four = edited(&one, 2);
     let after = added(&world, "/localhost/d/four", &four, public()).await;
     assert!(after < whole / 20, "{after} beside {whole}: features are found after a restart");
-    purge(&world, "/localhost/c/three").await;
-    purge(&world, "/localhost/d/four").await;
-    collect(&world).await;
+    world.purge("/localhost/c/three").await;
+    world.purge("/localhost/d/four").await;
+    world.collect().await;
     assert_eq!(taken(&world), 0, "nothing is kept that nothing needs");
 }
 
@@ -124,8 +91,8 @@ async fn private_content_has_its_bases_in_its_own_directory_only() {
     let before = taken(&world);
     world.put_as(&key(&other), "/com.example/one", &one, private()).await.unwrap();
     assert!(taken(&world) - before > whole / 2);
-    purge(&world, "/localhost/a/one").await;
-    collect(&world).await;
+    world.purge("/localhost/a/one").await;
+    world.collect().await;
     assert!(world.get("/localhost/a/two").await == edited(&one, 1));
     assert!(world.get("/localhost/a/three").await == edited(&one, 1));
 }
@@ -146,8 +113,8 @@ async fn small_objects_rest_on_those_beside_them_and_on_their_namesakes() {
         assert!(version < whole / 2, "{version} beside {whole}");
         let other = added(&world, "/localhost/1/lib/one.css", &noise(6, 5_000), options()).await;
         assert!(other >= 5_000);
-        purge(&world, "/localhost/1/lib/one.js").await;
-        collect(&world).await;
+        world.purge("/localhost/1/lib/one.js").await;
+        world.collect().await;
         assert!(world.get("/localhost/1/lib/two.js").await == two);
         assert!(world.get("/localhost/2/lib/one.js").await == later);
     }
@@ -166,15 +133,10 @@ async fn what_is_appended_to_keeps_the_bases_of_what_was_there() {
             world.append("/localhost/two", &line).await;
             two.extend_from_slice(&line);
         }
-        purge(&world, "/localhost/one").await;
-        collect(&world).await;
+        world.purge("/localhost/one").await;
+        world.collect().await;
         assert!(world.get("/localhost/two").await == two);
     }
-}
-
-/// The blocks that the entry of an object refers to.
-fn references(world: &World, address: &str) -> Vec<BlockId> {
-    world.store.get(jsfs_store::Table(1), address.as_bytes()).unwrap().unwrap().references
 }
 
 #[tokio::test]
@@ -185,7 +147,7 @@ async fn no_base_is_a_delta_and_every_base_is_among_what_the_record_names() {
     for version in 0..6 {
         let address = format!("/localhost/{version}");
         world.put(&address, &bytes, public()).await;
-        let needs = references(&world, &address);
+        let needs = world.references(&address);
         for id in &needs {
             let Some(base) = block::base_of(&world.store.block(id).unwrap()) else { continue };
             deltas += 1;
@@ -197,24 +159,112 @@ async fn no_base_is_a_delta_and_every_base_is_among_what_the_record_names() {
     assert!(deltas > 5, "{deltas}");
 }
 
+/// Flips a bit of a block wherever it lies on a disk.
+fn flip(disk: &Memory, stored: &[u8]) {
+    let mut flipped = 0;
+    for number in disk.packs().unwrap() {
+        let pack = disk.open_pack(number).unwrap();
+        let mut bytes = vec![0; usize::try_from(pack.len().unwrap()).unwrap()];
+        pack.read_at(&mut bytes, 0).unwrap();
+        // Beyond what is flipped, so that it is found to be flipped back.
+        let Some(end) = bytes.windows(64).position(|window| window == &stored[100..164]) else { continue };
+        pack.write_at(&[&[bytes[end - 1] ^ 1]], end as u64 - 1).unwrap();
+        flipped += 1;
+    }
+    assert!(flipped > 0, "the block is nowhere");
+}
+
 #[tokio::test]
-async fn a_base_that_is_damaged_is_named_with_all_that_rest_on_it_and_serves_nothing_new() {
+async fn a_base_that_is_damaged_serves_nothing_new() {
     let world = World::new().await;
     let one = text(9, 60_000);
     world.put("/localhost/one", &one, public()).await;
     world.put("/localhost/two", &edited(&one, 1), public()).await;
-    let base = references(&world, "/localhost/one")[0];
-    assert!(references(&world, "/localhost/two").contains(&base));
-    let stored = world.store.block(&base).unwrap();
-    let pack = world.disk.open_pack(1).unwrap();
-    let mut bytes = vec![0; usize::try_from(pack.len().unwrap()).unwrap()];
-    pack.read_at(&mut bytes, 0).unwrap();
-    let offset = bytes.windows(64).position(|window| window == &stored[100..164]).unwrap();
-    pack.write_at(&[&[!bytes[offset]]], offset as u64).unwrap();
+    let base = world.references("/localhost/one")[0];
+    assert!(world.references("/localhost/two").contains(&base));
+    flip(&world.disk, &world.store.block(&base).unwrap());
     for address in ["/localhost/one", "/localhost/two"] {
         assert!(world.get_as(&world.root(), address).await.is_err(), "{address}");
     }
     world.put("/localhost/three", &edited(&one, 2), public()).await;
     assert!(world.get("/localhost/three").await == edited(&one, 2));
-    assert!(!references(&world, "/localhost/three").contains(&base));
+    assert!(!world.references("/localhost/three").contains(&base));
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Finding>>);
+
+impl Observer for Heard {
+    fn progress(&self, _: u64, _: u64) {}
+
+    fn found(&self, finding: &Finding) {
+        self.0.lock().unwrap().push(finding.clone());
+    }
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+/// The objects that findings name.
+fn named(findings: &[Finding]) -> Vec<&str> {
+    let after = findings.iter().filter_map(|found| found.what.split_once("/localhost/a/"));
+    let mut names: Vec<_> = after.map(|(_, rest)| rest.split(',').next().unwrap()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn a_damaged_base_is_named_with_every_object_that_needs_it_and_put_right_from_another_copy() {
+    const REPAIR: Verification =
+        Verification { from: None, packs_max: 0, bytes_per_second: 0, is_repairing: true };
+    for options in [public as fn() -> WriteOptions, private] {
+        let disks = [(); 2].map(|()| Arc::new(Memory::new(1 << 30)));
+        let index = tempfile::tempdir().unwrap();
+        let store = || {
+            let locations = disks.iter().map(|disk| disk.clone() as Arc<dyn Backend>).collect();
+            OpenOptions::new(locations).copies(2).index(index.path().join("index"))
+        };
+        let world = World::over(disks[0].clone(), Store::open(store()).unwrap(), Settings::default()).await;
+        let one = text(10, 60_000);
+        world.put("/localhost/a/one", &one, options()).await;
+        world.put("/localhost/a/two", &edited(&one, 1), options()).await;
+        world.put("/localhost/a/same", &edited(&one, 1), options()).await;
+        world.put("/localhost/a/other", &text(11, 60_000), options()).await;
+        let needing = ["one", "same", "two"];
+        let base = world.references("/localhost/a/one")[0];
+        let deltas = ["two", "same"].map(|name| world.references(&format!("/localhost/a/{name}")));
+        assert!(deltas.iter().all(|needs| needs.contains(&base)), "{deltas:?}");
+        let stored = world.store.block(&base).unwrap();
+
+        // Both copies: nothing is left to put it right from.
+        disks.iter().for_each(|disk| flip(disk, &stored));
+        let heard = Heard::default();
+        let done = world.store.verify(REPAIR, &heard).unwrap();
+        assert_eq!(done.repaired, 0);
+        assert_eq!(named(&heard.0.into_inner().unwrap()), needing);
+        for name in needing {
+            assert!(world.get_as(&world.root(), &format!("/localhost/a/{name}")).await.is_err(), "{name}");
+        }
+        flip(&disks[0], &stored);
+
+        // One copy: it is read from the other, and put right from it.
+        let heard = Heard::default();
+        assert!(world.get("/localhost/a/two").await == edited(&one, 1));
+        let done = world.store.verify(REPAIR, &heard).unwrap();
+        assert_eq!((done.damaged, done.repaired), (0, 1), "{heard:?}", heard = heard.0);
+        flip(&disks[0], &stored);
+        assert!(world.get("/localhost/a/one").await == one);
+        assert!(world.get("/localhost/a/same").await == edited(&one, 1));
+
+        // The same without the node.
+        flip(&disks[1], &stored);
+        world.objects.close().await;
+        let World { objects, store: opened, .. } = world;
+        drop(objects);
+        opened.close().unwrap();
+        let findings = check(&store()).unwrap().findings;
+        assert_eq!(named(&findings), needing, "{findings:#?}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::world::{World, at, key, private, public, token};
 use jsfs_objects::{
-    Credentials, Delete, Expected, List, ListOptions, Listed, Manage, PolicyChange, Purge, Read, ReadError,
-    Refusal, Settings, Write, WriteError, WriteOptions, record::Create, token::Method,
+    Credentials, Delete, Expected, List, ListOptions, Listed, Manage, PolicyChange, Read, ReadError, Refusal,
+    Settings, Write, WriteError, WriteOptions, record::Create, token::Method,
 };
 
 async fn world_with_a_box() -> World {
@@ -16,11 +16,6 @@ async fn let_create(world: &World, create: Create) {
     let manage = world.objects.authorize::<Manage>(&world.root(), &at("/localhost/box/")).await.unwrap();
     let change = PolicyChange { create: Some(Some(create)), ..PolicyChange::default() };
     world.objects.set_policy(manage, change).await.unwrap();
-}
-
-async fn purge_as(world: &World, credentials: &Credentials, address: &str) -> Result<(), WriteError> {
-    let grant = world.objects.authorize::<Purge>(credentials, &at(address)).await?;
-    world.objects.purge(grant).await
 }
 
 #[tokio::test]
@@ -39,7 +34,7 @@ async fn the_owner_of_a_drop_box_removes_what_strangers_left_and_never_reads_it(
     assert!(world.delete_as(&token(&lister), "/localhost/box/one").await.is_err(), "that takes the key");
 
     world.delete_as(&world.root(), "/localhost/box/one").await.unwrap();
-    purge_as(&world, &world.root(), "/localhost/box/two").await.unwrap();
+    world.purge_as(&world.root(), "/localhost/box/two").await.unwrap();
     assert!(world.get_as(&sender, "/localhost/box/one").await.is_err());
     // The address has come back to the directory: the owner writes there, the sender does not.
     assert!(world.put_as(&sender, "/localhost/box/one", b"again", private()).await.is_err());
@@ -76,7 +71,7 @@ async fn an_object_that_was_handed_over_is_its_new_owners_alone() {
     world.hand_over(&world.root(), "/localhost/d/theirs", &new).await.unwrap();
     let refused = world.delete_as(&world.root(), "/localhost/d/theirs").await.unwrap_err();
     assert!(matches!(refused, WriteError::Refused(Refusal::Unauthenticated { .. })), "{refused}");
-    assert!(purge_as(&world, &world.root(), "/localhost/d/theirs").await.is_err());
+    assert!(world.purge_as(&world.root(), "/localhost/d/theirs").await.is_err());
     // A tree with it neither goes nor moves, and says why; nothing has changed.
     let blocked = |refused: &WriteError| matches!(refused, WriteError::Blocked { address, .. } if *address == at("/localhost/d/theirs"));
     let refused = world.delete_as(&world.root(), "/localhost/d/").await.unwrap_err();

@@ -2,13 +2,14 @@
 //!
 //! `JSFS_LONG=1` makes a million operations.
 
-use crate::world::{World, at, key, noise, token};
+use crate::world::{World, at, edited, key, noise, text, token};
 use jsfs_objects::token::Method;
 use jsfs_objects::{
     Credentials, Delete, Expected, Read, ReadError, Refusal, Write, WriteError, WriteOptions,
 };
+use jsfs_store::block::{self, Kind};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 /// `a/` and `c/` belong to the root key, `b/` to another.
 const OBJECTS: [&str; 6] = [
@@ -37,23 +38,50 @@ const CALLERS: [Caller; 5] = [Caller::Root, Caller::Other, Caller::Reader, Calle
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Put { object: usize, private: Option<bool>, seed: u64, append: bool },
-    Read { object: usize },
-    List { directory: usize },
-    Delete { object: usize },
-    Carry { from: usize, to: usize, moves: bool },
+    Put {
+        object: usize,
+        private: Option<bool>,
+        seed: u64,
+        append: bool,
+    },
+    Read {
+        object: usize,
+    },
+    List {
+        directory: usize,
+    },
+    Delete {
+        object: usize,
+    },
+    /// Forgets every version, so that bases lose the object that they came with.
+    Purge {
+        object: usize,
+    },
+    Collect,
+    Carry {
+        from: usize,
+        to: usize,
+        moves: bool,
+    },
+}
+
+/// The owners oftener than those who may do less.
+fn caller() -> impl Strategy<Value = usize> {
+    prop_oneof![0..2usize, 0..CALLERS.len()]
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     let object = 0..OBJECTS.len();
     prop_oneof![
-        4 => (object.clone(), any::<Option<bool>>(), any::<u64>())
+        6 => (object.clone(), any::<Option<bool>>(), any::<u64>())
             .prop_map(|(object, private, seed)| Operation::Put { object, private, seed, append: false }),
         2 => (object.clone(), any::<u64>())
             .prop_map(|(object, seed)| Operation::Put { object, private: None, seed, append: true }),
         4 => object.clone().prop_map(|object| Operation::Read { object }),
         2 => (0..DIRECTORIES.len()).prop_map(|directory| Operation::List { directory }),
         2 => object.clone().prop_map(|object| Operation::Delete { object }),
+        1 => object.clone().prop_map(|object| Operation::Purge { object }),
+        1 => Just(Operation::Collect),
         2 => (object.clone(), object, any::<bool>()).prop_map(|(from, to, moves)| Operation::Carry { from, to, moves }),
     ]
 }
@@ -101,6 +129,8 @@ struct Play {
     world: World,
     credentials: Vec<Credentials>,
     model: Model,
+    /// Clear and sealed ones, that were written.
+    deltas: [usize; 2],
 }
 
 impl Play {
@@ -112,15 +142,18 @@ impl Play {
         let writer = world.token_for(&world.root(), "/localhost/a/", &[Method::Put, Method::Delete]).await;
         let credentials =
             vec![world.root(), key(&other), token(&reader), token(&writer), Credentials::none()];
-        Play { world, credentials, model: Model::default() }
+        Play { world, credentials, model: Model::default(), deltas: [0; 2] }
     }
 
     async fn step(&mut self, caller: usize, operation: &Operation) {
         let (who, credentials) = (CALLERS[caller], self.credentials[caller].clone());
         match *operation {
             Operation::Put { object, private, seed, append } => {
-                // Much of it is as in others, so that there are deltas.
-                let bytes = [noise(seed % 3, 2_000), noise(seed, 1 + (seed % 1_000) as usize)].concat();
+                // Much of it is as in others, so that there are deltas: of what is found by its name, and by its features.
+                let bytes = match seed % 3 {
+                    0 => edited(&text(0, 40_000), seed.to_be_bytes()[0]),
+                    _ => [noise(0, 2_000), noise(seed, 1 + (seed % 1_000) as usize)].concat(),
+                };
                 let options = WriteOptions { private, append, ..WriteOptions::default() };
                 let written = self.world.put_as(&credentials, OBJECTS[object], &bytes, options).await;
                 assert_eq!(
@@ -129,6 +162,7 @@ impl Play {
                     "{who:?} {operation:?}: {written:?}"
                 );
                 if written.is_ok() {
+                    self.count_deltas(OBJECTS[object]);
                     let before = self.model.0.get(&object);
                     let private = private.or(before.map(|before| before.private)).unwrap_or(true);
                     let kept =
@@ -165,6 +199,19 @@ impl Play {
                     self.model.0.remove(&object);
                 }
             }
+            Operation::Purge { object } => {
+                let purged = self.world.purge_as(&credentials, OBJECTS[object]).await;
+                let (is_there, may) = (self.model.0.contains_key(&object), owns(who, OBJECTS[object]));
+                // What was deleted still has versions, which may be forgotten too.
+                assert!(
+                    if purged.is_ok() { may } else { !(is_there && may) },
+                    "{who:?} {operation:?}: {purged:?}"
+                );
+                if purged.is_ok() {
+                    self.model.0.remove(&object);
+                }
+            }
+            Operation::Collect => self.world.collect().await,
             Operation::Carry { from, to, moves } => {
                 let carried = self.carry(&credentials, from, to, moves).await;
                 let is_there = self.model.0.contains_key(&from) && from != to;
@@ -179,6 +226,30 @@ impl Play {
                     }
                     self.model.0.insert(to, there);
                 }
+            }
+        }
+    }
+
+    /// Everybody looks at everything.
+    async fn look(&mut self) {
+        for caller in 0..CALLERS.len() {
+            for object in 0..OBJECTS.len() {
+                self.step(caller, &Operation::Read { object }).await;
+            }
+            for directory in 0..DIRECTORIES.len() {
+                self.step(caller, &Operation::List { directory }).await;
+            }
+        }
+    }
+
+    /// Counts the deltas that an object needs.
+    fn count_deltas(&mut self, address: &str) {
+        let store = &self.world.store;
+        for id in self.world.references(address) {
+            match block::split(&store.block(&id).unwrap()).unwrap().0 {
+                Kind::Delta => self.deltas[0] += 1,
+                Kind::SealedDelta => self.deltas[1] += 1,
+                _ => {}
             }
         }
     }
@@ -199,7 +270,7 @@ impl Play {
 
 /// Cases, and operations of each.
 fn extent() -> (u32, usize) {
-    if std::env::var_os("JSFS_LONG").is_some() { (2_500, 400) } else { (25, 60) }
+    if std::env::var_os("JSFS_LONG").is_some() { (2_500, 400) } else { (25, 80) }
 }
 
 fn cases() -> ProptestConfig {
@@ -207,26 +278,25 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-proptest! {
-    #![proptest_config(cases())]
-
-    #[test]
-    fn every_caller_gets_what_the_model_says(steps in prop::collection::vec((0..CALLERS.len(), operation()), extent().1)) {
+#[test]
+fn every_caller_gets_what_the_model_says() {
+    let (clear, sealed) = (Cell::new(0), Cell::new(0));
+    let steps = prop::collection::vec((caller(), operation()), extent().1);
+    proptest!(cases(), |(steps in steps)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        let deltas = runtime.block_on(async {
             let mut play = Play::new().await;
             for (caller, operation) in &steps {
                 play.step(*caller, operation).await;
             }
-            // In the end everybody looks at everything.
-            for caller in 0..CALLERS.len() {
-                for object in 0..OBJECTS.len() {
-                    play.step(caller, &Operation::Read { object }).await;
-                }
-                for directory in 0..DIRECTORIES.len() {
-                    play.step(caller, &Operation::List { directory }).await;
-                }
-            }
+            play.look().await;
+            play.world.collect().await;
+            let mut play = Play { world: play.world.restarted().await, ..play };
+            play.look().await;
+            play.deltas
         });
-    }
+        clear.set(clear.get() + deltas[0]);
+        sealed.set(sealed.get() + deltas[1]);
+    });
+    assert!(clear.get() > 5 && sealed.get() > 20, "deltas: {} clear, {} sealed", clear.get(), sealed.get());
 }

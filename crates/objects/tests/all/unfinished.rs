@@ -74,12 +74,6 @@ impl World {
         self.store.weigh(&jsfs_store::Unobserved).unwrap().stored
     }
 
-    async fn collect(&self) {
-        self.store.settle().await.unwrap();
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.compact(0.0).unwrap()).await.unwrap();
-    }
-
     async fn quota(&self, bytes: u64) {
         let manage = self.objects.authorize::<Manage>(&self.root(), &at("/localhost/q/")).await.unwrap();
         let change = PolicyChange { quota: Some(Some(bytes)), ..PolicyChange::default() };

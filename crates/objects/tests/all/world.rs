@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use jsfs_objects::{
-    Credentials, Delete, List, ListOptions, Manage, NamespaceOptions, Objects, OpenOptions, Read, ReadError,
-    Refusal, Settings, Write, WriteError, WriteOptions, Written,
+    Credentials, Delete, List, ListOptions, Manage, NamespaceOptions, Objects, OpenOptions, Purge, Read,
+    ReadError, Refusal, Settings, Write, WriteError, WriteOptions, Written,
     address::Address,
     clock::{ManualClock, SeededRandom},
     key::{Seed, SigningKey},
     token::{Method, Methods},
 };
-use jsfs_store::{Store, backend::Memory};
+use jsfs_store::{BlockId, Store, Table, backend::Memory};
 use std::sync::Arc;
 
 /// The time that the clock starts with.
@@ -54,6 +54,32 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// Text of so many bytes, another for each seed.
+pub(crate) fn text(seed: u64, length: usize) -> Vec<u8> {
+    let words = noise(0, 4_000);
+    let order = noise(seed, length);
+    let mut text = Vec::with_capacity(length + 8);
+    for pair in order.chunks_exact(2) {
+        let at = usize::from(pair[0]) * 8 + usize::from(pair[1] % 8);
+        text.extend(words[at..at + 5].iter().map(|byte| b'a' + byte % 26));
+        text.push(b' ');
+        if text.len() >= length {
+            break;
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+/// The same with a few places changed.
+pub(crate) fn edited(text: &[u8], by: u8) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for at in (10_000..text.len()).step_by(40_000) {
+        text.splice(at..at, [b'<', b'0' + by % 10, b'>']);
+    }
+    text
 }
 
 impl World {
@@ -196,6 +222,28 @@ impl World {
     pub(crate) async fn delete_as(&self, credentials: &Credentials, address: &str) -> Result<(), WriteError> {
         let grant = self.objects.authorize::<Delete>(credentials, &at(address)).await?;
         self.objects.delete(grant, None).await
+    }
+
+    pub(crate) async fn purge_as(&self, credentials: &Credentials, address: &str) -> Result<(), WriteError> {
+        let grant = self.objects.authorize::<Purge>(credentials, &at(address)).await?;
+        self.objects.purge(grant).await
+    }
+
+    /// Forgets every version.
+    pub(crate) async fn purge(&self, address: &str) {
+        self.purge_as(&self.root(), address).await.unwrap();
+    }
+
+    /// Frees all that nothing needs.
+    pub(crate) async fn collect(&self) {
+        self.store.settle().await.unwrap();
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.compact(0.0).unwrap()).await.unwrap();
+    }
+
+    /// The blocks that the entry of an object refers to.
+    pub(crate) fn references(&self, address: &str) -> Vec<BlockId> {
+        self.store.get(Table(1), address.as_bytes()).unwrap().unwrap().references
     }
 
     pub(crate) async fn names(

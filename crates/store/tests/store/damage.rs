@@ -4,7 +4,7 @@ use crate::{
     driver::fast_dir,
     support::{
         T, commit, commit_with, delete, get, keys, list_block, noise, open, open_at, put, quiet, run,
-        sample_block, value,
+        sample_block, sample_delta, sample_group, value,
     },
 };
 use jsfs_store::{
@@ -37,17 +37,18 @@ impl Sample {
                 store.close().unwrap();
                 store = Store::open(options()).unwrap();
             }
-            let block = sample_block(n.into(), 300);
-            let list = list_block(0, &[block.id]);
+            let block = if n < 2 { sample_block } else { sample_group }(n.into(), 300);
+            let (delta, _) = sample_delta(&block, n.into(), 300);
+            let list = list_block(0, &[block.id, delta.id]);
             let op = put([n], vec![n; 40], &[list.id]);
             values.insert(vec![n], vec![n; 40]);
-            blocks.extend([&block, &list].map(|block| (block.id, block.bytes.to_vec())));
+            blocks.extend([&block, &delta, &list].map(|block| (block.id, block.bytes.to_vec())));
             if n % 2 == 0 {
-                let pins = run(store.append(vec![block])).unwrap();
+                let pins = run(store.append(vec![block, delta])).unwrap();
                 run(store.commit(Commit { ops: vec![op], blocks: vec![list], pins, ..Commit::default() }))
                     .unwrap();
             } else {
-                commit_with(&store, vec![op], vec![block, list]).unwrap();
+                commit_with(&store, vec![op], vec![block, delta, list]).unwrap();
             }
         }
         commit(&store, vec![put("gone", "x", &[])]).unwrap();

@@ -1,7 +1,7 @@
 //! Deltas: found by their chunks with what they rest on, or not at all; and blocks that are found by what is like them.
 
-use crate::support::{commit, commit_with, delete, noise, open, put, run, sample_block};
-use jsfs_store::{BlockId, ChunkTag, NewBlock, OpenOptions, Store, Tag, backend::Memory, block, block::Kind};
+use crate::support::{commit, commit_with, delete, noise, open, put, run, sample_block, sample_delta};
+use jsfs_store::{BlockId, ChunkTag, NewBlock, OpenOptions, Store, Tag, backend::Memory, block};
 use std::sync::Arc;
 
 fn store() -> Store {
@@ -10,16 +10,6 @@ fn store() -> Store {
 
 fn tagged(tag: Tag, len: u32) -> ChunkTag {
     ChunkTag { tag, offset: 0, len, extra: Vec::new() }
-}
-
-/// A delta of a block of [`sample_block`] with the same seed and length, and what it holds.
-fn delta_of(base: &NewBlock, seed: u64, length: usize) -> (NewBlock, Vec<u8>) {
-    let mut plain = noise(seed, length);
-    plain.extend_from_slice(b"and more");
-    let mut stored = block::delta_header(Kind::Delta, &base.id).to_vec();
-    block::encode_delta_into(&plain, &noise(seed, length), block::LEVEL, &mut stored).unwrap();
-    let tag = tagged(*blake3::hash(&plain).as_bytes(), u32::try_from(plain.len()).unwrap());
-    (NewBlock::new(stored.into(), vec![tag]), plain)
 }
 
 fn collect(store: &Store) {
@@ -31,7 +21,7 @@ fn collect(store: &Store) {
 fn a_delta_is_found_with_its_base_pinned_and_not_at_all_without_it() {
     let store = store();
     let base = sample_block(1, 50_000);
-    let (delta, plain) = delta_of(&base, 1, 50_000);
+    let (delta, plain) = sample_delta(&base, 1, 50_000);
     assert!(delta.bytes.len() < 200);
     let needs = [delta.id, base.id];
     commit_with(&store, vec![put("a", "1", &needs)], vec![base.clone(), delta.clone()]).unwrap();
@@ -61,7 +51,7 @@ fn a_delta_is_found_with_its_base_after_a_restart_and_after_compaction() {
     let opened = || open(OpenOptions::new(vec![disk.clone()]).index(index.path()));
     let store = opened();
     let base = sample_block(2, 50_000);
-    let (delta, _) = delta_of(&base, 2, 50_000);
+    let (delta, _) = sample_delta(&base, 2, 50_000);
     let blocks = vec![base.clone(), delta.clone(), sample_block(3, 200_000)];
     let ops = vec![put("a", "1", &[delta.id, base.id]), put("b", "1", &[blocks[2].id])];
     commit_with(&store, ops, blocks).unwrap();

@@ -1,9 +1,10 @@
 //! Drives a store and a model of it side by side, by steps that proptest makes up.
 
-use crate::support::{T, list_block, quiet, run, sample_block};
+use crate::support::{T, list_block, quiet, run, sample_block, sample_delta, sample_group};
 use bytes::Bytes;
 use jsfs_store::{
-    BlockId, Commit, CommitError, NewBlock, Op, OpenOptions, Pin, Store, WriteError, backend::Backend, check,
+    BlockId, Commit, CommitError, NewBlock, Op, OpenOptions, Pin, Store, WriteError, backend::Backend, block,
+    check,
 };
 use proptest::prelude::*;
 use std::{
@@ -75,6 +76,10 @@ pub(crate) struct Driver {
     /// What a commit would have made of entries whose answer never came.
     doubt: HashMap<Vec<u8>, Option<Content>>,
     known: HashMap<BlockId, NewBlock>,
+    /// What deltas hold.
+    plain: HashMap<BlockId, Vec<u8>>,
+    /// Deltas that were read and found to be whole.
+    pub(crate) deltas: usize,
     ahead: Vec<(BlockId, Pin)>,
     counter: u64,
 }
@@ -93,6 +98,8 @@ impl Driver {
             model: Model::new(),
             doubt: HashMap::new(),
             known: HashMap::new(),
+            plain: HashMap::new(),
+            deltas: 0,
             ahead: Vec::new(),
             counter: 0,
         };
@@ -123,10 +130,27 @@ impl Driver {
         self.store.as_ref().unwrap()
     }
 
-    fn block(&mut self, seed: u8) -> NewBlock {
-        let block = sample_block(seed.into(), 200 + usize::from(seed) * 300);
-        self.known.insert(block.id, block.clone());
-        block
+    /// The blocks of seeds: of each three one has a block of one chunk, one of several, and one a delta of either, after its base.
+    fn blocks(&mut self, seeds: &[u8]) -> Vec<NewBlock> {
+        let whole = |seed: u8| {
+            let length = 200 + usize::from(seed) * 300;
+            let block = if seed % 3 == 1 { sample_group } else { sample_block };
+            (block(seed.into(), length), length)
+        };
+        let mut blocks = Vec::new();
+        for seed in seeds {
+            if seed % 3 < 2 {
+                blocks.push(whole(*seed).0);
+                continue;
+            }
+            let base = seed - 1 - seed % 2;
+            let (block, length) = whole(base);
+            let (delta, plain) = sample_delta(&block, base.into(), length);
+            self.plain.insert(delta.id, plain);
+            blocks.extend([block, delta]);
+        }
+        self.known.extend(blocks.iter().map(|block| (block.id, block.clone())));
+        blocks
     }
 
     fn value(&mut self) -> Bytes {
@@ -144,8 +168,8 @@ impl Driver {
             }
             Step::Add { key, delta } => self.add(*key, (*delta).into()),
             Step::Append { seeds } => {
-                let blocks: Vec<NewBlock> = seeds.iter().map(|seed| self.block(*seed)).collect();
-                let ids: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
+                let blocks = self.blocks(seeds);
+                let ids = ids(&blocks);
                 let pins = run(self.store().append(blocks)).map_err(|error| off(&error.into()))?;
                 self.ahead.extend(ids.into_iter().zip(pins));
                 Ok(())
@@ -165,8 +189,8 @@ impl Driver {
     }
 
     fn put(&mut self, key: u8, seeds: &[u8], is_list: bool) -> Result<(), Off> {
-        let mut blocks: Vec<NewBlock> = seeds.iter().map(|seed| self.block(*seed)).collect();
-        let mut reachable: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
+        let mut blocks = self.blocks(seeds);
+        let mut reachable = ids(&blocks);
         let ahead = std::mem::take(&mut self.ahead);
         reachable.extend(ahead.iter().map(|(id, _)| *id));
         let mut references = reachable.clone();
@@ -206,29 +230,25 @@ impl Driver {
         let mut keys: Vec<u8> = keys.to_vec();
         keys.sort_unstable();
         keys.dedup();
-        let changes: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                let (value, block) = (self.value(), self.block(*key));
-                (pair(*key).0, value, block)
-            })
-            .collect();
+        let changes: Vec<_> =
+            keys.iter().map(|key| (pair(*key).0, self.value(), self.blocks(&[*key]))).collect();
         let store = self.store().clone();
         let results = run(async {
             let mut set = tokio::task::JoinSet::new();
-            for (at, (key, value, block)) in changes.iter().cloned().enumerate() {
+            for (at, (key, value, blocks)) in changes.iter().cloned().enumerate() {
                 let store = store.clone();
                 set.spawn(async move {
-                    let ops = vec![Op::Put { table: T, key, value, references: vec![block.id] }];
-                    (at, store.commit(Commit { ops, blocks: vec![block], ..Commit::default() }).await)
+                    let references = ids(&blocks);
+                    let ops = vec![Op::Put { table: T, key, value, references }];
+                    (at, store.commit(Commit { ops, blocks, ..Commit::default() }).await)
                 });
             }
             set.join_all().await
         });
         let mut outcome = Ok(());
         for (at, result) in results {
-            let (key, value, block) = &changes[at];
-            let new = Some((value.clone(), vec![block.id]));
+            let (key, value, blocks) = &changes[at];
+            let new = Some((value.clone(), ids(blocks)));
             match result {
                 Ok(_) => self.apply(vec![(key.clone(), new)]),
                 Err(error) => {
@@ -278,6 +298,10 @@ impl Driver {
             for id in reachable {
                 let bytes = store.block(id).unwrap_or_else(|error| panic!("{}: {error}", key.escape_ascii()));
                 assert_eq!(bytes, self.known[id].bytes);
+                self.deltas += usize::from(self.plain.contains_key(id));
+            }
+            for id in reachable {
+                self.check_tags(&store, id);
             }
         }
         let made = store.make_copies().unwrap();
@@ -294,6 +318,22 @@ impl Driver {
         assert!(extra.is_empty(), "came back: {extra:?}");
     }
 
+    /// Each chunk of a block that lives is found where it lies, with what that is a delta of; and a delta gives what it was made of.
+    fn check_tags(&self, store: &Store, id: &BlockId) {
+        let NewBlock { bytes, tags, .. } = &self.known[id];
+        let base = block::base_of(bytes);
+        for tag in tags.iter().filter(|tag| tag.len > 0) {
+            let found =
+                store.find_chunk(&tag.tag).unwrap().unwrap_or_else(|| panic!("a chunk of {id} is not found"));
+            assert_eq!((found.block, found.offset, found.len), (*id, tag.offset, tag.len));
+            assert_eq!(found.base.map(|pin| pin.block()), base);
+        }
+        if let Some(base) = base {
+            let base = block::decode_clear(&store.block(&base).unwrap()).unwrap();
+            assert_eq!(block::decode_clear_delta(bytes, &base).unwrap(), self.plain[id]);
+        }
+    }
+
     /// Closes the store, checks every byte and opens it again.
     pub(crate) fn verify_on_disk(&mut self) {
         self.ahead.clear();
@@ -304,6 +344,10 @@ impl Driver {
         self.open().unwrap();
         self.verify();
     }
+}
+
+fn ids(blocks: &[NewBlock]) -> Vec<BlockId> {
+    blocks.iter().map(|block| block.id).collect()
 }
 
 /// The two keys that a put sets and a delete removes together.

@@ -6,12 +6,12 @@
 
 use crate::{
     driver::fast_dir,
-    support::{T, commit, commit_with, delete, noise, put, quiet, run, sample_block},
+    support::{T, commit, commit_with, delete, noise, put, quiet, run, sample_block, sample_delta},
 };
 use jsfs_store::{
     BlockId, Commit, Finding, Observer, OpenOptions, Store, Unobserved, Verification,
     backend::{Backend, Faulty},
-    check,
+    block, check,
 };
 use std::{
     sync::{
@@ -72,13 +72,30 @@ fn options(disks: &[Faulty]) -> OpenOptions {
     quiet(OpenOptions::new(locations)).pack_max(64 << 10)
 }
 
-/// Fills a store with entries, some of them with blocks of which a second copy lies in a later pack.
-fn fill(store: &Store) -> Vec<(BlockId, Vec<u8>)> {
-    let mut blocks = Vec::new();
+/// A block with its bytes, and how many entries need it.
+struct Known {
+    id: BlockId,
+    bytes: Vec<u8>,
+    needed_by: usize,
+}
+
+/// Fills a store with entries: of each three one has a block, the second a delta of it, the third one more.
+fn fill(store: &Store) -> Vec<Known> {
+    let mut blocks: Vec<Known> = Vec::new();
     for n in 0..120u64 {
-        let block = sample_block(n, 1_500);
-        blocks.push((block.id, block.bytes.to_vec()));
-        commit_with(store, vec![put(n.to_be_bytes(), noise(n, 60), &[block.id])], vec![block]).unwrap();
+        let base = sample_block(n - n % 3, 1_500);
+        let own = match n % 3 {
+            0 => base.clone(),
+            1 => sample_delta(&base, n - 1, 1_500).0,
+            _ => sample_block(n, 1_500),
+        };
+        blocks.push(Known { id: own.id, bytes: own.bytes.to_vec(), needed_by: 1 });
+        let mut needs = vec![own.id];
+        if n % 3 == 1 {
+            needs.push(base.id);
+            blocks[usize::try_from(n - 1).unwrap()].needed_by += 1;
+        }
+        commit_with(store, vec![put(n.to_be_bytes(), noise(n, 60), &needs)], vec![own]).unwrap();
         commit(store, vec![put(format!("plain {n}"), noise(n + 1_000, 200), &[])]).unwrap();
     }
     blocks
@@ -93,7 +110,7 @@ fn damage_at_100_places_is_named_never_served_and_mended_where_it_is_known_elsew
     let whole = store.verify(REPAIR, &Unobserved).unwrap();
     assert_eq!((whole.damaged, whole.repaired, whole.index_differs), (0, 0, 0));
     let mut chance = Chance::new();
-    let (mut repaired, mut blocks_lost) = (0, 0);
+    let (mut repaired, mut blocks_lost, mut bases_lost) = (0, 0, 0);
     for round in 0..100 {
         let disk = &disks[usize::try_from(chance.below(2)).unwrap()];
         let packs = disk.packs().unwrap();
@@ -108,7 +125,7 @@ fn damage_at_100_places_is_named_never_served_and_mended_where_it_is_known_elsew
         let here: Vec<_> =
             findings.iter().filter(|found| found.location == disk.describe() && found.pack == pack).collect();
         assert!(!here.is_empty(), "round {round}: pack {pack}, offset {offset}: {findings:#?}");
-        for (id, bytes) in &blocks {
+        for Known { id, bytes, .. } in &blocks {
             assert!(store.block(id).is_ok_and(|read| read == *bytes) || done.damaged > 0, "round {round}");
             if let Ok(read) = store.block(id) {
                 assert_eq!(read, *bytes, "round {round}: damage was served");
@@ -121,13 +138,24 @@ fn damage_at_100_places_is_named_never_served_and_mended_where_it_is_known_elsew
             // Only block bytes have no second copy: entries and frames go to both locations.
             let is_block = here.iter().any(|found| found.what.starts_with("block "));
             assert!(is_block, "round {round}: pack {pack}, offset {offset}: {findings:#?}");
+            // Each entry that needs it is named: of a base that of its delta as well.
+            let lost = blocks
+                .iter()
+                .find(|known| here.iter().any(|found| found.what.contains(&known.id.to_string())));
+            let named = findings.iter().filter(|found| found.what.ends_with("needs a block that is damaged"));
+            assert_eq!(
+                Some(named.count()),
+                lost.map(|known| known.needed_by),
+                "round {round}: {findings:#?}"
+            );
             blocks_lost += 1;
+            bases_lost += usize::from(lost.is_some_and(|known| known.needed_by > 1));
             disk.flip_bit(pack, offset, bit);
             assert_eq!(disk.pack_bytes(pack), before);
         }
     }
     println!("{repaired} repaired, {blocks_lost} in blocks of which there was one copy");
-    assert!(repaired > 10 && blocks_lost > 10);
+    assert!(repaired > 10 && blocks_lost > 10 && bases_lost > 3, "{bases_lost} of them bases");
     let whole = store.verify(REPAIR, &Unobserved).unwrap();
     assert_eq!((whole.damaged, whole.repaired), (0, 0));
     store.close().unwrap();
@@ -190,11 +218,19 @@ fn load(store: &Store, time: Duration, round: u64) -> Load {
                 let mut n = 0u64;
                 while begun.elapsed() < time {
                     n += 1;
-                    let block = sample_block(round << 48 | writer << 40 | n, 4_096);
+                    // Of each three one has a base of its own with a delta of it, the second that base alone.
+                    let seed = round << 48 | writer << 40;
+                    let base = sample_block(seed | (n - n % 3), 4_096);
+                    let blocks = match n % 3 {
+                        0 => vec![sample_delta(&base, seed | n, 4_096).0, base],
+                        1 => vec![base],
+                        _ => vec![sample_block(seed | n, 4_096)],
+                    };
+                    let ids: Vec<BlockId> = blocks.iter().map(|block| block.id).collect();
                     let key = [writer.to_be_bytes(), (n % 200).to_be_bytes()].concat();
-                    let op = put(&key, block.id.as_bytes().to_vec(), &[block.id]);
+                    let op = put(&key, ids[0].as_bytes().to_vec(), &ids);
                     let started = Instant::now();
-                    commit_with(store, vec![op], vec![block]).unwrap();
+                    commit_with(store, vec![op], blocks).unwrap();
                     own.push(started.elapsed());
                     if n.is_multiple_of(7) {
                         let gone = [writer.to_be_bytes(), ((n * 31) % 200).to_be_bytes()].concat();
@@ -212,14 +248,22 @@ fn load(store: &Store, time: Duration, round: u64) -> Load {
 
 /// What every entry says that it refers to is there and right.
 fn read_back(store: &Store) -> u64 {
-    let mut read = 0;
+    let (mut read, mut deltas) = (0, 0);
     for row in store.scan(T, ..) {
         let (_, entry) = row.unwrap();
-        let id = entry.references[0];
-        assert_eq!(entry.value, id.as_bytes().as_slice());
-        assert_eq!(BlockId::of(&store.block(&id).unwrap()), id);
+        assert_eq!(entry.value, entry.references[0].as_bytes().as_slice());
+        for id in &entry.references {
+            let bytes = store.block(id).unwrap();
+            assert_eq!(BlockId::of(&bytes), *id);
+            if let Some(base) = block::base_of(&bytes) {
+                let base = block::decode_clear(&store.block(&base).unwrap()).unwrap();
+                block::decode_clear_delta(&bytes, &base).unwrap();
+                deltas += 1;
+            }
+        }
         read += 1;
     }
+    assert!(deltas > 20, "only {deltas} deltas");
     read
 }
 

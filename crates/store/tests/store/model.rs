@@ -3,7 +3,7 @@
 use crate::driver::{Driver, Step, fast_dir, steps};
 use jsfs_store::backend::{Backend, Faulty, Loss, Memory};
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 fn cases(short: u32, long: u32) -> ProptestConfig {
     let is_long = std::env::var_os("JSFS_LONG").is_some();
@@ -15,11 +15,26 @@ fn cases(short: u32, long: u32) -> ProptestConfig {
     }
 }
 
-proptest! {
-    #![proptest_config(cases(24, 3_000))]
+/// Deltas that were found to be whole, in all cases of a test: a run without any has not tried them.
+#[derive(Default)]
+struct Deltas(Cell<usize>);
 
-    #[test]
-    fn random_operations_do_what_a_map_does(steps in steps(1..60)) {
+impl Deltas {
+    fn count(&self, driver: &Driver) {
+        self.0.set(self.0.get() + driver.deltas);
+    }
+}
+
+impl Drop for Deltas {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || self.0.get() > 100, "only {} deltas were read", self.0.get());
+    }
+}
+
+#[test]
+fn random_operations_do_what_a_map_does() {
+    let deltas = Deltas::default();
+    proptest!(cases(24, 3_000), |(steps in steps(1..60))| {
         let index = fast_dir();
         let mut driver = Driver::new(vec![Arc::new(Memory::new(1 << 26))], 1, &index.path().join("index"));
         for step in &steps {
@@ -30,10 +45,14 @@ proptest! {
         }
         driver.verify();
         driver.verify_on_disk();
-    }
+        deltas.count(&driver);
+    });
+}
 
-    #[test]
-    fn random_operations_on_three_disks_do_what_a_map_does(steps in steps(1..40), copies in 1usize..4) {
+#[test]
+fn random_operations_on_three_disks_do_what_a_map_does() {
+    let deltas = Deltas::default();
+    proptest!(cases(24, 3_000), |(steps in steps(1..40), copies in 1usize..4)| {
         let index = fast_dir();
         let disk = || -> Arc<dyn Backend> { Arc::new(Memory::new(1 << 26)) };
         let mut driver = Driver::new(vec![disk(), disk(), disk()], copies, &index.path().join("index"));
@@ -42,7 +61,8 @@ proptest! {
         }
         driver.verify();
         driver.verify_on_disk();
-    }
+        deltas.count(&driver);
+    });
 }
 
 fn losses() -> impl Strategy<Value = Loss> {
@@ -50,7 +70,13 @@ fn losses() -> impl Strategy<Value = Loss> {
 }
 
 /// Runs steps until the power goes, twice, and looks at what remains.
-fn survive(disks: usize, copies: usize, steps: &[Step], cuts: [(u64, Loss, u64); 2], loses_index: bool) {
+fn survive(
+    disks: usize,
+    copies: usize,
+    steps: &[Step],
+    cuts: [(u64, Loss, u64); 2],
+    loses_index: bool,
+) -> Driver {
     let index = fast_dir();
     let index_path = index.path().join("index");
     let first = Faulty::new(1 << 26);
@@ -84,38 +110,38 @@ fn survive(disks: usize, copies: usize, steps: &[Step], cuts: [(u64, Loss, u64);
         driver.verify();
     }
     driver.verify_on_disk();
+    driver
 }
 
-proptest! {
-    #![proptest_config(cases(48, 50_000))]
-
-    #[test]
-    fn a_power_loss_takes_nothing_that_was_acknowledged(
+#[test]
+fn a_power_loss_takes_nothing_that_was_acknowledged() {
+    let deltas = Deltas::default();
+    proptest!(cases(48, 50_000), |(
         steps in steps(4..30),
         cuts in [(0u64..120, losses(), any::<u64>()), (0u64..120, losses(), any::<u64>())],
         loses_index: bool,
-    ) {
-        survive(1, 1, &steps, cuts, loses_index);
-    }
+    )| deltas.count(&survive(1, 1, &steps, cuts, loses_index)));
+}
 
-    #[test]
-    fn a_power_loss_on_two_disks_takes_nothing_that_was_acknowledged(
+#[test]
+fn a_power_loss_on_two_disks_takes_nothing_that_was_acknowledged() {
+    let deltas = Deltas::default();
+    proptest!(cases(48, 50_000), |(
         steps in steps(4..24),
         cuts in [(0u64..160, losses(), any::<u64>()), (0u64..160, losses(), any::<u64>())],
         loses_index: bool,
-    ) {
-        survive(2, 1, &steps, cuts, loses_index);
-    }
+    )| deltas.count(&survive(2, 1, &steps, cuts, loses_index)));
+}
 
-    #[test]
-    fn a_power_loss_takes_no_copy_of_what_was_acknowledged(
+#[test]
+fn a_power_loss_takes_no_copy_of_what_was_acknowledged() {
+    let deltas = Deltas::default();
+    proptest!(cases(48, 50_000), |(
         disks in 2usize..4,
         steps in steps(4..24),
         cuts in [(0u64..200, losses(), any::<u64>()), (0u64..200, losses(), any::<u64>())],
         loses_index: bool,
-    ) {
-        survive(disks, 2, &steps, cuts, loses_index);
-    }
+    )| deltas.count(&survive(disks, 2, &steps, cuts, loses_index)));
 }
 
 #[test]
@@ -133,10 +159,11 @@ fn a_power_loss_at_any_change_takes_nothing_that_was_acknowledged() {
         Step::Reopen,
         put(6, &[20]),
     ];
+    let deltas = Deltas::default();
     let step = if std::env::var_os("JSFS_LONG").is_some() { 1 } else { 5 };
     for cut in (0..110).step_by(step) {
         for loss in [Loss::Dropped, Loss::Kept, Loss::Torn, Loss::Reordered] {
-            survive(1, 1, &script, [(cut, loss, cut), (60, loss, cut)], cut % 2 == 0);
+            deltas.count(&survive(1, 1, &script, [(cut, loss, cut), (60, loss, cut)], cut % 2 == 0));
         }
     }
 }

@@ -46,6 +46,41 @@ pub(crate) fn sample_block(seed: u64, length: usize) -> NewBlock {
     NewBlock::new(block::encode_clear(&plain, block::LEVEL).unwrap(), vec![tag])
 }
 
+/// A clear block of three chunks with a tag each, and a tag by which what is like it is found.
+pub(crate) fn sample_group(seed: u64, length: usize) -> NewBlock {
+    let plain = noise(seed, length);
+    let mut offset = 0;
+    let chunks = [length / 3, length / 4, length - length / 3 - length / 4].map(|length| {
+        let tag = chunk_tag(&plain[offset..offset + length], offset);
+        offset += length;
+        tag
+    });
+    let alike =
+        ChunkTag { tag: *blake3::hash(&seed.to_le_bytes()).as_bytes(), offset: 0, len: 0, extra: Vec::new() };
+    let mut tags = Vec::from(chunks);
+    tags.push(alike);
+    tags.sort_by_key(|tag| (tag.offset, tag.tag));
+    NewBlock::new(block::encode_clear(&plain, block::LEVEL).unwrap(), tags)
+}
+
+fn chunk_tag(chunk: &[u8], offset: usize) -> ChunkTag {
+    ChunkTag {
+        tag: *blake3::hash(chunk).as_bytes(),
+        offset: u32::try_from(offset).unwrap(),
+        len: u32::try_from(chunk.len()).unwrap(),
+        extra: Vec::new(),
+    }
+}
+
+/// A delta, with one tag, of a block that holds the noise of this seed and length; and what it holds.
+pub(crate) fn sample_delta(base: &NewBlock, seed: u64, length: usize) -> (NewBlock, Vec<u8>) {
+    let mut plain = noise(seed, length);
+    plain.extend_from_slice(b"and more");
+    let mut stored = block::delta_header(block::Kind::Delta, &base.id).to_vec();
+    block::encode_delta_into(&plain, &noise(seed, length), block::LEVEL, &mut stored).unwrap();
+    (NewBlock::new(stored.into(), vec![chunk_tag(&plain, 0)]), plain)
+}
+
 pub(crate) fn list_block(level: u8, ids: &[BlockId]) -> NewBlock {
     NewBlock::new(block::encode_list(level, ids).unwrap(), Vec::new())
 }
