@@ -487,8 +487,9 @@ fn a_program_whose_key_is_replaced_runs_on_and_new_code_begins_with_nothing() {
     stage.hand_over("/app/", &other);
     let until = Instant::now() + Duration::from_secs(20);
     let body = read.to_string();
-    while stage.ask(&theirs("POST", "/app/api.js").body(body.as_bytes())).status == 409 {
-        assert!(Instant::now() < until, "it was not handed on");
+    // 409 until its turn has come, 503 while it is sealed anew.
+    while let status @ (409 | 503) = stage.ask(&theirs("POST", "/app/api.js").body(body.as_bytes())).status {
+        assert!(Instant::now() < until, "it was not handed on: {status}");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(stage.asks(&other, "/app/api.js", &write), (has.clone(), 201), "within the directory");
