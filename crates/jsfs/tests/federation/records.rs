@@ -11,7 +11,13 @@ use std::time::{Duration, Instant};
 pub(crate) const HOST: &str = "shared.example";
 
 /// A request with a credential, or without one.
-fn ask(place: &Place, method: &'static str, path: &str, key: Option<&str>, body: &[u8]) -> (u16, Vec<u8>) {
+pub(crate) fn ask(
+    place: &Place,
+    method: &'static str,
+    path: &str,
+    key: Option<&str>,
+    body: &[u8],
+) -> (u16, Vec<u8>) {
     let request = Request::new(method, path).header("Host", HOST);
     let request = key.into_iter().fold(request, |request, key| request.bearer(key));
     let request = if body.is_empty() { request } else { request.body(body) };
@@ -77,7 +83,7 @@ impl Watch {
 }
 
 /// So many nodes that see each other, and the key of a namespace that the first made.
-fn together(home: &Path, count: usize) -> (Vec<Place>, String) {
+pub(crate) fn together(home: &Path, count: usize) -> (Vec<Place>, String) {
     let mut places = vec![founded(home)];
     for number in 1..count {
         // Two that start again at once find each other where they were.

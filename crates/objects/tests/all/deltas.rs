@@ -5,7 +5,7 @@ use jsfs_objects::{Purge, Read, WriteOptions};
 use jsfs_store::{BlockId, Unobserved, backend::Backend, block};
 
 /// Text of so many bytes, another for each seed.
-fn text(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn text(seed: u64, length: usize) -> Vec<u8> {
     let words = noise(0, 4_000);
     let order = noise(seed, length);
     let mut text = Vec::with_capacity(length + 8);
@@ -22,7 +22,7 @@ fn text(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// The same with a few places changed.
-fn edited(text: &[u8], by: u8) -> Vec<u8> {
+pub(crate) fn edited(text: &[u8], by: u8) -> Vec<u8> {
     let mut text = text.to_vec();
     for at in (10_000..text.len()).step_by(40_000) {
         text.splice(at..at, [b'<', b'0' + by, b'>']);
