@@ -319,3 +319,36 @@ fn a_namespace_that_is_named_by_its_key_needs_no_grant_and_is_nobody_elses() {
     let told = admin.try_run(&["namespace", "set", host, "--public"]).unwrap_err().1;
     assert!(told.contains("the access key of this namespace"), "{told}");
 }
+
+/// Commits of a node since its start.
+fn commits(place: &Place) -> u64 {
+    let (status, body) = ask(place, "GET", "/.jsfs/metrics", Some(&place.setup.root_key()), &[]);
+    assert_eq!(status, 200);
+    let text = String::from_utf8(body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("jsfs_store_commits_total "));
+    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+#[test]
+fn a_directory_is_taken_in_with_few_commits_whoever_may_see_it() {
+    const COUNT: usize = 300;
+    let home = tempfile::tempdir().unwrap();
+    let (places, key) = together(home.path(), 2);
+    let (first, second) = (&places[0], &places[1]);
+    for number in 0..COUNT {
+        let path = format!("/wide/{number:03}?private={}", number % 2 == 0);
+        assert_eq!(put(first, &path, &key, "x"), 201, "{}", first.log());
+    }
+    // Changed and deleted ones are listed as they are.
+    assert_eq!(put(first, "/wide/007", &key, "y"), 200);
+    assert_eq!(ask(first, "DELETE", "/wide/008", Some(&key), &[]).0, 204);
+    let before = commits(second);
+    assert_eq!(names(second, "/wide/", Some(&key)).len(), COUNT - 1, "{}", second.log());
+    let taken = commits(second) - before;
+    eprintln!("{taken} commits for {COUNT} names");
+    assert!(taken < 60, "{taken} commits");
+    assert_eq!(get(second, "/wide/007", &key), (200, "y".to_owned()));
+    assert_eq!(get(second, "/wide/009", &key), (200, "x".to_owned()));
+    assert_eq!(get(second, "/wide/008", &key).0, 404);
+    assert_eq!(names(second, "/wide/", None).len(), COUNT / 2, "a stranger sees what is public");
+}
