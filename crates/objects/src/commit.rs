@@ -10,6 +10,7 @@ use crate::{
     metastore::Named,
     owned::named_owner,
     record::{Envelope, Kind, RECORD_BLOCKS_MAX, RecordHash},
+    remote::{Needs, Remote, namespace_of},
     tables::{self, Stored},
     tree,
 };
@@ -92,16 +93,41 @@ impl Change {
         &self.quotas
     }
 
-    /// Hands new blocks to the nodes that keep them as well.
-    pub(crate) async fn place(&mut self, objects: &Objects) {
-        if objects.remote().is_some()
-            && !self.is_placed
-            && !self.commit.blocks.is_empty()
-            && let Some(namespace) = self.logged.iter().next()
-        {
-            self.is_placed = true;
-            Box::pin(objects.place(namespace, &self.commit.blocks)).await;
+    /// Has everything that it needs where it is shared on the nodes that keep it as well: new blocks, and those that were here before, whoever they were
+    /// written for.
+    pub(crate) async fn place(&mut self, objects: &Objects) -> Result<(), WriteError> {
+        let Some(remote) = objects.remote() else { return Ok(()) };
+        if std::mem::replace(&mut self.is_placed, true) || self.adopts {
+            return Ok(());
         }
+        let needed = self.needed(objects, &**remote)?;
+        let is_shared = self.logged.iter().any(|namespace| remote.shares(namespace));
+        let new = if is_shared { &self.commit.blocks[..] } else { &[] };
+        Box::pin(objects.place_all(remote, new, needed)).await;
+        Ok(())
+    }
+
+    /// Blocks that its versions need beside new ones, and beside what the versions before them needed: that was placed with those.
+    fn needed(&self, objects: &Objects, remote: &dyn Remote) -> Result<Vec<BlockId>, WriteError> {
+        let mut needs = Needs::default();
+        for block in &self.commit.blocks {
+            needs.coming.insert(block.id, block.bytes.clone());
+        }
+        for op in &self.commit.ops {
+            let Op::Put { table: tables::CURRENT | tables::VERSION, key, value, references } = op else {
+                continue;
+            };
+            if !namespace_of(key).is_some_and(|namespace| remote.shares(namespace)) {
+                continue;
+            }
+            let address = key.split(|byte| *byte == 0).next().unwrap_or_default();
+            if let Some(before) = objects.current(&tree::address_of(address)?)? {
+                needs.seen.extend(&before.references);
+            }
+            objects.add_needs(value, references.clone(), &mut needs)?;
+        }
+        needs.found.retain(|id| !needs.coming.contains_key(id));
+        Ok(needs.found)
     }
 
     /// Makes what another node wrote the newest version; the one before is kept under this number, if any.
@@ -305,7 +331,7 @@ impl Change {
         self.commit.ops.extend(objects.marker(self.done.as_ref())?);
         // Before it is committed: what is answered is where it belongs.
         let Some(_turns) = Box::pin(self.publish(objects)).await? else { return Ok(None) };
-        self.place(objects).await;
+        self.place(objects).await?;
         if self.adopts {
             // Quotas are for who writes.
             for op in &mut self.commit.ops {

@@ -13,7 +13,7 @@ use crate::{
 use bytes::Bytes;
 use jsfs_store::{BlockId, NewBlock, Op, Table, block};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64, atomic::Ordering},
@@ -41,10 +41,27 @@ pub type RemoteAnswer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Remote: Send + Sync {
     /// Whether what is stored in a namespace is for others to keep too.
     fn shares(&self, namespace: &str) -> bool;
-    /// Hands new blocks to the nodes that keep them; done when they are on their disks, or on as many as could be reached.
-    fn place(&self, blocks: Vec<(BlockId, Bytes)>) -> RemoteAnswer<'_, ()>;
+    /// Has nodes keep new blocks, and others that are here already; done when all are on their disks, or on as many as could be reached.
+    fn place(&self, new: Vec<(BlockId, Bytes)>, others: Vec<BlockId>) -> RemoteAnswer<'_, ()>;
     /// A block from whoever has it, verified; none if it is not to be had now.
     fn fetch(&self, block: BlockId) -> RemoteAnswer<'_, Option<Bytes>>;
+}
+
+/// Blocks that versions need.
+#[derive(Default)]
+pub(crate) struct Needs {
+    /// Those that were found, each once.
+    pub(crate) found: Vec<BlockId>,
+    /// Those that were found, and others that are not to be.
+    pub(crate) seen: HashSet<BlockId>,
+    /// Blocks that are not in the store yet.
+    pub(crate) coming: HashMap<BlockId, Bytes>,
+}
+
+/// The namespace of a key that begins with an address.
+pub(crate) fn namespace_of(key: &[u8]) -> Option<&str> {
+    let address = std::str::from_utf8(key.split(|byte| *byte == 0).next()?).ok()?;
+    address.strip_prefix('/')?.split('/').next()
 }
 
 /// Where looking through blocks goes on.
@@ -99,11 +116,22 @@ impl Objects {
 
     /// Hands new blocks of a namespace to the nodes that keep them as well.
     pub(crate) async fn place(&self, namespace: &str, blocks: &[NewBlock]) {
-        if let Some(remote) = self.remote()
-            && !blocks.is_empty()
-            && remote.shares(namespace)
-        {
-            remote.place(blocks.iter().map(|block| (block.id, block.bytes.clone())).collect()).await;
+        if let Some(remote) = self.remote().filter(|remote| remote.shares(namespace)) {
+            self.place_all(remote, blocks, Vec::new()).await;
+        }
+    }
+
+    /// Has other nodes keep new blocks, and those of the others that are here.
+    pub(crate) async fn place_all(
+        &self,
+        remote: &Arc<dyn Remote>,
+        new: &[NewBlock],
+        mut others: Vec<BlockId>,
+    ) {
+        // What is not here came from elsewhere, where it is kept.
+        others.retain(|id| self.store().has_block(id).unwrap_or(false));
+        if !(new.is_empty() && others.is_empty()) {
+            remote.place(new.iter().map(|block| (block.id, block.bytes.clone())).collect(), others).await;
         }
     }
 
@@ -138,19 +166,10 @@ impl Objects {
         let mut found = Vec::new();
         for item in self.store().scan(table, after..) {
             let (key, entry) = item?;
-            let address = key.split(|byte| *byte == 0).next().and_then(|text| std::str::from_utf8(text).ok());
-            let namespace = address.and_then(|text| text.strip_prefix('/')?.split('/').next());
-            if namespace.is_some_and(&is_shared) {
-                let size = entry.value.get(1..9).map_or(0, tables::counter);
-                let may_have_lists = size >= LISTS_FROM_BYTES;
-                // Of what another node wrote the record says what it needs.
-                let needs = match entry.references.is_empty() {
-                    false => entry.references,
-                    true => tables::blocks_of(&entry.value),
-                };
-                for id in needs {
-                    self.expand(id, may_have_lists, &mut found)?;
-                }
+            if namespace_of(&key).is_some_and(&is_shared) {
+                let mut needs = Needs::default();
+                self.add_needs(&entry.value, entry.references, &mut needs)?;
+                found.append(&mut needs.found);
             }
             if found.len() >= limit {
                 return Ok((found, Some(BlocksFrom { table, after: [key, vec![0]].concat() })));
@@ -160,18 +179,41 @@ impl Objects {
         Ok((found, (table == tables::CURRENT).then_some(rest)))
     }
 
+    /// What a version needs, lists and what they name included.
+    pub(crate) fn add_needs(
+        &self,
+        value: &[u8],
+        references: Vec<BlockId>,
+        needs: &mut Needs,
+    ) -> Result<(), ReadError> {
+        let size = value.get(1..9).map_or(0, tables::counter);
+        let may_be_list = size >= LISTS_FROM_BYTES;
+        // Of what another node wrote the record says what it needs.
+        let references = if references.is_empty() { tables::blocks_of(value) } else { references };
+        references.into_iter().try_for_each(|id| self.expand(id, may_be_list, needs))
+    }
+
     /// A block, and if it is a list those that it names.
-    fn expand(&self, id: BlockId, may_be_list: bool, found: &mut Vec<BlockId>) -> Result<(), ReadError> {
-        found.push(id);
+    fn expand(&self, id: BlockId, may_be_list: bool, needs: &mut Needs) -> Result<(), ReadError> {
+        if !needs.seen.insert(id) {
+            return Ok(());
+        }
+        needs.found.push(id);
         if !may_be_list {
             return Ok(());
         }
-        let Ok(bytes) = self.store().block(&id) else { return Ok(()) };
+        let bytes = match needs.coming.get(&id) {
+            Some(bytes) => bytes.clone(),
+            None => match self.store().block(&id) {
+                Ok(bytes) => bytes,
+                Err(_) => return Ok(()),
+            },
+        };
         if let Ok((block::Kind::List, _)) = block::split(&bytes) {
             let damaged = |error: block::BlockError| StorageError::Write(error.to_string());
             let (level, ids) = block::decode_list(&bytes).map_err(damaged)?;
             for id in ids {
-                self.expand(id, level > 0, found)?;
+                self.expand(id, level > 0, needs)?;
             }
         }
         Ok(())

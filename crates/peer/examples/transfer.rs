@@ -58,7 +58,7 @@ fn node(data: &Path, number: u8, shelf: Arc<Shelf>) -> Node {
         listen: vec![parse_address("/ip4/127.0.0.1/tcp/0").unwrap()],
         announce: Vec::new(),
         blocks: shelf,
-        patience: Patience { hedge_ms: 10_000, silent_ms: 60_000 },
+        patience: Patience { hedge_ms: 10_000, silent_ms: 60_000, keep_ms: 10_000 },
         store: Store::open(OpenOptions::new(vec![Arc::new(Memory::new(64 << 20))])).unwrap(),
         away_after: Duration::from_secs(60),
         clock: Arc::new(SystemClock),

@@ -70,6 +70,9 @@ pub(crate) struct BlockClient {
     idle: Idle,
     asked: Mutex<BTreeMap<PeerId, u64>>,
     banned: Mutex<BTreeMap<PeerId, Instant>>,
+    /// Members that did not move in time when they were to keep blocks, and until when they are asked last.
+    late: Mutex<BTreeMap<PeerId, Instant>>,
+    placed: Mutex<place::Memory>,
     placement: Mutex<Option<Known>>,
     patience: Patience,
     begun: Instant,
@@ -126,6 +129,8 @@ impl BlockClient {
             idle: Idle::new(IDLE_MAX),
             asked: Mutex::default(),
             banned: Mutex::default(),
+            late: Mutex::default(),
+            placed: Mutex::new(place::Memory::new()),
             placement: Mutex::default(),
             patience,
             begun: Instant::now(),

@@ -398,9 +398,15 @@ impl Node {
         self.blocks.fetch(block).await
     }
 
-    /// Hands blocks that are on this node to the members that keep them, for so many seconds; they are on their disks when this answers.
-    pub async fn place_blocks(&self, blocks: Vec<(BlockId, Bytes)>, lease_s: u64) -> Placed {
-        self.blocks.place(blocks, lease_s).await
+    /// Has blocks of this node kept by the members that keep them, for so many seconds; they are on their disks when this answers. New ones are sent;
+    /// of others, which are here, nobody is asked where it is remembered that they were placed.
+    pub async fn place_blocks(
+        &self,
+        new: Vec<(BlockId, Bytes)>,
+        others: Vec<BlockId>,
+        lease_s: u64,
+    ) -> Placed {
+        self.blocks.place(new, others, lease_s, &*self.source).await
     }
 
     /// Has blocks that are on this node kept for so many seconds from now on, and sends them to whoever should have them and does not.

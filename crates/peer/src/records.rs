@@ -15,6 +15,8 @@ pub(crate) use streams::RecordService;
 
 use crate::error::PeerError;
 use crate::hub::Hub;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jsfs_federation::membership::{PeerId, Role};
 use jsfs_federation::metastore::{
     Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Writing, Written,
@@ -24,14 +26,20 @@ use jsfs_objects::read_key::{Group, Locator};
 use leases::Leases;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use streams::Wires;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 /// What waits for the keeper.
 const INBOX_MAX: usize = 1_024;
 
 /// Names that are asked for with one request of a listing.
 const PAGE: u64 = 500;
+
+/// How long members are waited for that are to tell of changes, while they are too few, and others when they are enough.
+const WATCH_TIME: Duration = Duration::from_secs(1);
+const WATCH_MORE_TIME: Duration = Duration::from_millis(150);
 
 /// What the keeper is told.
 pub(crate) enum Input {
@@ -210,7 +218,7 @@ impl Records {
             let answer = self.request(peer, request).await.ok()?;
             matches!(answer, Response::Changes { .. }).then_some(peer)
         });
-        let told: Vec<PeerId> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
+        let told = enough(asked.collect(), needed).await;
         self.leases.granted(&home, ticket, told, needed)
     }
 
@@ -260,5 +268,43 @@ impl Records {
             repaired: standing.repaired,
             settled: standing.settled,
         }
+    }
+}
+
+/// Those that come in time: when there are as many as are needed, who is slow or silent is not waited for.
+async fn enough<P>(mut asked: FuturesUnordered<impl Future<Output = Option<P>>>, needed: usize) -> Vec<P> {
+    let mut told = Vec::new();
+    let mut until = Instant::now() + WATCH_TIME;
+    while let Ok(Some(answer)) = timeout_at(until, asked.next()).await {
+        let before = told.len();
+        told.extend(answer);
+        if before < needed && told.len() >= needed {
+            until = until.min(Instant::now() + WATCH_MORE_TIME);
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WATCH_MORE_TIME, WATCH_TIME, enough};
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep};
+
+    async fn told(after_ms: &[u64], needed: usize) -> (usize, Duration) {
+        let begun = Instant::now();
+        let asked = after_ms.iter().map(|ms| async move {
+            sleep(Duration::from_millis(*ms)).await;
+            Some(())
+        });
+        (enough(asked.collect(), needed).await.len(), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_not_waited_for_when_there_are_enough() {
+        const NEVER: u64 = 100_000;
+        assert_eq!(told(&[10, 20, 30], 2).await, (3, Duration::from_millis(30)));
+        assert_eq!(told(&[10, 20, NEVER], 2).await, (2, Duration::from_millis(20) + WATCH_MORE_TIME));
+        assert_eq!(told(&[10, NEVER, NEVER], 2).await, (1, WATCH_TIME));
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Patience = Patience { hedge_ms: 150, silent_ms: 1_500 };
+const PATIENCE: Patience = Patience { hedge_ms: 150, silent_ms: 1_500, keep_ms: 500 };
 const MINUTE_MS: u64 = 60_000;
 
 /// How a node answers for blocks.
@@ -59,11 +59,17 @@ impl Blocks for Shelf {
     }
 
     fn keep(&self, _: PeerId, blocks: Vec<(BlockId, Bytes)>, _: u64) -> Kept<'_, ()> {
+        if self.manner == Manner::Silent {
+            return Box::pin(std::future::pending());
+        }
         self.blocks.lock().unwrap().extend(blocks);
         Box::pin(async { Ok(()) })
     }
 
     fn pin(&self, _: PeerId, ids: Vec<BlockId>, _: u64) -> Kept<'_, Vec<bool>> {
+        if self.manner == Manner::Silent {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async move { Ok(self.have(ids).await) })
     }
 
@@ -214,11 +220,8 @@ async fn a_slow_and_a_silent_member_cost_the_time_to_ask_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_go_to_those_that_keep_them_and_round_those_that_do_not_answer() {
     let (reader, mut keepers) = federation(&[Manner::Honest; 5]).await;
-    let blocks: Vec<(BlockId, Bytes)> = (0..40_u8)
-        .map(|number| Bytes::from([&[1, 0][..], &[number; 30_000]].concat()))
-        .map(|bytes| (BlockId::of(&bytes), bytes))
-        .collect();
-    let placed = reader.node.place_blocks(blocks.clone(), 60).await;
+    let blocks = forty();
+    let placed = reader.node.place_blocks(blocks.clone(), Vec::new(), 60).await;
     assert_eq!((placed.wanted, placed.short, placed.sent), (3, 0, 120));
     let total = |keepers: &[Place]| -> usize {
         keepers.iter().map(|place| place.shelf.blocks.lock().unwrap().len()).sum()
@@ -226,6 +229,9 @@ async fn blocks_go_to_those_that_keep_them_and_round_those_that_do_not_answer() 
     assert_eq!(total(&keepers), 120);
     let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
     blocks.iter().for_each(|(_, bytes)| reader.keep(bytes));
+    let questions = reader.node.block_counts().questions;
+    assert_eq!(reader.node.place_blocks(Vec::new(), ids.clone(), 60).await.short, 0);
+    assert_eq!(reader.node.block_counts().questions, questions, "what was placed is remembered");
     let again = reader.node.renew_blocks(ids.clone(), 60).await;
     assert_eq!((again.short, again.sent), (0, 0), "everything is where it belongs");
     // One goes without a word; its copies are made on those that come next.
@@ -237,6 +243,56 @@ async fn blocks_go_to_those_that_keep_them_and_round_those_that_do_not_answer() 
     let repaired = reader.node.renew_blocks(ids, 60).await;
     assert_eq!((repaired.short, repaired.sent), (0, had), "as many as were lost, and nothing else");
     assert_eq!(total(&keepers), 120);
+    let others: Vec<Bytes> =
+        (0..3_u8).map(|number| Bytes::from([&[1, 0][..], &[number; 999]].concat())).collect();
+    others.iter().for_each(|bytes| reader.keep(bytes));
+    let others = others.iter().map(|bytes| BlockId::of(bytes)).collect();
+    let placed = reader.node.place_blocks(Vec::new(), others, 60).await;
+    assert_eq!((placed.short, placed.sent), (0, 9), "nobody had what was here before");
+    close(reader, keepers).await;
+}
+
+fn forty() -> Vec<(BlockId, Bytes)> {
+    let bytes = (0..40_u8).map(|number| Bytes::from([&[1, 0][..], &[number; 30_000]].concat()));
+    bytes.map(|bytes| (BlockId::of(&bytes), bytes)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_says_nothing_costs_a_write_the_time_to_ask_another() {
+    let honest = [Manner::Honest; 4];
+    let (reader, keepers) = federation(&[&honest[..], &[Manner::Silent]].concat()).await;
+    let blocks = forty();
+    let (some, more) = blocks.split_at(20);
+    let begun = Instant::now();
+    let placed = reader.node.place_blocks(some.to_vec(), Vec::new(), 60).await;
+    let first = begun.elapsed();
+    assert_eq!((placed.short, placed.sent), (0, 60));
+    assert!(first < Duration::from_millis(2_000), "{first:?}");
+    let begun = Instant::now();
+    let placed = reader.node.place_blocks(more.to_vec(), Vec::new(), 60).await;
+    let second = begun.elapsed();
+    assert_eq!((placed.short, placed.sent), (0, 60));
+    assert!(second < Duration::from_millis(450), "it is asked last: {second:?}");
+    eprintln!("a silent member among five: {first:?}, then {second:?}");
+    close(reader, keepers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_says_nothing_is_given_up_where_there_is_no_other() {
+    let (reader, keepers) = federation(&[Manner::Honest, Manner::Honest, Manner::Silent]).await;
+    let blocks = forty();
+    let (some, more) = blocks.split_at(20);
+    let begun = Instant::now();
+    let placed = reader.node.place_blocks(some.to_vec(), Vec::new(), 60).await;
+    let first = begun.elapsed();
+    assert_eq!((placed.wanted, placed.short, placed.sent), (3, 20, 40));
+    assert!((PATIENCE.silent_ms.into()..4_000).contains(&first.as_millis()), "{first:?}");
+    let begun = Instant::now();
+    let placed = reader.node.place_blocks(more.to_vec(), Vec::new(), 60).await;
+    let second = begun.elapsed();
+    assert_eq!((placed.short, placed.sent), (20, 40));
+    assert!(second < Duration::from_millis(PATIENCE.silent_ms), "{second:?}");
+    eprintln!("a silent member of three: {first:?}, then {second:?}");
     close(reader, keepers).await;
 }
 

@@ -17,11 +17,14 @@ pub struct Patience {
     pub hedge_ms: u64,
     /// After this time nobody is waited for any more.
     pub silent_ms: u64,
+    /// After this time without a move of a member that is to keep a block, the next is asked as well. Longer than for reading: it waits for a disk, and
+    /// a second copy costs the block itself.
+    pub keep_ms: u64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { hedge_ms: 150, silent_ms: 5_000 }
+        Self { hedge_ms: 150, silent_ms: 5_000, keep_ms: 1_000 }
     }
 }
 
@@ -143,7 +146,7 @@ mod tests {
     use crate::membership::PeerId;
     use jsfs_store::BlockId;
 
-    const PATIENCE: Patience = Patience { hedge_ms: 100, silent_ms: 1_000 };
+    const PATIENCE: Patience = Patience { hedge_ms: 100, silent_ms: 1_000, keep_ms: 1_000 };
 
     fn peer(number: u8) -> PeerId {
         PeerId::from_bytes([number; 32])

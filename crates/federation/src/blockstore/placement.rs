@@ -44,7 +44,7 @@ struct Lot {
 }
 
 /// Where blocks lie among some sites.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement(Vec<Site>);
 
 impl Placement {

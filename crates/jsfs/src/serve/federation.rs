@@ -148,9 +148,9 @@ impl Remote for Others {
         namespace != LOCALHOST && !self.0.is_alone()
     }
 
-    fn place(&self, blocks: Vec<(BlockId, Bytes)>) -> RemoteAnswer<'_, ()> {
+    fn place(&self, new: Vec<(BlockId, Bytes)>, others: Vec<BlockId>) -> RemoteAnswer<'_, ()> {
         Box::pin(async move {
-            let placed = self.0.place_blocks(blocks, LEASE_S).await;
+            let placed = self.0.place_blocks(new, others, LEASE_S).await;
             if placed.short > 0 {
                 let (short, wanted) = (placed.short, placed.wanted);
                 tracing::warn!(short, wanted, "blocks are on fewer nodes than they should be");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod acknowledged;
 mod blocks;
 mod foreign;
 mod membership;

@@ -11,7 +11,13 @@ use std::time::{Duration, Instant};
 pub(crate) const HOST: &str = "shared.example";
 
 /// A request with a credential, or without one.
-fn ask(place: &Place, method: &'static str, path: &str, key: Option<&str>, body: &[u8]) -> (u16, Vec<u8>) {
+pub(crate) fn ask(
+    place: &Place,
+    method: &'static str,
+    path: &str,
+    key: Option<&str>,
+    body: &[u8],
+) -> (u16, Vec<u8>) {
     let request = Request::new(method, path).header("Host", HOST);
     let request = key.into_iter().fold(request, |request, key| request.bearer(key));
     let request = if body.is_empty() { request } else { request.body(body) };
@@ -77,7 +83,7 @@ impl Watch {
 }
 
 /// So many nodes that see each other, and the key of a namespace that the first made.
-fn together(home: &Path, count: usize) -> (Vec<Place>, String) {
+pub(crate) fn together(home: &Path, count: usize) -> (Vec<Place>, String) {
     let mut places = vec![founded(home)];
     for number in 1..count {
         // Two that start again at once find each other where they were.
@@ -312,4 +318,37 @@ fn a_namespace_that_is_named_by_its_key_needs_no_grant_and_is_nobody_elses() {
     assert_ne!(other["name"].as_str(), Some(name), "another key has another name");
     let told = admin.try_run(&["namespace", "set", host, "--public"]).unwrap_err().1;
     assert!(told.contains("the access key of this namespace"), "{told}");
+}
+
+/// Commits of a node since its start.
+fn commits(place: &Place) -> u64 {
+    let (status, body) = ask(place, "GET", "/.jsfs/metrics", Some(&place.setup.root_key()), &[]);
+    assert_eq!(status, 200);
+    let text = String::from_utf8(body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("jsfs_store_commits_total "));
+    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+#[test]
+fn a_directory_is_taken_in_with_few_commits_whoever_may_see_it() {
+    const COUNT: usize = 300;
+    let home = tempfile::tempdir().unwrap();
+    let (places, key) = together(home.path(), 2);
+    let (first, second) = (&places[0], &places[1]);
+    for number in 0..COUNT {
+        let path = format!("/wide/{number:03}?private={}", number % 2 == 0);
+        assert_eq!(put(first, &path, &key, "x"), 201, "{}", first.log());
+    }
+    // Changed and deleted ones are listed as they are.
+    assert_eq!(put(first, "/wide/007", &key, "y"), 200);
+    assert_eq!(ask(first, "DELETE", "/wide/008", Some(&key), &[]).0, 204);
+    let before = commits(second);
+    assert_eq!(names(second, "/wide/", Some(&key)).len(), COUNT - 1, "{}", second.log());
+    let taken = commits(second) - before;
+    eprintln!("{taken} commits for {COUNT} names");
+    assert!(taken < 60, "{taken} commits");
+    assert_eq!(get(second, "/wide/007", &key), (200, "y".to_owned()));
+    assert_eq!(get(second, "/wide/009", &key), (200, "x".to_owned()));
+    assert_eq!(get(second, "/wide/008", &key).0, 404);
+    assert_eq!(names(second, "/wide/", None).len(), COUNT / 2, "a stranger sees what is public");
 }

@@ -10,6 +10,7 @@ use crate::{
     Objects,
     address::Address,
     chain::{Chain, DirectoryState},
+    clock::HybridTime,
     commit::{Change, Newest, event_of},
     error::{Refusal, StorageError, WriteError},
     event::{Event, EventKind},
@@ -19,13 +20,20 @@ use crate::{
     read_key::Locator,
     record::{Envelope, Kind, Record, RecordHash},
     tables::{self, Stored},
-    token::Method,
+    token::{Method, Token},
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jsfs_store::Op;
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 /// How often an adoption is tried again when something changed meanwhile.
 const ATTEMPTS: usize = 4;
+
+/// Objects that are taken in with one commit.
+const TOGETHER: usize = 256;
+
+/// Objects that are taken in one by one at the same time.
+const AT_ONCE: usize = 16;
 
 /// How far apart the numbers of versions beside each other are.
 const BESIDE: u64 = 1 << 32;
@@ -36,6 +44,8 @@ pub(super) struct Found {
     pub(super) envelope: Envelope,
     pub(super) record: Record,
     pub(super) hash: RecordHash,
+    /// What it was written with, if not with the owner's key.
+    pub(super) token: Option<Token>,
     /// Whether nothing follows it where it was found.
     pub(super) is_head: bool,
 }
@@ -146,10 +156,11 @@ impl Objects {
             owners.extend(heirs(owner, found));
         }
         let is_rightful = |found: &&Found| {
-            let by_owner =
-                found.envelope.verify(self.clock().now_ms()).is_ok_and(|verified| verified.token.is_none());
             let owned = was_granted || owners.contains(found.record.owner.as_bytes());
-            found.is_head && by_owner && owned && (!directory.is_namespace() || found.record.place.is_some())
+            found.is_head
+                && found.token.is_none()
+                && owned
+                && (!directory.is_namespace() || found.record.place.is_some())
         };
         Ok(found.iter().filter(is_rightful).max_by_key(|found| found.rank()).cloned())
     }
@@ -167,12 +178,10 @@ impl Objects {
         if found.is_empty() {
             return Ok(());
         }
-        let here = self.current(address)?;
-        let Some(first) = self.judge(address, chain, openers, &found, here.as_deref()) else { return Ok(()) };
-        let goes_on = |hash: &RecordHash| first.target.record.predecessor.as_ref() == Some(hash);
-        let is_known =
-            here.as_ref().is_some_and(|here| here.hash == first.target.hash || goes_on(&here.hash));
-        if !is_known && first.target.record.version > 1 {
+        let Some((first, lacks_past)) = self.judge_first(address, chain, openers, &found)? else {
+            return Ok(());
+        };
+        if lacks_past {
             let past = metastore.versions(first.target.record.locator, true).await.unwrap_or_default();
             found.extend(
                 past.past
@@ -191,6 +200,76 @@ impl Objects {
         Ok(())
     }
 
+    /// What is served at an address, and whether versions before it are to be asked for.
+    fn judge_first(
+        &self,
+        address: &Address,
+        chain: &Chain,
+        openers: &[Opener],
+        found: &[Found],
+    ) -> Result<Option<(Judged, bool)>, StorageError> {
+        let here = self.current(address)?;
+        let Some(first) = self.judge(address, chain, openers, found, here.as_deref()) else {
+            return Ok(None);
+        };
+        let goes_on = |hash: &RecordHash| first.target.record.predecessor.as_ref() == Some(hash);
+        let is_known =
+            here.as_ref().is_some_and(|here| here.hash == first.target.hash || goes_on(&here.hash));
+        let lacks_past = !is_known && first.target.record.version > 1;
+        Ok(Some((first, lacks_past)))
+    }
+
+    /// Takes in the objects that one directory lists, many with each commit.
+    pub(super) async fn adopt_listed(
+        &self,
+        metastore: &Arc<dyn Metastore>,
+        chain: &Chain,
+        openers: &[Opener],
+        listed: Vec<(Address, Vec<Found>)>,
+        sure: bool,
+    ) -> Result<(), Refusal> {
+        let (mut together, mut alone) = (Vec::new(), Vec::new());
+        for (address, found) in listed {
+            match self.judge_first(&address, chain, openers, &found)? {
+                None => {}
+                Some((_, true)) => alone.push((address, found)),
+                Some((_, false)) => together.push((address, found)),
+            }
+        }
+        // A change that counts on what one before it did would not be seen: each address comes once.
+        together.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for some in together.chunk_by(|(one, _), (other, _)| one != other) {
+            for some in some.chunks(TOGETHER) {
+                if !self.adopt_together(openers, some, sure).await? {
+                    alone.extend_from_slice(some);
+                }
+            }
+        }
+        let adopting = stream::iter(alone)
+            .map(|(address, found)| async move {
+                self.adopt_object(metastore, &address, chain, openers, found, sure).await
+            })
+            .buffer_unordered(AT_ONCE);
+        adopting.try_collect().await
+    }
+
+    /// Takes in several objects with one commit; false if something changed meanwhile.
+    async fn adopt_together(
+        &self,
+        openers: &[Opener],
+        some: &[(Address, Vec<Found>)],
+        sure: bool,
+    ) -> Result<bool, Refusal> {
+        let keys: Vec<Vec<u8>> = some.iter().map(|(address, _)| tables::address_key(address)).collect();
+        let _turns = self.turns_of(keys.iter().map(Vec::as_slice)).await;
+        let mut change = Change::adopting();
+        let mut latest = None;
+        for (address, found) in some {
+            latest = latest.max(self.adopt_into(&mut change, address, openers, found, sure)?);
+        }
+        self.commit_adopted(change, latest).await
+    }
+
     /// The same for whoever has the turn at this address already.
     pub(super) async fn adopt_once(
         &self,
@@ -199,11 +278,34 @@ impl Objects {
         found: &[Found],
         sure: bool,
     ) -> Result<bool, Refusal> {
-        let Some(chain) = Chain::load(self, address)? else { return Ok(true) };
+        let mut change = Change::adopting();
+        let latest = self.adopt_into(&mut change, address, openers, found, sure)?;
+        self.commit_adopted(change, latest).await
+    }
+
+    async fn commit_adopted(&self, change: Change, latest: Option<HybridTime>) -> Result<bool, Refusal> {
+        let Some(latest) = latest else { return Ok(true) };
+        let adopted = change.commit(self).await.map_err(storage)?.is_some();
+        if adopted {
+            self.observe(latest);
+        }
+        Ok(adopted)
+    }
+
+    /// Adds to a change what takes an object in; the time of what is taken in, if there is anything.
+    fn adopt_into(
+        &self,
+        change: &mut Change,
+        address: &Address,
+        openers: &[Opener],
+        found: &[Found],
+        sure: bool,
+    ) -> Result<Option<HybridTime>, Refusal> {
+        let Some(chain) = Chain::load(self, address)? else { return Ok(None) };
         let before = chain.object.clone();
         let above = Chain::above(self, address)?;
         let judged = above.and_then(|above| self.judge(address, &above, openers, found, before.as_deref()));
-        let Some(Judged { target, beside }) = judged else { return Ok(true) };
+        let Some(Judged { target, beside }) = judged else { return Ok(None) };
         // What was not asked for where it is filed can be newer here.
         let is_older = before.as_ref().is_some_and(|here| {
             let asked = found.iter().any(|found| found.record.locator == here.record.locator);
@@ -211,13 +313,13 @@ impl Objects {
         });
         let is_known = before.as_ref().is_some_and(|here| here.hash == target.hash);
         if is_older || (is_known && beside.is_empty()) {
-            return Ok(true);
+            return Ok(None);
         }
-        let mut change = Change::adopting();
+        let before_it = change.len();
         change.expect_chain(&chain);
         let mut taken = BTreeSet::new();
         if !is_known {
-            let Some(size) = size_of(&target.record, address, openers) else { return Ok(true) };
+            let Some(size) = size_of(&target.record, address, openers) else { return Ok(None) };
             let follows = |here: &Stored| {
                 target.record.predecessor == Some(here.hash) || here.record.version < target.record.version
             };
@@ -245,8 +347,7 @@ impl Objects {
                 public,
             };
             change.adopt_current(address, &chain, before.as_deref(), newest, kept_as);
-            let by_owner = target.envelope.verify(self.clock().now_ms()).is_ok_and(|it| it.token.is_none());
-            if !by_owner || target.record.kind != Kind::Object {
+            if target.token.is_some() || target.record.kind != Kind::Object {
                 change.detach_program(self, address)?;
             }
             if target.record.place.is_some() {
@@ -269,14 +370,7 @@ impl Objects {
                 change.put_version(address, &chain, number, size, &version.envelope);
             }
         }
-        if is_known && change.len() == 0 {
-            return Ok(true);
-        }
-        let adopted = change.commit(self).await.map_err(storage)?.is_some();
-        if adopted {
-            self.observe(target.record.time);
-        }
-        Ok(adopted)
+        Ok((change.len() > before_it).then_some(target.record.time))
     }
 
     /// What is served at an address, of what was found.
@@ -292,7 +386,7 @@ impl Objects {
         let first = here.filter(|_| is_open(chain)).map(|here| here.record.owner);
         let is_readable = |found: &&Found| {
             found.is_head
-                && self.is_about(found, address)
+                && Self::is_about(found, address)
                 && size_of(&found.record, address, openers).is_some()
         };
         let heads: Vec<&Found> = found.iter().filter(is_readable).collect();
@@ -329,18 +423,18 @@ impl Objects {
     }
 
     /// Whether whoever wrote a record could write at this address, as far as the record tells.
-    fn is_about(&self, found: &Found, address: &Address) -> bool {
-        let Ok(verified) = found.envelope.verify(self.clock().now_ms()) else { return false };
+    fn is_about(found: &Found, address: &Address) -> bool {
         let wanted = match found.record.kind {
             Kind::Object => Method::Put,
             Kind::Tombstone => Method::Delete,
             Kind::Directory => return false,
         };
         // Replacing what was public by what is not leaves a tombstone.
-        let allows = |token: &crate::token::Token| {
-            token.methods().contains(wanted) || token.methods().contains(Method::Put)
+        let allows = |token: &Token| {
+            token.covers(address)
+                && (token.methods().contains(wanted) || token.methods().contains(Method::Put))
         };
-        verified.covers(address) && verified.token.as_ref().is_none_or(allows)
+        found.token.as_ref().is_none_or(allows)
     }
 
     /// A number for a version beside one that has its own.

@@ -54,7 +54,7 @@ impl Change {
         self.check_quotas(objects)?;
         self.keep_references(objects)?;
         let publishing = self.publishing(objects)?;
-        self.place(objects).await;
+        self.place(objects).await?;
         for named in std::mem::take(&mut self.names) {
             let storing = Storing { envelope: named.envelope.clone(), before: None, condition: None };
             if !put(&metastore, storing).await? {

@@ -274,18 +274,18 @@ impl Objects {
         }
         let complete = listing.complete;
         let Sorted { objects, records, .. } = listing;
-        let adopted = stream::iter(objects).map(|(address, locator)| {
-            let known = records.get(&locator).cloned();
-            async move {
-                let found = match known {
-                    Some(found) => found,
-                    None => match metastore.versions(locator, false).await {
-                        Some(versions) => Found::of(&versions),
-                        None => return Ok(false),
-                    },
-                };
-                self.adopt_object(metastore, &address, chain, openers, found, complete).await.map(|()| true)
+        let (mut listed, mut others) = (Vec::new(), Vec::new());
+        for (address, locator) in objects {
+            match records.get(&locator) {
+                Some(found) => listed.push((address, found.clone())),
+                None => others.push((address, locator)),
             }
+        }
+        self.adopt_listed(metastore, chain, openers, listed, complete).await?;
+        let adopted = stream::iter(others).map(|(address, locator)| async move {
+            let Some(versions) = metastore.versions(locator, false).await else { return Ok(false) };
+            let found = Found::of(&versions);
+            self.adopt_object(metastore, &address, chain, openers, found, complete).await.map(|()| true)
         });
         let adopted: Vec<Result<bool, Refusal>> = adopted.buffer_unordered(AT_ONCE).collect().await;
         let mut all = complete;
@@ -374,10 +374,11 @@ pub(super) fn is_open(chain: &Chain) -> bool {
 }
 
 impl Found {
+    /// What the metastore answered: signatures were checked before it did.
     pub(super) fn read(bytes: &[u8]) -> Option<Found> {
         let envelope = Envelope::decode(bytes).ok()?;
-        let record = envelope.record().ok()?;
-        Some(Found { hash: envelope.record_hash(), envelope, record, is_head: true })
+        let (record, token) = (envelope.record().ok()?, envelope.claimed_token().ok()?);
+        Some(Found { hash: envelope.record_hash(), envelope, record, token, is_head: true })
     }
 
     pub(super) fn of(versions: &Versions) -> Vec<Found> {

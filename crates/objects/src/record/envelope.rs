@@ -163,13 +163,18 @@ impl Envelope {
         self.accepted.ms
     }
 
+    /// The token that it says it was written with, unchecked.
+    pub(crate) fn claimed_token(&self) -> Result<Option<Token>, TokenError> {
+        self.signed.proof.as_deref().map(Token::parse).transpose()
+    }
+
     /// Checks everything that the envelope can prove by itself: both signatures, a token's and a delegation's, what tokens may write, and
     /// that nothing comes from the future. Whether the owner is the right one, and the node a member, is for the caller to say.
     pub fn verify(&self, now_ms: u64) -> Result<Verified, EnvelopeError> {
         let record = self.record()?;
-        let Signed { record: bytes, signature, proof } = &self.signed;
+        let Signed { record: bytes, signature, .. } = &self.signed;
         let Acceptance { node, ms, signature: countersignature } = &self.accepted;
-        let token = proof.as_deref().map(Token::parse).transpose()?;
+        let token = self.claimed_token()?;
         let author = match &token {
             None => record.owner.key(),
             Some(token) => prove(token, &record, *ms)?,

@@ -28,7 +28,7 @@ use jsfs_store::{
     block, parcel_block, parcel_counts, parcel_entries,
 };
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// Blocks are handed to the store so many bytes at a time.
 const APPEND_BYTES: usize = 4 << 20;
@@ -248,8 +248,14 @@ impl RomImport {
                 self.done.newer += 1;
                 return Ok(());
             }
-            let mut pins = Vec::new();
-            self.pin(&address, &stored.references, block::LIST_LEVEL_MAX + 1, &mut pins)?;
+            let (mut pins, mut bases) = (Vec::new(), HashSet::new());
+            self.pin(&address, &stored.references, block::LIST_LEVEL_MAX + 1, &mut pins, &mut bases)?;
+            for pin in &pins {
+                bases.remove(&pin.block());
+            }
+            if !bases.is_empty() {
+                return Err(invalid(&address, "does not name the base of a delta that it needs"));
+            }
             let mut change = Change::new();
             change.expect_chain(&chain);
             let (version, public) = (stored.record.version, stored.is_public());
@@ -274,24 +280,26 @@ impl RomImport {
         Err(WriteError::Conflict { address })
     }
 
-    /// Pins what an object needs, what lists list included. All of it must be here.
+    /// Pins what an object needs, what lists list included, and notes the bases of deltas among it. All of it must be here.
     fn pin(
         &self,
         address: &Address,
         ids: &[BlockId],
         levels: u8,
         pins: &mut Vec<Pin>,
+        bases: &mut HashSet<BlockId>,
     ) -> Result<(), WriteError> {
         let store = self.objects.store();
         for id in ids {
             let pin = store.pin(id).map_err(StorageError::from)?;
             pins.push(pin.ok_or_else(|| invalid(address, "needs a block that is not in it"))?);
             let stored = store.block(id).map_err(StorageError::from)?;
+            bases.extend(block::base_of(&stored));
             if let Ok((_, listed)) = block::decode_list(&stored) {
                 if levels == 0 {
                     return Err(invalid(address, "needs lists of blocks that go too deep"));
                 }
-                self.pin(address, &listed, levels - 1, pins)?;
+                self.pin(address, &listed, levels - 1, pins, bases)?;
             }
         }
         Ok(())

@@ -1,11 +1,14 @@
 //! ROMs: what is exported is there when the ROM is mounted, for those who may see it, and nothing changes it; imported it is as it was.
 
 use crate::world::{World, at, key, noise, private, public, token};
+use crate::world::{edited, text};
 use jsfs_objects::{
     Credentials, Delete, Execute, Expected, Manage, Read, Refusal, RomImported, Watch, Write, WriteError,
+    key::Seed,
+    record::{Envelope, SignKey},
     token::Method,
 };
-use jsfs_store::{RomWriter, Table, backup::Decoder, open_rom};
+use jsfs_store::{BlockId, Entry, RomWriter, Table, backup::Decoder, block, open_rom};
 use std::path::Path;
 
 /// The items of an export.
@@ -236,8 +239,6 @@ async fn a_record_that_was_forged_or_comes_under_another_address_is_refused() {
     let path = place.path().join("docs.rom");
     let (author, _) = author().await;
     make(&export(&author, &["/com.example/docs/open"]).await, &path);
-    let (rom, about) = open_rom(&path).unwrap();
-    let (directories, objects) = (Table(3), Table(1));
     // Changes of the key and the value of the object's entry: none, another address, and each part of the record.
     type Forge = fn(&mut Vec<u8>, &mut Vec<u8>);
     let forged: [(Forge, bool); 5] = [
@@ -254,28 +255,71 @@ async fn a_record_that_was_forged_or_comes_under_another_address_is_refused() {
         ),
     ];
     for (forge, is_good) in forged {
-        let mut items = Vec::new();
-        let mut sink = |bytes: Vec<u8>| {
-            items.extend_from_slice(&bytes);
-            true
-        };
-        let mut parcel = rom.parcel(about.clone(), &mut sink).unwrap();
-        for table in [directories, objects] {
-            for item in rom.scan(table, ..) {
-                let (mut key, mut entry) = item.unwrap();
-                if table == objects {
-                    let mut value = entry.value.to_vec();
-                    forge(&mut key, &mut value);
-                    entry.value = value.into();
-                }
-                parcel.entry(table, &key, entry).unwrap();
-            }
-        }
-        parcel.end().unwrap();
+        let items = changed(&path, |key, entry| {
+            let mut value = entry.value.to_vec();
+            forge(key, &mut value);
+            entry.value = value.into();
+        });
         let node = World::new().await;
         let done = import(&node, &items).await;
         assert_eq!(done.is_ok(), is_good, "{done:?}");
         let shown = node.names(&Credentials::none(), "/com.example/", true).await;
         assert_eq!(shown.len(), usize::from(is_good));
     }
+}
+
+/// The items of a ROM, whose objects are not as they were.
+fn changed(path: &Path, change: impl Fn(&mut Vec<u8>, &mut Entry)) -> Vec<u8> {
+    let (rom, about) = open_rom(path).unwrap();
+    let (directories, objects) = (Table(3), Table(1));
+    let mut items = Vec::new();
+    let mut sink = |bytes: Vec<u8>| {
+        items.extend_from_slice(&bytes);
+        true
+    };
+    let mut parcel = rom.parcel(about, &mut sink).unwrap();
+    for table in [directories, objects] {
+        for item in rom.scan(table, ..) {
+            let (mut key, mut entry) = item.unwrap();
+            if table == objects {
+                change(&mut key, &mut entry);
+            }
+            parcel.entry(table, &key, entry).unwrap();
+        }
+    }
+    parcel.end().unwrap();
+    items
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_name_the_base_of_its_delta_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("docs.rom");
+    let (author, own) = author().await;
+    let (owner, base) = (key(&own), text(1, 400_000));
+    author.put_as(&owner, "/com.example/docs/base", &base, public()).await.unwrap();
+    let like = edited(&base, 1);
+    author.put_as(&owner, "/com.example/docs/like", &like, public()).await.unwrap();
+    make(&export(&author, &["/com.example/docs/like"]).await, &path);
+    let (rom, _) = open_rom(&path).unwrap();
+    let keys = Seed::parse(&own).unwrap().keys();
+    // Signed anew by its owner, who leaves the bases out.
+    let leave_out = |_: &mut Vec<u8>, entry: &mut Entry| {
+        let (head, envelope) = entry.value.split_at(9);
+        let envelope = Envelope::decode(envelope).unwrap();
+        let mut record = envelope.record().unwrap();
+        let bases: Vec<BlockId> =
+            (record.blocks.iter()).filter_map(|id| block::base_of(&rom.block(id).unwrap())).collect();
+        assert!(!bases.is_empty(), "it has deltas");
+        record.blocks.retain(|id| !bases.contains(id));
+        entry.references.clone_from(&record.blocks);
+        let signed = Envelope::sign(&record, SignKey::Owner(&keys)).unwrap();
+        let again = signed.countersigned(keys.signing(), envelope.accepted_ms());
+        entry.value = [head, &again.encode()].concat().into();
+    };
+    let node = World::new().await;
+    let error = import(&node, &changed(&path, leave_out)).await.unwrap_err();
+    assert!(error.to_string().contains("base of a delta"), "{error}");
+    assert!(import(&node, &changed(&path, |_, _| {})).await.is_ok());
+    assert!(node.get("/com.example/docs/like").await == like);
 }

@@ -66,6 +66,8 @@ struct State {
     setup: Setup,
     members: Arc<Members>,
     version: Option<u64>,
+    /// When members were looked at.
+    looked: Instant,
     /// Since when members have been out of reach.
     missing: HashMap<PeerId, Instant>,
     client: Client,
@@ -142,6 +144,7 @@ impl State {
             setup: Setup { store: setup.store.clone(), away_after: setup.away_after },
             members: Arc::default(),
             version: None,
+            looked: Instant::now(),
             missing: HashMap::new(),
             client,
             server,
@@ -195,6 +198,14 @@ impl State {
 
     /// Looks at who is a member, and in reach.
     fn look(&mut self) -> Result<(), ShelfError> {
+        // Beside what is told, only time changes them.
+        if self.version.is_some() && self.looked.elapsed() < LOOK_EVERY {
+            let version = self.hub.with(|federation| federation.roster.version());
+            if version.ok() == self.version {
+                return Ok(());
+            }
+        }
+        self.looked = Instant::now();
         let (me, now_ms) = (self.hub.me, self.hub.now_ms());
         let (missing, away_after) = (&mut self.missing, self.setup.away_after);
         let found = self.hub.with(|federation| {
