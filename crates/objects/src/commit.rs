@@ -122,7 +122,9 @@ impl Change {
             }
             let address = key.split(|byte| *byte == 0).next().unwrap_or_default();
             if let Some(before) = objects.current(&tree::address_of(address)?)? {
-                needs.seen.extend(&before.references);
+                let mut past = Needs::default();
+                objects.add_needs(&before.value, before.references.clone(), &mut past)?;
+                needs.seen.extend(past.seen);
             }
             objects.add_needs(value, references.clone(), &mut needs)?;
         }

@@ -1,9 +1,9 @@
 //! What is like something stored is stored as a delta, within what may share a base, and stays whole whatever becomes of the rest.
 
 use crate::world::{World, at, edited, key, noise, private, public, text};
-use jsfs_objects::{Purge, Read, Settings, WriteOptions};
+use jsfs_objects::{Read, Settings, WriteOptions};
 use jsfs_store::{
-    BlockId, Finding, Observer, OpenOptions, Store, Unobserved, Verification,
+    Finding, Observer, OpenOptions, Store, Unobserved, Verification,
     backend::{Backend, Memory},
     block, check,
 };

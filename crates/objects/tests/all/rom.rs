@@ -1,7 +1,6 @@
 //! ROMs: what is exported is there when the ROM is mounted, for those who may see it, and nothing changes it; imported it is as it was.
 
-use crate::world::{World, at, key, noise, private, public, token};
-use crate::world::{edited, text};
+use crate::world::{World, at, edited, key, noise, private, public, text, token};
 use jsfs_objects::{
     Credentials, Delete, Execute, Expected, Manage, Read, Refusal, RomImported, Watch, Write, WriteError,
     key::Seed,
