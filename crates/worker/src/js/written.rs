@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn pages_that_were_written_are_told() {
         open();
-        let mut memory = vec![0_u8; 3_000 * PAGE];
+        // So large that every allocator asks the kernel for it, and nothing was written there before.
+        let mut memory = vec![0_u8; 10_000 * PAGE];
         let first = memory.as_ptr().addr().next_multiple_of(PAGE) - memory.as_ptr().addr();
         let memory = &mut memory[first..first + 2_000 * PAGE];
         let Some(before) = pages(memory, 4_000) else {
