@@ -4,6 +4,7 @@
 //! not thrown away: every page that is its own is given back the bytes that a fresh instance of the program has there, before anything else
 //! runs in it. The engine's only other state is its stack pointer, which is set as well; an instance whose memory grew is dropped, as a
 //! memory cannot shrink. What one run leaves is gone when it has ended, not when the next begins.
+//! The instance that a program was prepared in is kept the same way for its first run.
 
 use super::{Base, Image, Vm, written};
 use crate::{Program, hold};
