@@ -3,6 +3,9 @@
 //! Both are deterministic, so what they made is kept by what it was made of: the program, what it was given, and the content. A map that looked at where its
 //! part lies is kept by that too. Values are grouped for `reduce` where their content says so: a value that changes changes the
 //! groups above it and no others.
+//!
+//! For that a value's hash and length are enough. They are kept beside the values, of many neighbouring parts together, and a value itself is read only
+//! where one above it is made anew. So a job of which little changed reads little.
 
 use crate::{
     Answer, AnswerBody, Artefact, Artefacts, Authority, Begin, BodyStream, Bounds, Handler, Params, Prepared,
@@ -13,9 +16,13 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use serde::{Deserialize, Serialize};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 /// Most parts of one job.
@@ -29,9 +36,13 @@ const ATTEMPTS: usize = 3;
 /// Values that are reduced at a time.
 const GROUP_MAX: usize = 16;
 /// Bytes of them.
-const GROUP_BYTES_MAX: usize = 32 << 20;
+const GROUP_BYTES_MAX: u64 = 32 << 20;
 /// One value in so many ends a group.
 const GROUP: u8 = 8;
+/// Parts whose outlines are kept together.
+const STRETCH_MAX: usize = 64;
+/// One part in so many ends a stretch.
+const STRETCH: u8 = 16;
 
 /// A part of the input.
 pub struct Part {
@@ -105,13 +116,29 @@ pub enum JobError {
 
 const JSON: u8 = 0;
 const BINARY: u8 = 1;
-const LOOKED: u8 = 2;
 
-/// A value, and what it is known by.
+/// What tells a value from others.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Outline {
+    hash: [u8; 32],
+    length: u64,
+}
+
+/// A value of which it is known how to come by it.
 #[derive(Clone)]
 struct Known {
-    value: Value,
-    hash: [u8; 32],
+    outline: Outline,
+    origin: Origin,
+    /// Itself, where it is in memory.
+    value: Option<Value>,
+}
+
+#[derive(Clone)]
+enum Origin {
+    /// A part, by its number, and whether the value rests on where that lies.
+    Part(usize, bool),
+    /// Several values, reduced.
+    Group(Arc<[Known]>),
 }
 
 struct Working {
@@ -119,7 +146,10 @@ struct Working {
     placement: Arc<dyn Placement>,
     /// Everything that a value rests on besides the content.
     setting: [u8; 32],
+    /// Of each part what its value is, where that was known and does not rest on where the part lies.
+    notes: Vec<Option<Outline>>,
     cached: AtomicU64,
+    /// Bytes of values in memory.
     bytes: AtomicU64,
 }
 
@@ -130,9 +160,12 @@ struct Working {
 pub async fn work(placement: Arc<dyn Placement>, job: Job) -> Result<Done, JobError> {
     let (at_once, parts) = (job.at_once.max(1), job.parts.len());
     let (cached, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let working = Arc::new(Working { setting: setting(&job), job, placement, cached, bytes });
+    let mut working = Working { setting: setting(&job), job, placement, notes: Vec::new(), cached, bytes };
+    working.notes = working.noted().await;
+    let working = Arc::new(working);
     let maps = stream::iter(0..parts).map(|at| Arc::clone(&working).map(at));
     let mut values: Vec<Known> = maps.buffered(at_once).try_collect().await?;
+    working.note(&values).await;
     let mut is_reduced = false;
     while values.len() > 1 || !is_reduced {
         let is_last = values.len() <= 1;
@@ -140,7 +173,10 @@ pub async fn work(placement: Arc<dyn Placement>, job: Job) -> Result<Done, JobEr
         values = reduces.buffered(at_once).try_collect().await?;
         is_reduced = true;
     }
-    let value = values.pop().map_or_else(|| Value::Json(Bytes::from_static(b"null")), |known| known.value);
+    let value = match values.pop() {
+        Some(known) => working.value(&known).await?,
+        None => Value::Json(Bytes::from_static(b"null")),
+    };
     Ok(Done { value, parts, cached: working.cached.load(Ordering::Relaxed) })
 }
 
@@ -158,9 +194,10 @@ fn groups(values: Vec<Known>) -> Vec<Vec<Known>> {
     let mut group: Vec<Known> = Vec::new();
     let mut bytes = 0;
     for known in values {
-        let length = known.value.bytes().len();
+        let length = known.outline.length;
         let is_full = group.len() >= GROUP_MAX || bytes + length > GROUP_BYTES_MAX;
-        let is_end = group.len() >= 2 && group.last().is_some_and(|last| last.hash[0].is_multiple_of(GROUP));
+        let is_end =
+            group.len() >= 2 && group.last().is_some_and(|last| last.outline.hash[0].is_multiple_of(GROUP));
         if is_full || is_end {
             groups.push(std::mem::take(&mut group));
             bytes = 0;
@@ -182,15 +219,76 @@ impl Working {
         *hasher.finalize().as_bytes()
     }
 
-    async fn map(self: Arc<Self>, at: usize) -> Result<Known, JobError> {
-        let part = &self.job.parts[at];
-        let plain = self.key(&[b"map", &part.identity]);
-        let placed =
-            self.key(&[b"map at", &part.identity, part.address.as_bytes(), &part.offset.to_le_bytes()]);
-        if let Some(known) = self.found(&plain, Some(&placed)).await {
-            self.cached.fetch_add(1, Ordering::Relaxed);
-            return self.counted(known);
+    /// Neighbouring parts whose outlines are kept together, and under which key. Where they end the parts say, so that an edit changes one
+    /// stretch or two.
+    fn stretches(&self) -> Vec<(Range<usize>, [u8; 32])> {
+        let parts = &self.job.parts;
+        let mut stretches = Vec::new();
+        let mut from = 0;
+        for at in 1..=parts.len() {
+            let is_end = parts[at - 1].identity[1].is_multiple_of(STRETCH);
+            if is_end || at - from == STRETCH_MAX || at == parts.len() {
+                let identities = parts[from..at].iter().map(|part| part.identity.as_slice());
+                let key: Vec<&[u8]> = std::iter::once(b"outlines".as_slice()).chain(identities).collect();
+                stretches.push((from..at, self.key(&key)));
+                from = at;
+            }
         }
+        stretches
+    }
+
+    /// What is known of all parts.
+    async fn noted(&self) -> Vec<Option<Outline>> {
+        let mut notes = vec![None; self.job.parts.len()];
+        let Some(results) = &self.job.results else { return notes };
+        for (range, key) in self.stretches() {
+            let kept = results.get(Artefact::Value, key).await;
+            let known = kept.and_then(|kept| postcard::from_bytes::<Vec<Option<Outline>>>(&kept).ok());
+            if let Some(known) = known.filter(|known| known.len() == range.len()) {
+                notes[range].copy_from_slice(&known);
+            }
+        }
+        notes
+    }
+
+    /// Keeps what is known of all parts now.
+    async fn note(&self, values: &[Known]) {
+        for (range, key) in self.stretches() {
+            let known: Vec<_> = values[range.clone()].iter().map(Known::note).collect();
+            if known != self.notes[range] {
+                self.keep(key, postcard::to_stdvec(&known).unwrap_or_default().into()).await;
+            }
+        }
+    }
+
+    async fn map(self: Arc<Self>, at: usize) -> Result<Known, JobError> {
+        if let Some(outline) = self.notes[at] {
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            return Ok(Known { outline, origin: Origin::Part(at, false), value: None });
+        }
+        for is_placed in [false, true] {
+            if let Some(value) = self.found(&self.map_key(at, is_placed)).await {
+                self.cached.fetch_add(1, Ordering::Relaxed);
+                return self.held(Known::new(value, Origin::Part(at, is_placed)));
+            }
+        }
+        let (value, is_placed) = self.mapped(at).await?;
+        self.held(Known::new(value, Origin::Part(at, is_placed)))
+    }
+
+    fn map_key(&self, at: usize, is_placed: bool) -> [u8; 32] {
+        let part = &self.job.parts[at];
+        match is_placed {
+            false => self.key(&[b"map", &part.identity]),
+            true => {
+                self.key(&[b"map at", &part.identity, part.address.as_bytes(), &part.offset.to_le_bytes()])
+            }
+        }
+    }
+
+    /// Runs `map`. Says whether it looked at where the part lies.
+    async fn mapped(&self, at: usize) -> Result<(Value, bool), JobError> {
+        let part = &self.job.parts[at];
         let looked = Arc::new(AtomicBool::new(false));
         let head = PartHead { address: part.address.clone(), offset: part.offset, size: part.size };
         let given = Given { part: Some(head), ..Given::default() };
@@ -206,44 +304,62 @@ impl Working {
             ),
             error,
         })?;
-        if let Some(results) = &self.job.results {
-            if looked.load(Ordering::Relaxed) {
-                results.keep(Artefact::Value, placed, value.encode()).await;
-                results.keep(Artefact::Value, plain, Bytes::from_static(&[LOOKED])).await;
-            } else {
-                results.keep(Artefact::Value, plain, value.encode()).await;
-            }
-        }
-        self.counted(value)
+        let is_placed = looked.load(Ordering::Relaxed);
+        self.keep(self.map_key(at, is_placed), value.encode()).await;
+        Ok((value, is_placed))
     }
 
-    async fn reduce(self: Arc<Self>, group: Vec<Known>, is_last: bool) -> Result<Known, JobError> {
+    async fn reduce(self: Arc<Self>, mut group: Vec<Known>, is_last: bool) -> Result<Known, JobError> {
         if group.len() == 1 && !is_last {
-            return Ok(group.into_iter().next().unwrap_or_else(|| Known::of(Value::Json(Bytes::new()))));
+            return Ok(group.remove(0));
         }
-        let hashes: Vec<&[u8]> = group.iter().map(|known| known.hash.as_slice()).collect();
-        let key = self.key(&[&[b"reduce".as_slice()], hashes.as_slice()].concat());
-        let before: u64 = group.iter().map(|known| known.value.bytes().len() as u64).sum();
-        let known = match self.found(&key, None).await {
-            Some(known) => known,
+        let known = match self.outlined(&group).await {
+            Some(outline) => Ok((outline, None)),
+            None => self.reduced(&group).await.map(|value| (value.outline(), Some(value))),
+        };
+        for below in &mut group {
+            let held = below.value.take().map_or(0, |value| value.bytes().len() as u64);
+            self.bytes.fetch_sub(held, Ordering::Relaxed);
+        }
+        let (outline, value) = known?;
+        self.held(Known { outline, origin: Origin::Group(group.into()), value })
+    }
+
+    /// What is known of what several values come to.
+    async fn outlined(&self, group: &[Known]) -> Option<Outline> {
+        let kept =
+            self.job.results.as_ref()?.get(Artefact::Value, self.reduce_key(b"outline", group)).await?;
+        postcard::from_bytes(&kept).ok()
+    }
+
+    fn reduce_key(&self, what: &[u8], group: &[Known]) -> [u8; 32] {
+        let hashes = group.iter().map(|known| known.outline.hash.as_slice());
+        self.key(&std::iter::once(what).chain(hashes).collect::<Vec<_>>())
+    }
+
+    /// What several values come to: as it is kept, or made.
+    async fn reduced(&self, group: &[Known]) -> Result<Value, JobError> {
+        let key = self.reduce_key(b"reduce", group);
+        let value = match self.found(&key).await {
+            Some(value) => value,
             None => {
-                let values = group_values(&group);
-                let known = self.reduced(values).await.map_err(|error| JobError::Run {
-                    of: format!("reduce of {} values", group.len()),
-                    error,
-                })?;
-                if let Some(results) = &self.job.results {
-                    results.keep(Artefact::Value, key, known.encode()).await;
+                let mut values = Vec::with_capacity(group.len());
+                for known in group {
+                    values.push(Box::pin(self.value(known)).await?);
                 }
-                known
+                let of = format!("reduce of {} values", group.len());
+                let value = self.run_reduce(values).await.map_err(|error| JobError::Run { of, error })?;
+                self.keep(key, value.encode()).await;
+                value
             }
         };
-        self.bytes.fetch_sub(before, Ordering::Relaxed);
-        self.counted(known)
+        let outline = postcard::to_stdvec(&value.outline()).unwrap_or_default();
+        self.keep(self.reduce_key(b"outline", group), outline.into()).await;
+        Ok(value)
     }
 
     /// Runs `reduce`: a command reads the values, and everything else is given them.
-    async fn reduced(&self, values: Vec<Value>) -> Result<Known, RunError> {
+    async fn run_reduce(&self, values: Vec<Value>) -> Result<Value, RunError> {
         let looked = Arc::default();
         if !self.job.prepared.is_command() {
             return self.run(Handler::Reduce, &Given::values(&values), None, &looked).await;
@@ -252,20 +368,34 @@ impl Working {
         self.run(Handler::Reduce, &Given::default(), Some(&open), &looked).await
     }
 
-    fn counted(&self, known: Known) -> Result<Known, JobError> {
-        let length = known.value.bytes().len() as u64;
+    /// A value itself. One that is no longer kept is made again.
+    async fn value(&self, known: &Known) -> Result<Value, JobError> {
+        match (&known.value, &known.origin) {
+            (Some(value), _) => Ok(value.clone()),
+            (None, Origin::Part(at, is_placed)) => match self.found(&self.map_key(*at, *is_placed)).await {
+                Some(value) => Ok(value),
+                None => Ok(self.mapped(*at).await?.0),
+            },
+            (None, Origin::Group(group)) => self.reduced(group).await,
+        }
+    }
+
+    /// Counts a value that is in memory, as long as all together are not too much.
+    fn held(&self, known: Known) -> Result<Known, JobError> {
+        let length = known.value.as_ref().map_or(0, |value| value.bytes().len() as u64);
         match self.bytes.fetch_add(length, Ordering::Relaxed) + length {
             total if total > VALUES_MAX => Err(JobError::TooMuch),
             _ => Ok(known),
         }
     }
 
-    async fn found(&self, key: &[u8; 32], placed: Option<&[u8; 32]>) -> Option<Known> {
-        let results = self.job.results.as_ref()?;
-        let kept = results.get(Artefact::Value, *key).await?;
-        match (kept.first(), placed) {
-            (Some(&LOOKED), Some(placed)) => Known::decode(results.get(Artefact::Value, *placed).await?),
-            _ => Known::decode(kept),
+    async fn found(&self, key: &[u8; 32]) -> Option<Value> {
+        Value::decode(&self.job.results.as_ref()?.get(Artefact::Value, *key).await?)
+    }
+
+    async fn keep(&self, key: [u8; 32], bytes: Bytes) {
+        if let Some(results) = &self.job.results {
+            results.keep(Artefact::Value, key, bytes).await;
         }
     }
 
@@ -276,7 +406,7 @@ impl Working {
         given: &Given,
         open: Option<&(dyn Fn() -> BodyStream + Send + Sync)>,
         looked: &Arc<AtomicBool>,
-    ) -> Result<Known, RunError> {
+    ) -> Result<Value, RunError> {
         let job = &self.job;
         let mut attempt = 1;
         loop {
@@ -292,7 +422,7 @@ impl Working {
                 looked: Some(Arc::clone(looked)),
             };
             match self.placement.run(begin).await {
-                Ok(answer) => return value_of(answer).await.map(Known::of),
+                Ok(answer) => return value_of(answer).await,
                 Err(
                     error @ (RunError::Crashed
                     | RunError::Busy
@@ -315,10 +445,6 @@ fn framed(values: &[Value]) -> BodyStream {
         [Ok(Bytes::from(format!("{}\n", bytes.len()))), Ok(bytes)]
     });
     Box::pin(stream::iter(frames.collect::<Vec<_>>()))
-}
-
-fn group_values(group: &[Known]) -> Vec<Value> {
-    group.iter().map(|known| known.value.clone()).collect()
 }
 
 async fn value_of(answer: Answer) -> Result<Value, RunError> {
@@ -348,28 +474,6 @@ impl Value {
     }
 }
 
-impl Known {
-    fn of(value: Value) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&[value.mark()]);
-        hasher.update(value.bytes());
-        Self { hash: *hasher.finalize().as_bytes(), value }
-    }
-
-    fn encode(&self) -> Bytes {
-        [&[self.value.mark()], &self.value.bytes()[..]].concat().into()
-    }
-
-    fn decode(kept: Bytes) -> Option<Self> {
-        let value = match *kept.first()? {
-            JSON => Value::Json(kept.slice(1..)),
-            BINARY => Value::Binary(kept.slice(1..)),
-            _ => return None,
-        };
-        Some(Self::of(value))
-    }
-}
-
 impl Value {
     fn mark(&self) -> u8 {
         match self {
@@ -377,158 +481,37 @@ impl Value {
             Self::Binary(_) => BINARY,
         }
     }
+
+    fn outline(&self) -> Outline {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[self.mark()]);
+        hasher.update(self.bytes());
+        Outline { hash: *hasher.finalize().as_bytes(), length: self.bytes().len() as u64 }
+    }
+
+    fn encode(&self) -> Bytes {
+        [&[self.mark()], &self.bytes()[..]].concat().into()
+    }
+
+    fn decode(kept: &Bytes) -> Option<Self> {
+        match *kept.first()? {
+            JSON => Some(Self::Json(kept.slice(1..))),
+            BINARY => Some(Self::Binary(kept.slice(1..))),
+            _ => None,
+        }
+    }
+}
+
+impl Known {
+    fn new(value: Value, origin: Origin) -> Self {
+        Self { outline: value.outline(), origin, value: Some(value) }
+    }
+
+    /// What is kept of a part's value beside it: nothing where it rests on where the part lies.
+    fn note(&self) -> Option<Outline> {
+        matches!(self.origin, Origin::Part(_, false)).then_some(self.outline)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::said::Caller;
-    use futures_util::future::BoxFuture;
-    use http::{HeaderMap, HeaderValue, StatusCode};
-    use std::{
-        collections::{BTreeMap, HashMap},
-        sync::{Mutex, atomic::AtomicUsize},
-    };
-
-    /// Makes a list of one of each part, and joins lists; says how many runs there were and how many at once.
-    #[derive(Default)]
-    struct Joining {
-        running: AtomicUsize,
-        most: AtomicUsize,
-        maps: AtomicUsize,
-        reduces: AtomicUsize,
-        /// Runs that fail before one succeeds.
-        failures: Mutex<Vec<RunError>>,
-    }
-
-    impl Placement for Joining {
-        fn run(&self, begin: Begin) -> BoxFuture<'_, Result<Answer, RunError>> {
-            Box::pin(async move {
-                let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-                self.most.fetch_max(running, Ordering::SeqCst);
-                for _ in 0..3 {
-                    tokio::task::yield_now().await;
-                }
-                self.running.fetch_sub(1, Ordering::SeqCst);
-                if let Some(error) = self.failures.lock().unwrap().pop() {
-                    return Err(error);
-                }
-                let body = match (&begin.params.given.part, &begin.params.given.values) {
-                    (Some(part), _) => {
-                        self.maps.fetch_add(1, Ordering::SeqCst);
-                        format!("[{}]", part.offset)
-                    }
-                    (None, values) => {
-                        self.reduces.fetch_add(1, Ordering::SeqCst);
-                        let lists: Vec<Vec<u64>> = serde_json::from_str(values.as_ref().unwrap()).unwrap();
-                        assert!(lists.len() <= GROUP_MAX);
-                        serde_json::to_string(&lists.concat()).unwrap()
-                    }
-                };
-                let mut headers = HeaderMap::new();
-                headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                Ok(Answer { status: StatusCode::OK, headers, body: AnswerBody::Full(body.into()) })
-            })
-        }
-    }
-
-    #[derive(Default)]
-    struct Memory(Mutex<HashMap<[u8; 32], Bytes>>);
-
-    impl Artefacts for Memory {
-        fn get(&self, _: Artefact, key: [u8; 32]) -> BoxFuture<'_, Option<Bytes>> {
-            Box::pin(std::future::ready(self.0.lock().unwrap().get(&key).cloned()))
-        }
-
-        fn keep(&self, _: Artefact, key: [u8; 32], value: Bytes) -> BoxFuture<'_, ()> {
-            self.0.lock().unwrap().insert(key, value);
-            Box::pin(std::future::ready(()))
-        }
-    }
-
-    fn job(parts: u64, at_once: usize, results: Option<Arc<dyn Artefacts>>) -> Job {
-        let part = |offset: u64| Part {
-            identity: *blake3::hash(&offset.to_le_bytes()).as_bytes(),
-            address: "/a".to_owned(),
-            offset,
-            size: 1,
-            open: Box::new(|| Box::pin(stream::empty())),
-        };
-        Job {
-            prepared: Prepared::for_tests(),
-            address: "/p".to_owned(),
-            params: Params {
-                base: String::new(),
-                env: BTreeMap::new(),
-                caller: Caller { kind: "anonymous", claims: None },
-                request: None,
-                args: None,
-                parameters: BTreeMap::new(),
-                given: Given::default(),
-            },
-            parts: (0..parts).map(part).collect(),
-            bounds: Bounds {
-                cpu_ms: 1,
-                wall_ms: 1,
-                memory_bytes: 1,
-                output_bytes: 1,
-                requests: 0,
-                log_bytes: 0,
-            },
-            at_once,
-            is_logged: true,
-            results,
-        }
-    }
-
-    fn list(done: &Done) -> Vec<u64> {
-        serde_json::from_slice(done.value.bytes()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn values_keep_their_order_and_runs_their_number() {
-        for (parts, at_once) in [(0, 1), (1, 1), (2, 1), (17, 3), (400, 7)] {
-            let place = Arc::new(Joining::default());
-            let done = work(Arc::clone(&place) as _, job(parts, at_once, None)).await.unwrap();
-            assert_eq!(list(&done), (0..parts).collect::<Vec<_>>());
-            assert!(place.most.load(Ordering::SeqCst) <= at_once, "{parts} parts, {at_once} at once");
-            assert!(place.reduces.load(Ordering::SeqCst) >= 1, "reduce is always called");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_part_changes_the_values_above_it_and_no_others() {
-        let results: Arc<dyn Artefacts> = Arc::new(Memory::default());
-        let place = Arc::new(Joining::default());
-        work(Arc::clone(&place) as _, job(400, 2, Some(Arc::clone(&results)))).await.unwrap();
-        let before = place.reduces.swap(0, Ordering::SeqCst);
-        place.maps.store(0, Ordering::SeqCst);
-        let mut changed = job(400, 2, Some(results));
-        let new = job(1_000, 2, None).parts.pop().unwrap();
-        changed.parts.insert(200, new);
-        let done = work(Arc::clone(&place) as _, changed).await.unwrap();
-        assert_eq!((list(&done).len(), done.cached, place.maps.load(Ordering::SeqCst)), (401, 400, 1));
-        let after = place.reduces.load(Ordering::SeqCst);
-        assert!(after * 4 < before, "{after} of {before}");
-    }
-
-    #[tokio::test]
-    async fn what_is_not_a_parts_own_fault_is_tried_again_and_what_is_ends_the_job() {
-        let tried = async |failures: Vec<RunError>| {
-            let place = Arc::new(Joining { failures: failures.into(), ..Joining::default() });
-            work(place as _, job(1, 1, None)).await
-        };
-        assert!(tried(vec![RunError::Crashed, RunError::Busy]).await.is_ok());
-        assert!(tried(vec![RunError::Crashed, RunError::Crashed, RunError::Busy]).await.is_err());
-        let error = tried(vec![RunError::Exceeded(Bound::Cpu)]).await.unwrap_err().to_string();
-        assert!(error.starts_with("part 1 of 1, bytes 0 to 1 of /a: "), "{error}");
-    }
-
-    #[test]
-    fn bytes_among_values_are_told_apart() {
-        let values = [Value::Json("1".into()), Value::Binary("xy".into()), Value::Json("[2]".into())];
-        let given = Given::values(&values);
-        assert_eq!(given.values.unwrap(), "[1,null,[2]]");
-        assert_eq!((given.binary, given.bytes.unwrap()), (vec![(1, 2)], Bytes::from("xy")));
-    }
-}
+mod tests;

@@ -46,6 +46,7 @@ const CHUNK_IDENTITY: &[u8] = b"jsfs chunk 1";
 const FIRST_LINE: &[u8] = b"jsfs first line 1";
 
 /// A chunk of an object.
+#[derive(Clone)]
 struct Chunk {
     start: u64,
     length: u32,
@@ -54,6 +55,13 @@ struct Chunk {
     block: BlockId,
     key: Option<BlockKey>,
     hash: [u8; 32],
+}
+
+/// Where a chunk ends that ends a part.
+struct Cut {
+    at: u64,
+    /// The chunk after it, unless that is the end: there the next record begins, nearly always.
+    next: Option<Chunk>,
 }
 
 /// The chunks of an object from some byte on.
@@ -76,9 +84,9 @@ impl Object {
         for cut in cuts {
             // The record that begins last before a cut belongs to the part before it, and may reach past the next cuts.
             let end = match records {
-                _ if cut < from => continue,
-                Records::None => cut,
-                Records::Lines => self.after_line(cut).await?,
+                _ if cut.at < from => continue,
+                Records::None => cut.at,
+                Records::Lines => self.after_line(&cut).await?,
             };
             from = end;
             if ends.last() != Some(&end) && end < size {
@@ -92,20 +100,23 @@ impl Object {
     }
 
     /// Where chunks end that end parts.
-    async fn cuts(&self, most: usize) -> Result<Option<Vec<u64>>, ReadError> {
+    async fn cuts(&self, most: usize) -> Result<Option<Vec<Cut>>, ReadError> {
         let average = (self.metadata.size / PARTS).next_power_of_two().clamp(AVERAGE_MIN, AVERAGE_MAX);
         let mask = average / CHUNK - 1;
-        let mut cuts = Vec::new();
+        let mut cuts: Vec<Cut> = Vec::new();
         let mut from = 0;
         let mut chunks = Chunks::of(self, 0);
         while let Some(chunk) = chunks.next().await? {
+            if let Some(before) = cuts.last_mut().filter(|cut| cut.at == chunk.start) {
+                before.next = Some(chunk.clone());
+            }
             let end = chunk.start + u64::from(chunk.length);
             let length = end - from;
             if (length >= average / 4 && chunk.says() & mask == 0) || length >= average * 4 {
                 if cuts.len() == most {
                     return Ok(None);
                 }
-                cuts.push(end);
+                cuts.push(Cut { at: end, next: None });
                 from = end;
             }
         }
@@ -113,8 +124,12 @@ impl Object {
     }
 
     /// The end of the line that begins last before or at the beginning of a chunk: where the first record after it begins.
-    async fn after_line(&self, cut: u64) -> Result<u64, ReadError> {
-        let mut chunks = Chunks::of(self, cut);
+    async fn after_line(&self, cut: &Cut) -> Result<u64, ReadError> {
+        let Some(next) = &cut.next else { return Ok(self.metadata.size) };
+        if let Some(at) = self.first_line(next).await? {
+            return Ok(next.start + u64::from(at));
+        }
+        let mut chunks = Chunks::of(self, next.start + u64::from(next.length));
         while let Some(chunk) = chunks.next().await? {
             if let Some(at) = self.first_line(&chunk).await? {
                 return Ok(chunk.start + u64::from(at));
