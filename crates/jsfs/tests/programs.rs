@@ -56,6 +56,11 @@ const HELLO: &str = "export default { fetch(request, env, ctx) {
     key: request.headers.get('x-access-key'), authorization: request.headers.get('authorization') });
 } };";
 
+const WAIT: &str = "export default { async fetch(request) {
+  await new Promise((resolve) => setTimeout(resolve, Number(new URL(request.url).searchParams.get('ms'))));
+  return new Response('waited');
+} };";
+
 #[test]
 fn a_program_runs_for_whoever_may_run_it_and_is_told_who_asks() {
     let stage = Stage::new();
@@ -278,10 +283,7 @@ fn a_run_ends_soon_after_its_client_and_not_when_it_only_has_no_more_to_say() {
     let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data")).set("programs.runs=1");
     let node = setup.start();
     let stage = Stage { _folder: folder, node, key: setup.root_key() };
-    let wait = "export default { async fetch(request) {
-      await new Promise((resolve) => setTimeout(resolve, Number(new URL(request.url).searchParams.get('ms'))));
-      return new Response('waited'); } };";
-    stage.stored("/wait.js?executable=true&private=false", wait);
+    stage.stored("/wait.js?executable=true&private=false", WAIT);
     let ask = |ms: u32, version: &str| {
         let mut client = TcpStream::connect(stage.node.address()).unwrap();
         let head = "Host: localhost\r\nConnection: close\r\n\r\n";
@@ -310,6 +312,41 @@ fn a_run_ends_soon_after_its_client_and_not_when_it_only_has_no_more_to_say() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "waited"));
     eprintln!("noticed after {:?} at most", began.elapsed() + Duration::from_millis(300));
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// Under TLS a client leaves by a reset of its stream (HTTP/2) or by ending the connection (HTTP/1.1).
+#[tokio::test]
+async fn a_run_ends_with_the_stream_and_with_the_connection_under_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &folder.path().join("data"))
+        .set("programs.runs=1")
+        .set(&format!("tls.listen=127.0.0.1:{port}"))
+        .set(&format!("tls.certificate={}", certificate.display()))
+        .set(&format!("tls.key={}", key.display()));
+    let node = setup.start();
+    let stage = Stage { _folder: folder, node, key: setup.root_key() };
+    stage.stored("/wait.js?executable=true&private=false", WAIT);
+    let trusted = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let client = || reqwest::Client::builder().tls_certs_only([trusted.clone()]).no_proxy();
+    for (client, version) in [
+        (client().build().unwrap(), reqwest::Version::HTTP_2),
+        (client().http1_only().build().unwrap(), reqwest::Version::HTTP_11),
+    ] {
+        let ask = |ms: u32| client.get(format!("https://localhost:{port}/wait.js?ms={ms}")).send();
+        assert_eq!(ask(0).await.unwrap().version(), version);
+        let left = tokio::time::timeout(Duration::from_millis(300), ask(25_000)).await;
+        assert!(left.is_err(), "it answers {left:?}");
+        // The only place for a run is free again.
+        let began = Instant::now();
+        let answer = ask(0).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "waited"));
+        assert!(began.elapsed() < Duration::from_secs(4), "{version:?}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
