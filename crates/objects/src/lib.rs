@@ -57,6 +57,7 @@ mod process;
 mod program;
 mod read;
 pub mod read_key;
+mod recent;
 pub mod record;
 mod remote;
 mod reseal;

@@ -7,12 +7,9 @@
 //! All of it is bounded by what may share a base: public content with public content of the node; private content with that of the same directory. Tags
 //! are keyed accordingly.
 
-use crate::{address::Address, crypto::blake3, read_key::Convergence, seal::BlockKey};
+use crate::{address::Address, crypto::blake3, read_key::Convergence, recent::Recent, seal::BlockKey};
 use jsfs_store::{BlockId, Tag};
-use std::{
-    collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Content shorter than this has no features: their tags would take more than they save.
 pub(crate) const FEATURES_FROM_BYTES: usize = 16 << 10;
@@ -104,24 +101,25 @@ pub(crate) struct Neighbour {
     pub(crate) key: Option<BlockKey>,
 }
 
-/// What small objects that were written lately are stored in, or are deltas of: two generations, of which the older is forgotten when the younger is full.
-#[derive(Default)]
-pub(crate) struct Neighbours(Mutex<[HashMap<[u8; 32], Neighbour>; 2]>);
+/// What small objects that were written lately are stored in, or are deltas of.
+pub(crate) struct Neighbours(Mutex<Recent<Neighbour>>);
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(NAMES_HALF)))
+    }
+}
 
 impl Neighbours {
     /// What the last of the same name rests on; else of the same kind beside it.
     pub(crate) fn find(&self, near: &Near) -> Option<Neighbour> {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let find = |key| generations.iter().find_map(|generation| generation.get(key)).cloned();
-        find(&near.name).or_else(|| find(&near.kind))
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.get(&near.name).or_else(|| recent.get(&near.kind)).cloned()
     }
 
     pub(crate) fn insert(&self, near: &Near, neighbour: Neighbour) {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        generations[0].insert(near.name, neighbour.clone());
-        generations[0].insert(near.kind, neighbour);
-        if generations[0].len() >= NAMES_HALF {
-            generations[1] = std::mem::take(&mut generations[0]);
-        }
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.insert(near.name, neighbour.clone());
+        recent.insert(near.kind, neighbour);
     }
 }

@@ -13,13 +13,14 @@ use crate::{
     error::{StorageError, WriteError},
     manifest::{Builder, Extent, Manifest, NewPage},
     read_key::Convergence,
+    recent::Recent,
     seal::{self, BlockKey},
     similar::Near,
 };
 use bytes::{Bytes, BytesMut};
 use jsfs_store::{BlockId, NewBlock, Pin, block, chunk::Chunker};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
 use tokio::task::JoinHandle;
@@ -36,8 +37,11 @@ const PIECE_BYTES: usize = 1 << 20;
 /// A body no longer than this is worked on where it arrived: handing it to a thread would cost more.
 const INLINE_BYTES: usize = 64 << 10;
 
-/// Chunks of this body that are remembered, because the index learns of them only when they are durable.
-const REMEMBERED_CHUNKS: usize = 65_536;
+/// Half of the chunks of this body that are remembered. The index learns of them when they are durable, some 20 MB later.
+const REMEMBERED_HALF: usize = 4_096;
+
+/// Blocks that are noted as needed, so that they are named once.
+const NOTED_BLOCKS: usize = 65_536;
 
 /// zstd's level: the trials found higher ones not worth their time.
 const COMPRESSION_LEVEL: i32 = 3;
@@ -285,7 +289,7 @@ pub(crate) struct Worker {
     sha256: RunningSha256,
     size: u64,
     manifest: Builder,
-    seen: HashMap<[u8; 32], Extent>,
+    seen: Recent<Extent>,
     blocks: Blocks,
     near: Near,
     /// Bases that were read last, and what they hold.
@@ -307,7 +311,7 @@ impl Worker {
             sha256: RunningSha256::whole(),
             size: 0,
             manifest: Builder::new(),
-            seen: HashMap::new(),
+            seen: Recent::new(REMEMBERED_HALF),
             blocks: Blocks::default(),
         }
     }
@@ -423,7 +427,7 @@ impl Blocks {
     fn need(&mut self, id: BlockId, as_base: usize) -> bool {
         let noted = &mut self.noted[as_base];
         // Forgetting them costs ids that stand there once more.
-        if noted.len() >= REMEMBERED_CHUNKS {
+        if noted.len() >= NOTED_BLOCKS {
             noted.clear();
         }
         let is_first = noted.insert(id);

@@ -4,7 +4,7 @@
 //! of public chunks are grouped, so that they compress better and take fewer descriptions. Private chunks that others may find by their content stand alone:
 //! who may open a block sees all of it (`docs/security.md`).
 
-use super::{COMPRESSION_LEVEL, REMEMBERED_CHUNKS, Sealing, Worker, encode_block, unfit};
+use super::{COMPRESSION_LEVEL, Sealing, Worker, encode_block, unfit};
 use crate::{
     error::WriteError,
     manifest::{ChunkPlace, Extent},
@@ -90,9 +90,7 @@ impl Worker {
         }
         let made = self.make(&fresh)?;
         for (hash, at) in coming {
-            if self.seen.len() < REMEMBERED_CHUNKS {
-                self.seen.insert(hash, made[at].clone());
-            }
+            self.seen.insert(hash, made[at].clone());
         }
         let extents = found.into_iter().map(|found| match found {
             Found::There(extent) => extent,
