@@ -216,7 +216,7 @@ impl Worker {
     /// Stores chunks as one delta, if that is worth it.
     fn delta(&mut self, fresh: &[Fresh<'_>], base: &Base) -> Result<Option<Vec<Extent>>, WriteError> {
         let Some(plain) = self.base(base) else { return Ok(None) };
-        let content: Vec<u8> = fresh.iter().flat_map(|new| new.bytes).copied().collect();
+        let content = joined_bytes(fresh.iter());
         let hundredths = fresh.iter().filter_map(|new| new.base.as_ref()).map(|base| base.hundredths).max();
         let mut stored = block::delta_header(block::Kind::Delta, &base.block).to_vec();
         stored.reserve(content.len() / 8);
@@ -265,7 +265,7 @@ impl Worker {
         let plain = match fresh {
             [one] => one.bytes,
             many => {
-                content = many.iter().flat_map(|new| new.bytes).copied().collect::<Vec<u8>>();
+                content = joined_bytes(many.iter().copied());
                 &content
             }
         };
@@ -352,6 +352,11 @@ impl Worker {
         };
         ChunkTag { tag, offset, len, extra }
     }
+}
+
+/// The bytes of chunks that follow each other.
+fn joined_bytes<'new>(fresh: impl Iterator<Item = &'new Fresh<'new>>) -> Vec<u8> {
+    fresh.map(|new| new.bytes).collect::<Vec<_>>().concat()
 }
 
 /// How many of these, the first always among them, are of a kind and fit into one block.
