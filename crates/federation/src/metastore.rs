@@ -43,7 +43,7 @@ pub use shelf::{Change, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
 pub use store_shelf::{NOTES, ROWS, StoreShelf};
 pub use version::Version;
-pub use watch::{CHANGED_MAX, Cursor, LEASE_MS_MAX};
+pub use watch::{CHANGED_MAX, Cursor, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
 
 use jsfs_objects::read_key::{Group, Locator};
 

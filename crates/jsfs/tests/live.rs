@@ -8,10 +8,10 @@
 use jsfs_client::{Address, Change, Client, Credential, Event, NodeUrl, Reference};
 use jsfs_testkit::http::{Client as Http, Request};
 use jsfs_testkit::node::Setup;
+use jsfs_testkit::proxy::Proxy;
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The mean time between two cuts.
@@ -19,46 +19,6 @@ const BETWEEN_CUTS: Duration = Duration::from_millis(100);
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// Forwards connections until it is told to cut them.
-#[derive(Clone)]
-struct Proxy {
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    opened: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn start(node: SocketAddr) -> (Proxy, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let proxy = Proxy { open: Arc::default(), opened: Arc::default() };
-        let this = proxy.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(node)) else { continue };
-                this.opened.fetch_add(1, Ordering::Relaxed);
-                let mut open = this.open.lock().unwrap();
-                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (mut from, mut to) in
-                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
-                {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-            }
-        });
-        (proxy, address)
-    }
-
-    /// Cuts everything that is open; says whether anything was.
-    fn cut(&self) -> bool {
-        let open = std::mem::take(&mut *self.open.lock().unwrap());
-        open.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-        !open.is_empty()
-    }
 }
 
 /// Writes, overwrites and deletes; the last change is the marker `done`.
@@ -131,7 +91,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
     let node = setup.start();
     let (address, key) = (node.address(), setup.root_key());
     let setup = setup.port(address.port());
-    let (proxy, proxied) = Proxy::start(address);
+    let (proxy, proxied) = Proxy::start(address).unwrap();
     let top = Reference::parse("/localhost/t/").unwrap().address;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (begun, ready) = std::sync::mpsc::sync_channel(1);
@@ -198,7 +158,7 @@ fn a_client_that_is_cut_off_again_and_again_misses_nothing() {
     eprintln!(
         "{} changes, {made} cuts, {} connections: every change seen, in order, and the same state",
         log.len(),
-        proxy.opened.load(Ordering::Relaxed)
+        proxy.opened()
     );
     assert!(made >= cuts / 2, "the connection was cut often enough");
     drop(node);

@@ -39,6 +39,7 @@ mod derived;
 mod error;
 mod event;
 mod feed;
+mod gates;
 mod grant;
 mod handover;
 pub mod jsfs4;

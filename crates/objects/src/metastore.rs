@@ -21,21 +21,15 @@ use crate::{
     address::{Address, LOCALHOST},
     chain::DirectoryState,
     error::StorageError,
+    gates::{Gates, Turns},
     read_key::{Group, Locator},
     record::RecordHash,
     tables,
 };
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
-
-/// Locks for addresses: two that share one wait for each other without need.
-const TURNS: usize = 256;
 
 /// What is kept under one locator.
 #[derive(Clone, Debug, Default)]
@@ -126,15 +120,10 @@ pub trait Metastore: Send + Sync {
 }
 
 /// What is remembered beside the store.
+#[derive(Default)]
 pub(crate) struct Shared {
     metastore: OnceLock<Arc<dyn Metastore>>,
-    turns: Vec<Arc<Mutex<()>>>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self { metastore: OnceLock::new(), turns: (0..TURNS).map(|_| Arc::default()).collect() }
-    }
+    gates: Gates,
 }
 
 tokio::task_local! {
@@ -186,15 +175,7 @@ impl Objects {
     }
 
     /// Waits until nobody else publishes or adopts at these keys.
-    async fn turns_of<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<OwnedMutexGuard<()>> {
-        let turns = &self.shared().turns;
-        // In one order for all, so that nobody waits for somebody who waits.
-        let places: BTreeSet<usize> =
-            keys.map(|key| usize::from(blake3::hash(key).as_bytes()[0]) % TURNS).collect();
-        let mut held = Vec::with_capacity(places.len());
-        for place in places {
-            held.push(Arc::clone(&turns[place]).lock_owned().await);
-        }
-        held
+    async fn turns_of<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Turns {
+        self.shared().gates.turns_of(keys).await
     }
 }

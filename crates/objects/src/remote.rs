@@ -8,6 +8,7 @@ use crate::{
     Objects,
     commit::Change,
     error::{ReadError, StorageError, WriteError},
+    gates::{Gates, Turns},
     tables,
 };
 use bytes::Bytes;
@@ -100,6 +101,8 @@ pub(crate) struct Elsewhere {
     remote: OnceLock<Arc<dyn Remote>>,
     /// Cached blocks that were read since uses were written last.
     used: Mutex<HashSet<BlockId>>,
+    /// Whose turn it is to change leases of a block: what several writers send at once is the same block more often than not.
+    leasing: Gates,
     trimming: tokio::sync::Mutex<()>,
     fetched: AtomicU64,
 }
@@ -242,6 +245,8 @@ impl Objects {
         until_ms: u64,
         limit: u64,
     ) -> Result<(), LeaseError> {
+        let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
+        let _turns = self.turns_of_leases(&ids).await;
         let mut change = Change::new();
         let mut delta = 0;
         let mut fresh = Vec::new();
@@ -273,6 +278,7 @@ impl Objects {
         until_ms: u64,
         limit: u64,
     ) -> Result<Vec<bool>, LeaseError> {
+        let _turns = self.turns_of_leases(ids).await;
         let mut change = Change::new();
         let (mut delta, mut here, mut pins) = (0, Vec::new(), Vec::new());
         for id in ids {
@@ -299,6 +305,11 @@ impl Objects {
         }
     }
 
+    async fn turns_of_leases(&self, ids: &[BlockId]) -> Turns {
+        let keys: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
+        self.elsewhere().leasing.turns_of(keys.into_iter()).await
+    }
+
     /// Sets one row; answers how much more is kept by it.
     fn lease_row(
         &self,
@@ -320,6 +331,7 @@ impl Objects {
     /// # Errors
     /// That the store failed.
     pub async fn end_leases(&self, lessee: &Lessee, ids: &[BlockId]) -> Result<Vec<bool>, WriteError> {
+        let _turns = self.turns_of_leases(ids).await;
         let mut ended = Vec::new();
         let mut rows = Vec::new();
         for id in ids {

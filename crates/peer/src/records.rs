@@ -212,7 +212,7 @@ impl Records {
         if let Some(ticket) = self.leases.ticket(&home, needed) {
             return Some(ticket);
         }
-        let ticket = self.leases.begin(home, members.id())?;
+        let ticket = self.leases.begin(home, members.id());
         let asked = replicas.into_iter().map(|peer| async move {
             let request = Request::Watch { home, cursor: None, lease_ms: LEASE_MS_MAX };
             let answer = self.request(peer, request).await.ok()?;

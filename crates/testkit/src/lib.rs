@@ -7,6 +7,7 @@ pub mod cargo;
 pub mod http;
 pub mod network;
 pub mod node;
+pub mod proxy;
 pub mod random;
 pub mod s3;
 pub mod simulation;

@@ -8,6 +8,7 @@
 //! A write that finds too few replicas in time is kept: its note is durable ([`Action::Keep`]) before the caller hears of it, and the client
 //! goes on with it, after a restart as well ([`Client::resume`]), until enough replicas have it.
 
+mod alarms;
 mod merge;
 mod outbox;
 mod read;
@@ -17,13 +18,14 @@ mod write;
 use super::{Change, Home, Members, Quorum, Request, Response, Slot, Summary, Version};
 use crate::membership::PeerId;
 use crate::wire::ErrorCode;
+use alarms::Alarms;
 use jsfs_objects::clock::Random;
 use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::RecordHash;
 use outbox::Outbox;
 use read::{ListRead, SlotRead};
 use recent::Recent;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use write::Write;
 
@@ -184,12 +186,29 @@ enum Operation {
     Write(Box<Write>),
 }
 
+impl Operation {
+    fn is_done(&self) -> bool {
+        match self {
+            Operation::Slot(read) => read.is_done(),
+            Operation::List(read) => read.is_done(),
+            Operation::Write(write) => write.is_done(),
+        }
+    }
+
+    fn wakes_at(&self) -> Option<u64> {
+        match self {
+            Operation::Slot(read) => read.wakes_at(),
+            Operation::List(read) => read.wakes_at(),
+            Operation::Write(write) => write.wakes_at(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     op: OpId,
     tag: Tag,
     to: PeerId,
-    until_ms: u64,
 }
 
 /// What an operation needs while it takes a step.
@@ -209,17 +228,41 @@ struct Step<'a> {
 #[derive(Debug, Default)]
 struct Outgoing {
     next: RequestId,
-    pending: BTreeMap<RequestId, Pending>,
+    pending: HashMap<RequestId, Pending>,
+    /// When each of them counts as lost.
+    until: Alarms<RequestId>,
+    /// How many of them an operation waits for, if any.
+    awaited: HashMap<OpId, usize>,
     actions: Vec<Action>,
+}
+
+impl Outgoing {
+    fn send(&mut self, pending: Pending, until_ms: u64, request: Request) {
+        let id = self.next;
+        self.next += 1;
+        self.pending.insert(id, pending);
+        self.until.set(id, Some(until_ms));
+        *self.awaited.entry(pending.op).or_default() += 1;
+        self.actions.push(Action::Send { id, to: pending.to, request });
+    }
+
+    fn take(&mut self, id: RequestId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.until.set(id, None);
+        if let Some(awaited) = self.awaited.get_mut(&pending.op) {
+            *awaited -= 1;
+            if *awaited == 0 {
+                self.awaited.remove(&pending.op);
+            }
+        }
+        Some(pending)
+    }
 }
 
 impl Step<'_> {
     fn send(&mut self, to: PeerId, tag: Tag, request: Request) {
-        let id = self.out.next;
-        self.out.next += 1;
         let until_ms = self.now_ms + self.timing.request_ms;
-        self.out.pending.insert(id, Pending { op: self.op, tag, to, until_ms });
-        self.out.actions.push(Action::Send { id, to, request });
+        self.out.send(Pending { op: self.op, tag, to }, until_ms, request);
     }
 
     fn keep(&mut self, changes: Vec<Change>) {
@@ -254,7 +297,11 @@ pub struct Client {
     timing: Timing,
     random: Arc<dyn Random>,
     next_op: OpId,
-    operations: BTreeMap<OpId, Operation>,
+    operations: HashMap<OpId, Operation>,
+    /// When each of them has something to do although nothing came.
+    alarms: Alarms<OpId>,
+    /// Which members operations were looked at with.
+    members: Option<u64>,
     recent: Recent,
     outbox: Outbox,
     out: Outgoing,
@@ -269,7 +316,9 @@ impl Client {
             timing,
             random,
             next_op: 1,
-            operations: BTreeMap::new(),
+            operations: HashMap::new(),
+            alarms: Alarms::default(),
+            members: None,
             recent: Recent::default(),
             outbox: Outbox::default(),
             out: Outgoing::default(),
@@ -371,7 +420,7 @@ impl Client {
     }
 
     fn resolve(&mut self, id: RequestId, result: Result<Response, Failure>, members: &Members, now_ms: u64) {
-        let Some(Pending { op, tag, to, .. }) = self.out.pending.remove(&id) else { return };
+        let Some(Pending { op, tag, to }) = self.out.take(id) else { return };
         self.step(op, members, now_ms, |operation, step| match operation {
             Operation::Slot(read) => read.resolved(step, to, tag, result),
             Operation::List(read) => read.resolved(step, to, tag, result),
@@ -379,14 +428,18 @@ impl Client {
         });
     }
 
-    /// Lets the time pass.
+    /// Lets the time pass. It looks at what is due, and at all operations where members are others than before.
     pub fn tick(&mut self, members: &Members, now_ms: u64) {
-        let late = self.out.pending.iter().filter(|(_, pending)| pending.until_ms <= now_ms);
-        let late: Vec<_> = late.map(|(id, _)| *id).collect();
-        for id in late {
+        for id in self.out.until.due(now_ms, usize::MAX) {
             self.resolve(id, Err(Failure::Lost), members, now_ms);
         }
-        let ops: Vec<_> = self.operations.keys().copied().collect();
+        let ops = if self.members.replace(members.serial()) == Some(members.serial()) {
+            self.alarms.due(now_ms, usize::MAX)
+        } else {
+            let mut all: Vec<_> = self.operations.keys().copied().collect();
+            all.sort_unstable();
+            all
+        };
         for op in ops {
             self.step(op, members, now_ms, |operation, step| match operation {
                 Operation::Slot(read) => read.tick(step),
@@ -394,20 +447,16 @@ impl Client {
                 Operation::Write(write) => write.tick(step),
             });
         }
-        for write in self.outbox.due(now_ms, self.timing.retry_ms) {
+        let room = OPERATIONS_MAX.saturating_sub(self.operations.len());
+        for write in self.outbox.due(now_ms, self.timing.retry_ms, room) {
             self.begin(Operation::Write(Box::new(write)), members, now_ms);
         }
     }
 
     /// When [`Client::tick`] is due; none if nothing is waited for.
     pub fn wakes_at(&self) -> Option<u64> {
-        let requests = self.out.pending.values().map(|pending| pending.until_ms);
-        let operations = self.operations.values().filter_map(|operation| match operation {
-            Operation::Slot(read) => read.wakes_at(),
-            Operation::List(read) => read.wakes_at(),
-            Operation::Write(write) => write.wakes_at(),
-        });
-        requests.chain(operations).chain(self.outbox.wakes_at()).min()
+        let kept = self.outbox.wakes_at().filter(|_| self.operations.len() < OPERATIONS_MAX);
+        [self.out.until.first(), self.alarms.first(), kept].into_iter().flatten().min()
     }
 
     /// What is to be done now.
@@ -439,13 +488,9 @@ impl Client {
         if let Operation::Write(write) = &mut operation {
             self.outbox.take_note(write, &mut step);
         }
-        let waiting = self.out.pending.values().any(|pending| pending.op == op);
-        let is_done = match &operation {
-            Operation::Slot(read) => read.is_done(),
-            Operation::List(read) => read.is_done(),
-            Operation::Write(write) => write.is_done(),
-        };
-        if waiting || !is_done {
+        let is_over = operation.is_done() && !self.out.awaited.contains_key(&op);
+        self.alarms.set(op, operation.wakes_at().filter(|_| !is_over));
+        if !is_over {
             self.operations.insert(op, operation);
         }
     }

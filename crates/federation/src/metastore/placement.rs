@@ -8,6 +8,7 @@ use crate::membership::{PeerId, Role, Roster};
 use jsfs_objects::key::Owner;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most replicas that anybody can ask for.
@@ -15,6 +16,9 @@ pub const HOME_REPLICAS_MAX: usize = 16;
 
 /// Orders that are remembered.
 const ORDERS_MAX: usize = 65_536;
+
+/// How many were made in this process, and one.
+static MADE: AtomicU64 = AtomicU64::new(1);
 
 /// What the metastore needs to know of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,7 @@ pub struct Members {
     granting: BTreeSet<Owner>,
     /// What the list of those that keep comes to.
     id: u64,
+    serial: u64,
     orders: Mutex<HashMap<Home, Arc<[PeerId]>>>,
 }
 
@@ -61,6 +66,7 @@ impl Members {
             former: former.into_iter().collect(),
             granting: granting.into_iter().collect(),
             id,
+            serial: MADE.fetch_add(1, Ordering::Relaxed),
             orders: Mutex::default(),
         }
     }
@@ -86,6 +92,11 @@ impl Members {
     /// What stands for the list of those that keep records: another list has another.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What tells this from every other one that was made, connections included; 0 where there are none.
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Whether this says the same as another, connections included.

@@ -235,8 +235,10 @@ impl<S: Shelf> Server<S> {
             Request::Pull { rows } => self.pull(rows),
             Request::Past { rows } => self.hear_past(from, rows, members, now_ms),
             Request::Watch { home, cursor, lease_ms } => {
-                let (cursor, gap, locators) = self.watched.watch(*from, *home, *cursor, *lease_ms, now_ms);
-                Ok(Response::Changes { cursor, gap, locators })
+                Ok(match self.watched.watch(*from, *home, *cursor, *lease_ms, now_ms) {
+                    Some((cursor, gap, locators)) => Response::Changes { cursor, gap, locators },
+                    None => Response::refused(ErrorCode::Busy),
+                })
             }
             // For the watcher's client; a member that keeps records has nothing to do about it.
             Request::Notice { .. } => Ok(Response::Noted),

@@ -10,3 +10,4 @@ mod network;
 mod privacy;
 mod records;
 mod support;
+mod watching;

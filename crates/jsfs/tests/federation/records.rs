@@ -1,11 +1,13 @@
 //! What is written through one node is read, listed, versioned, watched and deleted through every other, whichever two of five are gone.
 
+use crate::blocks;
 use crate::support::{Place, SOON, founded, soon};
 use jsfs_testkit::http::{Client, Request};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 pub(crate) const HOST: &str = "shared.example";
@@ -50,10 +52,10 @@ fn asked(place: &Place) -> (u64, u64) {
 }
 
 /// What a node tells whoever watches something.
-struct Watch(BufReader<TcpStream>);
+pub(crate) struct Watch(BufReader<TcpStream>);
 
 impl Watch {
-    fn begin(place: &Place, path: &str, key: &str) -> Watch {
+    pub(crate) fn begin(place: &Place, path: &str, key: &str) -> Watch {
         let mut stream = TcpStream::connect(place.node.as_ref().unwrap().address()).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let head = format!(
@@ -66,7 +68,7 @@ impl Watch {
     }
 
     /// Waits for a line with this in it.
-    fn until(&mut self, wanted: &str) {
+    pub(crate) fn until(&mut self, wanted: &str) {
         let begun = Instant::now();
         let mut told = String::new();
         while begun.elapsed() < SOON {
@@ -318,6 +320,40 @@ fn a_namespace_that_is_named_by_its_key_needs_no_grant_and_is_nobody_elses() {
     assert_ne!(other["name"].as_str(), Some(name), "another key has another name");
     let told = admin.try_run(&["namespace", "set", host, "--public"]).unwrap_err().1;
     assert!(told.contains("the access key of this namespace"), "{told}");
+}
+
+#[test]
+fn many_who_write_the_same_into_a_new_directory_at_once_are_all_answered_in_full() {
+    const WRITERS: usize = 48;
+    let home = tempfile::tempdir().unwrap();
+    let (places, key) = together(home.path(), 2);
+    for (name, private, body) in [("open/", false, "x"), ("shut/", true, "x"), ("open/again-", false, "same")]
+    {
+        let ready = Barrier::new(WRITERS);
+        let answers: Vec<u16> = std::thread::scope(|scope| {
+            let writer = |number: usize| {
+                let (ready, key, place) = (&ready, &key, &places[number % 2]);
+                scope.spawn(move || {
+                    let path = format!("/{name}{number}?private={private}");
+                    let request = Request::new("PUT", &path).header("Host", HOST).bearer(key);
+                    let request = request.body(body.as_bytes());
+                    ready.wait();
+                    Client::new(place.node.as_ref().unwrap().address()).send(&request).unwrap().status
+                })
+            };
+            let tasks: Vec<_> = (0..WRITERS).map(writer).collect();
+            tasks.into_iter().map(|task| task.join().unwrap()).collect()
+        });
+        assert!(answers.iter().all(|status| *status == 201), "{answers:?}\n{}", places[0].log());
+    }
+    for place in &places {
+        let records = &place.status()["records"];
+        assert_eq!((&records["kept"], &records["waiting"]), (&Value::from(0), &Value::from(0)));
+        assert_eq!(blocks::count(place, "short"), 0, "{}", place.log());
+        assert_eq!(names(place, "/open/", None).len(), 2 * WRITERS);
+        assert_eq!(names(place, "/shut/", Some(&key)).len(), WRITERS);
+        assert_eq!(names(place, "/", Some(&key)), ["open/", "shut/"]);
+    }
 }
 
 /// Commits of a node since its start.

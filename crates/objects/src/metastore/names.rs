@@ -6,6 +6,7 @@
 //! empty object called as the directory is and U+FFFE, a noncharacter: public, or sealed as above. Names are never taken back: what is listed follows
 //! from the objects.
 
+use super::Storing;
 use crate::{
     Objects,
     address::Address,
@@ -30,8 +31,9 @@ const MEDIA_TYPE: &str = "application/vnd.jsfs.name";
 
 /// A name to be published with a change.
 pub(crate) struct Named {
-    pub(crate) envelope: Vec<u8>,
+    envelope: Vec<u8>,
     row: Vec<u8>,
+    private: bool,
 }
 
 /// What a name is known under here.
@@ -47,6 +49,17 @@ fn put(row: Vec<u8>) -> Op {
 }
 
 impl Named {
+    /// What says here that it is published.
+    pub(crate) fn row(&self) -> &[u8] {
+        &self.row
+    }
+
+    /// What others are told. A public name that is there is not told again: under its locator there is room for a few versions that do not know of each other.
+    pub(super) fn storing(&self) -> Storing {
+        let condition = if self.private { None } else { Some(None) };
+        Storing { envelope: self.envelope.clone(), before: None, condition }
+    }
+
     /// Notes that the name is published.
     pub(crate) fn op(&self) -> Op {
         put(self.row.clone())
@@ -124,7 +137,8 @@ impl Objects {
                 self.public_record(author, &named)
             };
             if let Some(record) = record {
-                change.named(Named { envelope: author.sign_record(self, &record)?.encode(), row });
+                let envelope = author.sign_record(self, &record)?.encode();
+                change.named(Named { envelope, row, private });
             }
         }
         Ok(())

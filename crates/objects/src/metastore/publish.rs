@@ -5,7 +5,7 @@
 //! makes the whole change be tried again from what is there then. A tree is one commit here; others can see it piece by piece, and where one piece lost a
 //! race, those before it have been told and are found done at the next try.
 
-use super::{Metastore, StoredAs, Storing, note_kept};
+use super::{Metastore, Named, StoredAs, Storing, note_kept};
 use crate::{
     Objects,
     address::Address,
@@ -13,13 +13,13 @@ use crate::{
     chain::DirectoryState,
     commit::{Change, exceeded},
     error::{Refusal, StorageError, WriteError},
+    gates::Turns,
     record::{Envelope, Record, RecordHash},
     tables::{self, Stored},
     tree,
 };
 use jsfs_store::{BlockId, Expect, Op, Table, block};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::sync::OwnedMutexGuard;
 
 /// When to try again what others are too busy for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -39,15 +39,14 @@ struct Before {
     hash: RecordHash,
 }
 
-/// The same addresses wait as long as this is held.
-pub(crate) type Turns = Vec<OwnedMutexGuard<()>>;
-
 impl Change {
     /// Stores the records of a change in the metastore, where its namespace is shared. None: it rests on what is not so any more.
     pub(crate) async fn publish(&mut self, objects: &Objects) -> Result<Option<Turns>, WriteError> {
         let Some(metastore) = self.metastore(objects)? else { return Ok(Some(Vec::new())) };
         let keys: Vec<Vec<u8>> = self.record_ops().map(|(_, key, _)| key.to_vec()).collect();
-        let turns = objects.turns_of(keys.iter().map(Vec::as_slice)).await;
+        // Of several writers below a new directory one makes its name.
+        let names = self.names.iter().map(Named::row);
+        let turns = objects.turns_of(keys.iter().map(Vec::as_slice).chain(names)).await;
         if !self.holds(objects)? {
             return Ok(None);
         }
@@ -56,11 +55,11 @@ impl Change {
         let publishing = self.publishing(objects)?;
         self.place(objects).await?;
         for named in std::mem::take(&mut self.names) {
-            let storing = Storing { envelope: named.envelope.clone(), before: None, condition: None };
-            if !put(&metastore, storing).await? {
-                return Ok(None);
+            if objects.store().get(tables::NAMED, named.row())?.is_none() {
+                // That somebody else has stored it meanwhile is as good.
+                put(&metastore, named.storing()).await?;
+                self.commit.ops.push(named.op());
             }
-            self.commit.ops.push(named.op());
         }
         for record in publishing {
             let (locator, group) = (record.record.locator, record.record.group);

@@ -55,12 +55,12 @@ impl Looked {
     }
 }
 
-async fn look(metastore: &Shared, locator: Locator) -> Looked {
+async fn look(metastore: &Shared, locator: Locator, observing: bool) -> Looked {
     let home = *locator.as_bytes();
     if metastore.is_fresh(home, false) {
         return Looked::Fresh;
     }
-    let ticket = metastore.observe(home).await;
+    let ticket = if observing { metastore.observe(home).await } else { None };
     match metastore.versions(locator, false).await {
         Some(versions) => Looked::Found(versions, ticket),
         None => Looked::Nobody,
@@ -100,7 +100,9 @@ impl Objects {
                 sure &= self.refresh_tree(&metastore, proven, address).await?;
             }
         } else if is_known {
-            sure &= self.refresh_object(&metastore, proven, address).await?;
+            // What is about to change is not as it was read for long.
+            let observing = !matches!(need, Need::Write | Need::Delete | Need::Purge);
+            sure &= self.refresh_object(&metastore, proven, address, observing).await?;
         }
         let is_here = is_known && (address.is_directory() || self.current(address)?.is_some());
         if !sure && !is_here && need.hides() {
@@ -116,7 +118,8 @@ impl Objects {
         address: &Address,
     ) -> Result<bool, Refusal> {
         let path: Vec<Address> = address.directories_from_namespace().collect();
-        let looked = join_all(path.iter().map(|directory| look(metastore, Locator::public(directory)))).await;
+        let looked =
+            join_all(path.iter().map(|directory| look(metastore, Locator::public(directory), true))).await;
         let mut sure = true;
         for (directory, looked) in path.iter().zip(&looked) {
             sure &= looked.is_sure();
@@ -134,6 +137,7 @@ impl Objects {
         metastore: &Shared,
         proven: &Proven,
         address: &Address,
+        observing: bool,
     ) -> Result<bool, Refusal> {
         let Some(chain) = Chain::above(self, address)? else { return Ok(true) };
         let openers = openers(proven, address, &chain);
@@ -153,7 +157,7 @@ impl Objects {
             |group: &Option<Group>| group.is_some_and(|group| metastore.is_fresh(*group.as_bytes(), true));
         let due: Vec<Locator> =
             places.iter().filter(|(_, group)| !is_listed(group)).map(|(locator, _)| *locator).collect();
-        let looked = join_all(due.iter().map(|locator| look(metastore, *locator))).await;
+        let looked = join_all(due.iter().map(|locator| look(metastore, *locator, observing))).await;
         let sure = looked.iter().all(Looked::is_sure);
         let mut found = Vec::new();
         for looked in &looked {
@@ -211,7 +215,7 @@ impl Objects {
         let mut sure = true;
         if and_itself {
             let locator = Locator::public(directory);
-            let looked = look(metastore, locator).await;
+            let looked = look(metastore, locator, true).await;
             sure &= looked.is_sure();
             if let Looked::Found(versions, _) = &looked {
                 self.adopt_directory(metastore, directory, versions).await?;
@@ -247,41 +251,50 @@ impl Objects {
         loop {
             let Some(page) = metastore.entries(group, after).await else { return Ok(false) };
             listing.complete &= page.settled;
-            for entry in page.entries {
+            for entry in whole(metastore, page.entries).await {
+                listing.complete &= !entry.incomplete;
                 self.sort_entry(&mut listing, directory, chain, openers, entry);
             }
+            // What names itself is taken in page by page, however many there are.
+            let named = std::mem::take(&mut listing.objects);
+            self.adopt_listed(metastore, chain, openers, named, page.settled).await?;
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
-        let names: Vec<_> = listing.names.iter().cloned().collect();
+        let names: Vec<_> = std::mem::take(&mut listing.names).into_iter().collect();
         self.note_names(&names).await.map_err(|error| StorageError::Write(error.to_string()))?;
-        for (address, private, epoch) in names.iter().filter(|(address, ..)| !address.is_directory()) {
-            debug_assert!(*private, "a public object names itself");
-            let key = openers.iter().find_map(|opener| opener.read_key(address, *epoch));
+        let (mut listed, mut others) = (Vec::new(), Vec::new());
+        for (address, private, epoch) in names.into_iter().filter(|(address, ..)| !address.is_directory()) {
+            debug_assert!(private, "a public object names itself");
+            let key = openers.iter().find_map(|opener| opener.read_key(&address, epoch));
             let Some(locator) = key.map(|key| key.locator()) else { continue };
-            listing.objects.push((address.clone(), locator));
+            match listing.waiting.remove(&locator) {
+                Some(found) => listed.push((address, found)),
+                None if listing.seen.contains(&locator) => {
+                    listing.missed.insert(locator, address);
+                }
+                // A name stays when its object is gone.
+                None if listing.complete => {}
+                None => others.push((address, locator)),
+            }
         }
+        self.adopt_listed(metastore, chain, openers, listed, listing.complete).await?;
+        self.adopt_missed(metastore, chain, openers, group, &mut listing).await?;
+        others.extend(
+            std::mem::take(&mut listing.missed).into_iter().map(|(locator, address)| (address, locator)),
+        );
         // What is not listed any more was deleted, or is filed elsewhere.
         for (address, stored) in self.children(directory)? {
             if stored.record.group == group
                 && stored.record.kind == Kind::Object
                 && !listing.seen.contains(&stored.record.locator)
             {
-                listing.objects.push((address, stored.record.locator));
+                others.push((address, stored.record.locator));
             }
         }
         let complete = listing.complete;
-        let Sorted { objects, records, .. } = listing;
-        let (mut listed, mut others) = (Vec::new(), Vec::new());
-        for (address, locator) in objects {
-            match records.get(&locator) {
-                Some(found) => listed.push((address, found.clone())),
-                None => others.push((address, locator)),
-            }
-        }
-        self.adopt_listed(metastore, chain, openers, listed, complete).await?;
         let adopted = stream::iter(others).map(|(address, locator)| async move {
             let Some(versions) = metastore.versions(locator, false).await else { return Ok(false) };
             let found = Found::of(&versions);
@@ -296,6 +309,33 @@ impl Objects {
             metastore.settle(*group.as_bytes(), ticket, true);
         }
         Ok(all)
+    }
+
+    /// Lists once more what there was no room for until its name was known.
+    async fn adopt_missed(
+        &self,
+        metastore: &Shared,
+        chain: &Chain,
+        openers: &[Opener],
+        group: Group,
+        listing: &mut Sorted,
+    ) -> Result<(), Refusal> {
+        let mut after = None;
+        while !listing.missed.is_empty()
+            && let Some(page) = metastore.entries(group, after).await
+        {
+            let named = page.entries.iter().filter(|entry| !entry.incomplete).filter_map(|entry| {
+                let address = listing.missed.remove(&entry.locator)?;
+                Some((address, read_all(&entry.heads)))
+            });
+            let named = named.collect();
+            self.adopt_listed(metastore, chain, openers, named, page.settled).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The objects of this node that lie in a directory itself.
@@ -318,7 +358,7 @@ impl Objects {
         }
     }
 
-    /// Whether an entry is a name, an object, or waits for its name.
+    /// Whether an entry is a name, an object that names itself, or waits for its name.
     fn sort_entry(
         &self,
         listing: &mut Sorted,
@@ -328,31 +368,31 @@ impl Objects {
         entry: super::Entry,
     ) {
         listing.seen.insert(entry.locator);
-        let found: Vec<Found> = entry.heads.iter().filter_map(|bytes| Found::read(bytes)).collect();
-        for found in &found {
-            let is_owners = found.record.owner == chain.place.owner;
-            if let Some(content) = &found.record.content {
+        let found = read_all(&entry.heads);
+        for head in &found {
+            let is_owners = head.record.owner == chain.place.owner;
+            if let Some(content) = &head.record.content {
                 match names::directory_named(&content.address) {
-                    None => listing.objects.push((content.address.clone(), entry.locator)),
+                    None => listing.objects.push((content.address.clone(), found)),
                     Some(named) if is_owners => {
-                        listing.names.insert((named, false, found.record.epoch));
+                        listing.names.insert((named, false, head.record.epoch));
                     }
                     Some(_) => {}
                 }
-                break;
+                return;
             }
             let named =
-                openers.iter().find_map(|opener| names::private_name(&found.record, directory, opener));
+                openers.iter().find_map(|opener| names::private_name(&head.record, directory, opener));
             if let Some(named) = named.filter(|_| is_owners) {
-                listing.names.insert((named, true, found.record.epoch));
+                listing.names.insert((named, true, head.record.epoch));
                 return;
             }
         }
         // A tombstone of a public object says nothing of its name; who knows the name asks for it.
         let bytes: usize = entry.heads.iter().map(Vec::len).sum();
-        if !entry.incomplete && listing.bytes + bytes <= WAITING_BYTES_MAX {
-            listing.bytes += bytes;
-            listing.records.insert(entry.locator, found);
+        if listing.waiting_bytes + bytes <= WAITING_BYTES_MAX {
+            listing.waiting_bytes += bytes;
+            listing.waiting.insert(entry.locator, found);
         }
     }
 }
@@ -361,11 +401,33 @@ impl Objects {
 #[derive(Default)]
 struct Sorted {
     names: BTreeSet<(Address, bool, u64)>,
-    objects: Vec<(Address, Locator)>,
+    /// Objects that name themselves.
+    objects: Vec<(Address, Vec<Found>)>,
     seen: HashSet<Locator>,
-    records: HashMap<Locator, Vec<Found>>,
-    bytes: usize,
+    /// What may be an object whose name comes later.
+    waiting: HashMap<Locator, Vec<Found>>,
+    waiting_bytes: usize,
+    /// Objects whose records did not wait.
+    missed: HashMap<Locator, Address>,
     complete: bool,
+}
+
+fn read_all(heads: &[Vec<u8>]) -> Vec<Found> {
+    heads.iter().filter_map(|bytes| Found::read(bytes)).collect()
+}
+
+/// Entries with all of their heads: what a page has no room for is fetched.
+async fn whole(metastore: &Shared, entries: Vec<super::Entry>) -> Vec<super::Entry> {
+    let fetched = stream::iter(entries).map(|entry| async move {
+        match entry.incomplete {
+            false => entry,
+            true => match metastore.versions(entry.locator, false).await {
+                Some(versions) => super::Entry { heads: versions.heads, incomplete: false, ..entry },
+                None => entry,
+            },
+        }
+    });
+    fetched.buffered(AT_ONCE).collect().await
 }
 
 /// Whether strangers may have put something into a directory.

@@ -7,6 +7,7 @@ mod bytes;
 mod deltas;
 mod derived;
 mod drop_box;
+mod elsewhere;
 mod feed;
 mod handover;
 mod listing;

@@ -2,17 +2,23 @@
 //!
 //! A home is **observed** once as many replicas hold a lease for it as meet every acknowledged write. What is read after that is **fresh** until one of them says that
 //! something changed, the connection to one of those that are needed ends, members change, or the lease does. A restart forgets all of it, which costs reading again.
+//!
+//! Homes that are observed are bounded. The oldest makes room, as it does at the members that gave the lease: these keep more of a member's than it has itself, by as
+//! many as can be on their way at once, so none that counts here is over there.
 
+use super::streams::ASKED_MAX;
 use jsfs_federation::membership::PeerId;
-use jsfs_federation::metastore::{Home, LEASE_MS_MAX};
-use std::collections::HashMap;
+use jsfs_federation::metastore::{Home, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Homes that are observed at a time: a member keeps 4,096 leases of one other.
-const HOMES_MAX: usize = 3_500;
+/// Homes that are observed at a time.
+const HOMES_MAX: usize = 3_000;
+
+const _: () = assert!(HOMES_MAX + ASKED_MAX < LEASES_OF_ONE_MAX);
 
 /// A lease counts for less here than at who gave it, since clocks begin at different times.
 const LEASE_TIME: Duration = Duration::from_millis(LEASE_MS_MAX - 5_000);
@@ -45,33 +51,68 @@ impl Lease {
     fn holds(&self) -> bool {
         self.needed > 0 && self.peers.len() >= self.needed && self.until > Instant::now()
     }
+}
 
-    fn is_broken(&mut self) {
-        self.needed = 0;
-        (self.versions, self.entries) = (false, false);
+/// Homes, and in which order they were taken.
+#[derive(Debug, Default)]
+struct Observed {
+    last: Ticket,
+    leases: HashMap<Home, Lease>,
+    order: BTreeMap<Ticket, Home>,
+}
+
+impl Observed {
+    fn insert(&mut self, home: Home, members: u64) -> Ticket {
+        self.remove(&home);
+        if self.order.len() >= HOMES_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.leases.remove(&oldest);
+        }
+        self.last += 1;
+        let (ticket, until) = (self.last, Instant::now() + LEASE_TIME);
+        self.order.insert(ticket, home);
+        let lease =
+            Lease { ticket, peers: Vec::new(), needed: 0, until, members, versions: false, entries: false };
+        self.leases.insert(home, lease);
+        ticket
+    }
+
+    fn remove(&mut self, home: &Home) {
+        if let Some(lease) = self.leases.remove(home) {
+            self.order.remove(&lease.ticket);
+        }
+    }
+
+    /// Forgets those that are so; says whether there were any.
+    fn remove_all(&mut self, is_over: impl Fn(&Lease) -> bool) -> bool {
+        let over = self.leases.iter().filter(|(_, lease)| is_over(lease));
+        let over: Vec<Home> = over.map(|(home, _)| *home).collect();
+        over.iter().for_each(|home| self.remove(home));
+        !over.is_empty()
     }
 }
 
 /// The homes that are observed.
 #[derive(Debug)]
 pub(crate) struct Leases {
-    homes: Mutex<(Ticket, HashMap<Home, Lease>)>,
+    observed: Mutex<Observed>,
     stale: watch::Sender<u64>,
 }
 
 impl Default for Leases {
     fn default() -> Self {
-        Self { homes: Mutex::default(), stale: watch::channel(0).0 }
+        Self { observed: Mutex::default(), stale: watch::channel(0).0 }
     }
 }
 
 impl Leases {
-    fn locked(&self) -> MutexGuard<'_, (Ticket, HashMap<Home, Lease>)> {
-        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_fresh(&self, home: &Home, reading: Reading) -> bool {
-        self.locked().1.get(home).is_some_and(|lease| {
+        self.locked().leases.get(home).is_some_and(|lease| {
             lease.holds()
                 && match reading {
                     Reading::Versions => lease.versions,
@@ -82,28 +123,14 @@ impl Leases {
 
     /// The ticket of a home that is observed already by as many as are needed.
     pub(crate) fn ticket(&self, home: &Home, needed: usize) -> Option<Ticket> {
-        let homes = self.locked();
-        homes.1.get(home).filter(|lease| lease.holds() && lease.needed >= needed).map(|lease| lease.ticket)
+        let observed = self.locked();
+        let lease = observed.leases.get(home).filter(|lease| lease.holds() && lease.needed >= needed);
+        lease.map(|lease| lease.ticket)
     }
 
-    /// Begins to observe; none where as many are as may be.
-    pub(crate) fn begin(&self, home: Home, members: u64) -> Option<Ticket> {
-        let mut homes = self.locked();
-        homes.0 += 1;
-        let ticket = homes.0;
-        if homes.1.len() >= HOMES_MAX && !homes.1.contains_key(&home) {
-            let now = Instant::now();
-            // What is over here is over at those that gave it a moment later.
-            homes.1.retain(|_, lease| lease.until + 2 * (LEASE_TIME / 100) > now);
-            if homes.1.len() >= HOMES_MAX {
-                return None;
-            }
-        }
-        let until = Instant::now() + LEASE_TIME;
-        let lease =
-            Lease { ticket, peers: Vec::new(), needed: 0, until, members, versions: false, entries: false };
-        homes.1.insert(home, lease);
-        Some(ticket)
+    /// Begins to observe. The leases are asked for next, so that they come to be everywhere in about this order.
+    pub(crate) fn begin(&self, home: Home, members: u64) -> Ticket {
+        self.locked().insert(home, members)
     }
 
     /// Takes note of who tells. None where they are too few, or something has changed meanwhile.
@@ -114,15 +141,16 @@ impl Leases {
         peers: Vec<PeerId>,
         needed: usize,
     ) -> Option<Ticket> {
-        let mut homes = self.locked();
-        let lease = homes.1.get_mut(home).filter(|lease| lease.ticket == ticket)?;
+        let mut observed = self.locked();
+        let lease = observed.leases.get_mut(home).filter(|lease| lease.ticket == ticket)?;
         (lease.peers, lease.needed) = (peers, needed);
         lease.holds().then_some(ticket)
     }
 
     pub(crate) fn settle(&self, home: &Home, ticket: Ticket, reading: Reading) {
-        let mut homes = self.locked();
-        if let Some(lease) = homes.1.get_mut(home).filter(|lease| lease.ticket == ticket && lease.holds()) {
+        let mut observed = self.locked();
+        let lease = observed.leases.get_mut(home);
+        if let Some(lease) = lease.filter(|lease| lease.ticket == ticket && lease.holds()) {
             match reading {
                 Reading::Versions => lease.versions = true,
                 Reading::Entries => lease.entries = true,
@@ -130,27 +158,20 @@ impl Leases {
         }
     }
 
-    /// Something changed at a home.
+    /// Something changed at a home. Whoever is reading it now has a ticket that counts no more.
     pub(crate) fn changed(&self, home: &Home) {
-        if let Some(lease) = self.locked().1.get_mut(home) {
-            // Whoever is reading now has a ticket that counts no more.
-            lease.ticket = 0;
-            lease.is_broken();
-        }
+        self.locked().remove(home);
         self.stale.send_modify(|count| *count += 1);
     }
 
     /// A member is connected no more: it tells nothing.
     pub(crate) fn lost(&self, gone: impl Fn(&PeerId) -> bool) {
-        let mut broken = false;
-        for lease in self.locked().1.values_mut() {
-            let before = lease.holds();
+        let mut observed = self.locked();
+        for lease in observed.leases.values_mut() {
             lease.peers.retain(|peer| !gone(peer));
-            if before && !lease.holds() {
-                lease.is_broken();
-                broken = true;
-            }
         }
+        let broken = observed.remove_all(|lease| lease.needed > 0 && !lease.holds());
+        drop(observed);
         if broken {
             self.stale.send_modify(|count| *count += 1);
         }
@@ -158,9 +179,7 @@ impl Leases {
 
     /// Records are placed at others now.
     pub(crate) fn members_changed(&self, members: u64) {
-        for lease in self.locked().1.values_mut().filter(|lease| lease.members != members) {
-            lease.is_broken();
-        }
+        self.locked().remove_all(|lease| lease.members != members);
         self.stale.send_modify(|count| *count += 1);
     }
 
@@ -171,7 +190,7 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use super::{Leases, Reading};
+    use super::{HOMES_MAX, Leases, Reading};
     use jsfs_federation::membership::PeerId;
     use jsfs_federation::metastore::Home;
 
@@ -179,10 +198,7 @@ mod tests {
     fn what_was_read_is_fresh_until_somebody_says_otherwise_or_cannot() {
         let (leases, home) = (Leases::default(), Home::from_bytes([7; 32]));
         let peer = |number| PeerId::from_bytes([number; 32]);
-        let observe = |peers: Vec<PeerId>| {
-            let ticket = leases.begin(home, 1)?;
-            leases.granted(&home, ticket, peers, 2)
-        };
+        let observe = |peers: Vec<PeerId>| leases.granted(&home, leases.begin(home, 1), peers, 2);
         assert_eq!(observe(vec![peer(1)]), None, "too few");
         let ticket = observe(vec![peer(1), peer(2)]).unwrap_or_default();
         assert!(!leases.is_fresh(&home, Reading::Versions), "not read yet");
@@ -202,5 +218,31 @@ mod tests {
         leases.settle(&home, ticket, Reading::Entries);
         leases.members_changed(2);
         assert!(!leases.is_fresh(&home, Reading::Entries));
+    }
+
+    #[test]
+    fn however_much_is_read_and_written_what_was_read_last_is_fresh() {
+        let (leases, peer) = (Leases::default(), PeerId::from_bytes([1; 32]));
+        let home = |number: usize| Home::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        let read = |number| {
+            let ticket = leases.begin(home(number), 1);
+            assert!(leases.granted(&home(number), ticket, vec![peer], 1).is_some());
+            leases.settle(&home(number), ticket, Reading::Versions);
+            assert!(leases.is_fresh(&home(number), Reading::Versions), "{number}");
+        };
+        for number in 0..2 * HOMES_MAX {
+            read(number);
+        }
+        let fresh = |range: std::ops::Range<usize>| {
+            range.filter(|number| leases.is_fresh(&home(*number), Reading::Versions)).count()
+        };
+        assert_eq!((fresh(0..HOMES_MAX), fresh(HOMES_MAX..2 * HOMES_MAX)), (0, HOMES_MAX));
+        // What changed takes no place.
+        (0..HOMES_MAX).for_each(|number| {
+            read(number);
+            leases.changed(&home(number));
+        });
+        let observed = leases.locked();
+        assert_eq!((observed.leases.len(), observed.order.len()), (HOMES_MAX - 1, HOMES_MAX - 1));
     }
 }

@@ -27,7 +27,7 @@ const REST_TIME: Duration = Duration::from_secs(300);
 const IDLE_MAX: usize = 16;
 
 /// Requests on their way at once.
-const ASKED_MAX: usize = 1_024;
+pub(super) const ASKED_MAX: usize = 1_024;
 
 /// Streams to other members, and what is asked over them.
 pub(crate) struct Wires {

@@ -5,6 +5,7 @@
 
 use super::super::{Change, Version};
 use super::Step;
+use super::alarms::Alarms;
 use super::write::{Note, Write};
 use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer};
 use jsfs_objects::read_key::Locator;
@@ -51,15 +52,19 @@ impl Cbor for KeptWrite {
 struct Waiting {
     version: Version,
     before: Option<Version>,
+    /// When it is tried again.
     from_ms: u64,
     tries: u32,
-    running: bool,
 }
 
-/// Writes that wait for more replicas, oldest first by locator.
+type Key = (Locator, RecordHash);
+
+/// Writes that wait for more replicas.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    waiting: BTreeMap<(Locator, RecordHash), Waiting>,
+    waiting: BTreeMap<Key, Waiting>,
+    /// When those are tried again that are not being tried.
+    resting: Alarms<Key>,
 }
 
 impl Outbox {
@@ -81,7 +86,8 @@ impl Outbox {
 
     fn insert(&mut self, version: Version, before: Option<Version>, from_ms: u64) {
         let key = (version.locator(), version.hash());
-        self.waiting.insert(key, Waiting { version, before, from_ms, tries: 0, running: false });
+        self.resting.set(key, Some(from_ms));
+        self.waiting.insert(key, Waiting { version, before, from_ms, tries: 0 });
     }
 
     /// Does what a write says about itself.
@@ -95,11 +101,10 @@ impl Outbox {
                 self.insert(write.version().clone(), write.before().cloned(), from_ms);
             }
             Some(Note::Later) => {
-                if let Some(waiting) = self.waiting.get_mut(&key) {
-                    waiting.running = false;
-                }
+                self.resting.set(key, self.waiting.get(&key).map(|waiting| waiting.from_ms));
             }
             Some(Note::Forget) if self.waiting.remove(&key).is_some() => {
+                self.resting.set(key, None);
                 step.recent.let_go(write.version());
                 step.keep(vec![Change::Note(write.note_name(), None)]);
             }
@@ -107,23 +112,28 @@ impl Outbox {
         }
     }
 
-    /// The writes whose time has come.
-    pub(super) fn due(&mut self, now_ms: u64, retry_ms: u64) -> Vec<Write> {
-        let due = self.waiting.values_mut().filter(|waiting| waiting.from_ms <= now_ms && !waiting.running);
-        due.take(TRIED_AT_ONCE)
-            .map(|waiting| {
-                waiting.tries = waiting.tries.saturating_add(1);
-                waiting.running = true;
-                let wait = (retry_ms << waiting.tries.min(16)).min(RETRY_MS_MAX);
-                waiting.from_ms = now_ms + wait;
-                let mut write = Write::new(waiting.version.clone(), waiting.before.clone(), None);
-                write.kept = Some(now_ms);
-                write
-            })
-            .collect()
+    /// The writes whose time has come, as far as there is room for more operations.
+    pub(super) fn due(&mut self, now_ms: u64, retry_ms: u64, room: usize) -> Vec<Write> {
+        let due = self.resting.due(now_ms, self.places().min(room)).into_iter();
+        due.filter_map(|key| {
+            let waiting = self.waiting.get_mut(&key)?;
+            self.resting.set(key, None);
+            waiting.tries = waiting.tries.saturating_add(1);
+            waiting.from_ms = now_ms + (retry_ms << waiting.tries.min(16)).min(RETRY_MS_MAX);
+            let mut write = Write::new(waiting.version.clone(), waiting.before.clone(), None);
+            write.kept = Some(now_ms);
+            Some(write)
+        })
+        .collect()
     }
 
+    /// How many more can be tried at the same time.
+    fn places(&self) -> usize {
+        (TRIED_AT_ONCE + self.resting.len()).saturating_sub(self.waiting.len())
+    }
+
+    /// When the next is tried; with no place for it, when one ends.
     pub(super) fn wakes_at(&self) -> Option<u64> {
-        self.waiting.values().filter(|waiting| !waiting.running).map(|waiting| waiting.from_ms).min()
+        self.resting.first().filter(|_| self.places() > 0)
     }
 }

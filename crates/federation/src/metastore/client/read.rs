@@ -6,6 +6,7 @@ use super::{Entry, Failure, Listed, Outcome, Step, Tag, Written};
 use crate::membership::PeerId;
 use jsfs_objects::read_key::{Group, Locator};
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
 
 /// Asking for what is there, asking for what was there, and repairing.
 const PLAIN: Tag = 0;
@@ -60,9 +61,11 @@ impl Asking {
     }
 
     fn tick(&mut self, step: &mut Step<'_>, request: impl Fn() -> Request) {
-        if step.now_ms >= self.hedge_at && !self.is_settled(step) {
+        if step.now_ms >= self.hedge_at {
             self.hedge_at = step.now_ms + step.timing.hedge_ms;
-            self.ask_next(step, request);
+            if !self.is_settled(step) {
+                self.ask_next(step, request);
+            }
         }
     }
 
@@ -330,18 +333,19 @@ impl ListRead {
 
     fn merge(&self, step: &Step<'_>, end: Option<Locator>) -> Merges {
         let mut merges = Merges::new();
-        let within = |locator: &Locator| {
-            self.after.is_none_or(|after| *locator > after) && end.is_none_or(|end| *locator <= end)
-        };
+        let within = (
+            self.after.map_or(Bound::Unbounded, Bound::Excluded),
+            end.map_or(Bound::Unbounded, Bound::Included),
+        );
         let group = Group::from_bytes(*self.home.as_bytes());
-        for version in step.recent.of_group(&group).filter(|version| within(&version.locator())) {
+        for version in step.recent.of_group(group, within) {
             let locator = version.locator();
             let (merge, _) =
                 merges.entry(locator).or_insert_with(|| (Merge::new(self.home, locator), Vec::new()));
             merge.know(version);
         }
         for locator in self.pages.iter().flat_map(|page| page.entries.iter().map(|entry| entry.locator)) {
-            if within(&locator) {
+            if within.contains(&locator) {
                 merges.entry(locator).or_insert_with(|| (Merge::new(self.home, locator), Vec::new()));
             }
         }

@@ -1,11 +1,13 @@
 //! The newest versions that this node has written or served: a reader who has seen them is shown nothing older.
 //!
 //! What is kept until enough replicas have it is remembered for as long; the rest within a bound, the least lately seen forgotten first.
+//! Each is found by its locator and by its group, so that a page of a listing costs what lies in it.
 
 use super::super::HEADS_MAX;
 use super::Version;
 use jsfs_objects::read_key::{Group, Locator};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::{Bound, RangeBounds};
 
 /// Bytes of envelopes that are remembered.
 const BYTES_MAX: usize = 16 << 20;
@@ -15,6 +17,8 @@ const BYTES_MAX: usize = 16 << 20;
 pub(super) struct Recent {
     seen: HashMap<Locator, Seen>,
     kept: BTreeMap<Locator, Vec<Version>>,
+    /// Where those that are seen or kept are listed.
+    listed: BTreeSet<(Group, Locator)>,
     order: BTreeMap<u64, Locator>,
     next: u64,
     bytes: usize,
@@ -33,12 +37,23 @@ impl Recent {
         seen.iter().chain(self.kept.get(locator).into_iter().flatten())
     }
 
-    /// What of it is listed in a group.
-    pub(super) fn of_group(&self, group: &Group) -> impl Iterator<Item = &Version> {
-        let group = *group;
-        let seen = self.seen.values().flat_map(|seen| &seen.heads);
-        let versions = seen.chain(self.kept.values().flatten());
-        versions.filter(move |version| version.record().group == group)
+    /// What of it is listed in a group, under these locators.
+    pub(super) fn of_group(
+        &self,
+        group: Group,
+        within: impl RangeBounds<Locator>,
+    ) -> impl Iterator<Item = &Version> {
+        let (least, most) = (Locator::from_bytes([0; 32]), Locator::from_bytes([0xff; 32]));
+        let start = match within.start_bound().map(|locator| (group, *locator)) {
+            Bound::Unbounded => Bound::Included((group, least)),
+            bound => bound,
+        };
+        let end = match within.end_bound().map(|locator| (group, *locator)) {
+            Bound::Unbounded => Bound::Included((group, most)),
+            bound => bound,
+        };
+        let found = self.listed.range((start, end)).flat_map(|(_, locator)| self.of(locator));
+        found.filter(move |version| version.record().group == group)
     }
 
     /// Takes note of a version beside those that it does not follow.
@@ -59,6 +74,7 @@ impl Recent {
         self.next += 1;
         self.bytes += bytes(&heads);
         self.order.insert(at, locator);
+        self.listed.extend(heads.iter().map(|head| (head.record().group, locator)));
         self.seen.insert(locator, Seen { heads, at });
         while self.bytes > BYTES_MAX
             && let Some((_, oldest)) = self.order.pop_first()
@@ -71,6 +87,16 @@ impl Recent {
         if let Some(Seen { heads, at }) = self.seen.remove(locator) {
             self.order.remove(&at);
             self.bytes -= bytes(&heads);
+            self.unlist(*locator, &heads);
+        }
+    }
+
+    /// Versions that are neither seen nor kept any more.
+    fn unlist(&mut self, locator: Locator, gone: &[Version]) {
+        for group in gone.iter().map(|version| version.record().group) {
+            if !self.of(&locator).any(|other| other.record().group == group) {
+                self.listed.remove(&(group, locator));
+            }
         }
     }
 
@@ -80,6 +106,7 @@ impl Recent {
         if !kept.contains(version) {
             kept.push(version.clone());
         }
+        self.listed.insert((version.record().group, version.locator()));
     }
 
     /// It need not be remembered any more.
@@ -91,6 +118,7 @@ impl Recent {
                 self.kept.remove(&locator);
             }
         }
+        self.unlist(locator, std::slice::from_ref(version));
         self.see(version);
     }
 }
