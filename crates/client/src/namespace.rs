@@ -31,6 +31,9 @@ pub struct Namespace {
     /// Objects that it holds.
     #[serde(default)]
     pub objects: Option<u64>,
+    /// Whether it is the federation's, or the node's alone; none where there is no federation.
+    #[serde(default)]
+    pub shared: Option<bool>,
     /// Everything else that the node said.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -106,13 +109,18 @@ impl Client {
         self.send_json(Call::new(Method::GET, target, directory.to_string(), directory.namespace())).await
     }
 
-    /// Makes a namespace (or finds it there); says whether it is new.
+    /// Makes a namespace (or finds it there); says what it is, and whether it is new.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn add_namespace(&self, root: &Address, change: &NamespaceChange) -> Result<bool, Error> {
+    pub async fn add_namespace(
+        &self,
+        root: &Address,
+        change: &NamespaceChange,
+    ) -> Result<(Namespace, bool), Error> {
         let response = self.send(namespace_call(Method::PUT, root, change)).await?;
-        Ok(response.status() == StatusCode::CREATED)
+        let new = response.status() == StatusCode::CREATED;
+        Ok((self.read_json(&root.host(), response).await?, new))
     }
 
     /// Makes the namespace that is named by its key (or finds it there); says what it is, and whether it is new.

@@ -39,7 +39,7 @@ pub use message::{
 };
 pub use placement::{HOME_REPLICAS_MAX, Member, Members};
 pub use server::{Limits, Server};
-pub use shelf::{Change, MemoryShelf, Note, Row, Shelf, ShelfError};
+pub use shelf::{Change, Content, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
 pub use store_shelf::{NOTES, ROWS, StoreShelf};
 pub use version::Version;

@@ -314,6 +314,7 @@ struct Namespace {
     quota: Option<u64>,
     bytes: u64,
     objects: u64,
+    shared: Option<bool>,
 }
 
 impl From<NamespaceInfo> for Namespace {
@@ -326,6 +327,7 @@ impl From<NamespaceInfo> for Namespace {
             quota: info.quota,
             bytes: info.bytes,
             objects: info.objects,
+            shared: info.shared,
         }
     }
 }

@@ -91,7 +91,7 @@ pub use grant::{Delete, Execute, Grant, Holder, List, Manage, Purge, Read, Root,
 pub use list::{ListEntry, ListOptions, Listed, Listing, PAGE_MAX};
 pub use maintenance::{Collecting, Line, Maintenance, MaintenanceError, Relocation};
 pub use metadata::{BlockInfo, ETag, Metadata, VersionInfo};
-pub use metastore::{Entries, Entry, Metastore, StoredAs, Storing, Versions, noting_kept};
+pub use metastore::{Entries, Entry, Metastore, Observed, StoredAs, Storing, Versions, noting_kept};
 pub use namespace::{NamespaceInfo, NamespaceOptions};
 pub use once::{Done, Effect};
 pub use parts::{Part, Records};

@@ -9,6 +9,7 @@
 //! Only namespaces that were made in a federation are shared; others stay this node's own.
 
 mod adopt;
+mod listing;
 mod names;
 mod publish;
 mod refresh;
@@ -95,6 +96,15 @@ pub enum StoredAs {
     Refused(String),
 }
 
+/// What is known of a home that is observed from now on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Which observation it is.
+    pub ticket: u64,
+    /// What has changed since its entries were read last; none if that is not known.
+    pub changed: Option<Vec<Locator>>,
+}
+
 /// The records of the federation, as far as reading and writing objects needs them. What it answers has been checked by all that can be checked without a key.
 pub trait Metastore: Send + Sync {
     /// Whether the node is in a federation.
@@ -110,8 +120,8 @@ pub trait Metastore: Send + Sync {
     /// Whether what was read last of a locator's versions, or a group's entries, is still so.
     fn is_fresh(&self, home: [u8; 32], entries: bool) -> bool;
     /// Has this node told of changes there from now on; none if it will not be.
-    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<u64>>;
-    /// Says that all that was there when it was observed has been read.
+    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>>;
+    /// Says that all that was there when it was observed has been read: under the number that it was observed with.
     fn settle(&self, home: [u8; 32], ticket: u64, entries: bool);
     /// Says that what was read of it is not so any more.
     fn distrust(&self, home: [u8; 32]);
@@ -124,6 +134,8 @@ pub trait Metastore: Send + Sync {
 pub(crate) struct Shared {
     metastore: OnceLock<Arc<dyn Metastore>>,
     gates: Gates,
+    /// Whose turn it is to read a group.
+    reading: Gates,
 }
 
 tokio::task_local! {

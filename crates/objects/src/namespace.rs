@@ -37,6 +37,8 @@ pub struct NamespaceInfo {
     pub bytes: u64,
     /// How many objects it has.
     pub objects: u64,
+    /// Whether it is the federation's, or this node's alone; none where there is no federation.
+    pub shared: Option<bool>,
 }
 
 /// How to make or change a namespace. What is absent stays as it is.
@@ -251,6 +253,10 @@ impl Objects {
             quota: chain.policy.quotas.first().map(|(_, limit)| *limit),
             bytes: self.usage(directory)?,
             objects: self.counter(tables::COUNT, directory)?,
+            shared: match self.metastore() {
+                Some(_) => Some(self.is_shared(directory.namespace())?),
+                None => None,
+            },
         })
     }
 }

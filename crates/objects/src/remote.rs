@@ -12,7 +12,7 @@ use crate::{
     tables,
 };
 use bytes::Bytes;
-use jsfs_store::{BlockId, NewBlock, Op, Table, block};
+use jsfs_store::{BlockId, CommitError, NewBlock, Op, Table, block};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
@@ -258,8 +258,8 @@ impl Objects {
         change.op(Op::Add { table: tables::LEASE, key: TOTAL.to_vec(), delta, at_most: Some(limit) });
         change.carry(fresh, Vec::new());
         match change.commit_shared(self).await {
-            Err(jsfs_store::CommitError::Exceeded { .. }) => Err(LeaseError::Full { limit }),
-            Err(jsfs_store::CommitError::Write(jsfs_store::WriteError::BadBlock { what, .. })) => {
+            Err(CommitError::Exceeded { .. }) => Err(LeaseError::Full { limit }),
+            Err(CommitError::Write(jsfs_store::WriteError::BadBlock { what, .. })) => {
                 Err(LeaseError::NoBlock { what: what.to_string() })
             }
             Err(error) => Err(WriteError::from(error).into()),
@@ -299,7 +299,7 @@ impl Objects {
         change.op(Op::Add { table: tables::LEASE, key: TOTAL.to_vec(), delta, at_most: Some(limit) });
         change.carry(Vec::new(), pins);
         match change.commit_shared(self).await {
-            Err(jsfs_store::CommitError::Exceeded { .. }) => Err(LeaseError::Full { limit }),
+            Err(CommitError::Exceeded { .. }) => Err(LeaseError::Full { limit }),
             Err(error) => Err(WriteError::from(error).into()),
             Ok(()) => Ok(here),
         }
@@ -386,23 +386,33 @@ impl Objects {
             return Ok(());
         }
         let key = id.as_bytes().to_vec();
-        if self.store().get(tables::CACHED, &key)?.is_none() {
+        while self.store().get(tables::CACHED, &key)?.is_none() {
             let row = Row { charge, time_ms: self.clock().now_ms() };
             let mut change = Change::new();
             change.expect(tables::CACHED, key.clone(), 0);
-            change.op(Op::Put { table: tables::CACHED, key, value: row.bytes(), references: vec![id] });
+            change.op(Op::Put {
+                table: tables::CACHED,
+                key: key.clone(),
+                value: row.bytes(),
+                references: vec![id],
+            });
             change.op(Op::Add {
                 table: tables::CACHED,
                 key: TOTAL.to_vec(),
                 delta: signed(charge),
-                at_most: None,
+                at_most: Some(bound),
             });
-            change.carry(vec![NewBlock { id, bytes, tags: Vec::new() }], Vec::new());
-            // Whoever was quicker has kept the same block.
-            change.commit(self).await?;
-        }
-        if self.cached_bytes() > bound {
-            self.trim_cache(bound - bound / 8).await?;
+            change.carry(vec![NewBlock { id, bytes: bytes.clone(), tags: Vec::new() }], Vec::new());
+            match change.commit_shared(self).await {
+                Err(CommitError::Exceeded { .. }) => {}
+                // Whoever was quicker has kept the same block.
+                Ok(()) | Err(CommitError::Conflict { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            // So much that not every block has to wait for room.
+            if !self.trim_cache(charge, bound / 8).await? {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -418,9 +428,14 @@ impl Objects {
         }
     }
 
-    /// Forgets the cached blocks that were used the longest ago, until the others count for at most so many bytes.
-    pub(crate) async fn trim_cache(&self, at_most: u64) -> Result<u64, WriteError> {
-        let Ok(_turn) = self.elsewhere().trimming.try_lock() else { return Ok(0) };
+    /// Forgets the cached blocks that were used the longest ago where there is no room for so many bytes, until there is for so many more; says whether there is room.
+    async fn trim_cache(&self, needed: u64, more: u64) -> Result<bool, WriteError> {
+        let _turn = self.elsewhere().trimming.lock().await;
+        let bound = self.settings().cache_bytes;
+        if self.cached_bytes() + needed <= bound {
+            return Ok(true);
+        }
+        let at_most = bound.saturating_sub(needed + more);
         let used = std::mem::take(&mut *self.elsewhere().used.lock().unwrap_or_else(PoisonError::into_inner));
         let objects = self.clone();
         let by_use = move || {
@@ -435,21 +450,19 @@ impl Objects {
         };
         let by_use = tokio::task::spawn_blocking(by_use).await.map_err(|_| StorageError::Stopping)??;
         let mut total = self.cached_bytes();
-        let mut forgotten = 0;
         let mut step = Vec::new();
         for ((_, _, key), row) in by_use {
             if total <= at_most {
                 break;
             }
             total = total.saturating_sub(row.charge);
-            forgotten += 1;
             step.push((key, row));
             if step.len() == STEP {
                 self.remove_rows(tables::CACHED, &std::mem::take(&mut step)).await?;
             }
         }
         self.remove_rows(tables::CACHED, &step).await?;
-        Ok(forgotten)
+        Ok(self.cached_bytes() + needed <= bound)
     }
 
     /// Removes rows and what they count for. A row that changed meanwhile stays, and so do its neighbours: they go with the next sweep.

@@ -34,7 +34,7 @@ pub use blocks::{BlockCounts, Blocks, Kept, Placed};
 pub use driver::TransportError;
 pub use error::PeerError;
 pub use node::{Invited, Invitee, Joined, Member, Node, Options, Status};
-pub use records::{Reading, RecordCounts, Records, Ticket};
+pub use records::{Observation, Reading, RecordCounts, Records, Ticket};
 
 use futures_util::future::BoxFuture;
 use jsfs_federation::membership::PeerId;

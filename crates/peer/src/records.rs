@@ -19,11 +19,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jsfs_federation::membership::{PeerId, Role};
 use jsfs_federation::metastore::{
-    Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Writing, Written,
+    CHANGED_MAX, Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Writing, Written,
 };
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::read_key::{Group, Locator};
 use leases::Leases;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -117,6 +118,15 @@ pub(crate) struct Counts {
     pub(crate) kept: AtomicU64,
 }
 
+/// A home that is observed from now on.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Which observation it is.
+    pub ticket: Ticket,
+    /// What has changed since its entries were read last; none if that is not known.
+    pub changed: Option<Vec<Locator>>,
+}
+
 /// This node's way to the records of its federation.
 pub struct Records {
     hub: Arc<Hub>,
@@ -203,23 +213,36 @@ impl Records {
         self.leases.is_fresh(&home, reading)
     }
 
-    /// Has the replicas tell this node when something changes at a home from now on; none where too few of them do.
-    pub async fn observe(&self, home: Home) -> Option<Ticket> {
+    /// Has the replicas tell this node when something changes at a home from now on; none where too few of them do. Of a group that was read before, as many as are
+    /// needed say what has changed since, if they can.
+    pub async fn observe(&self, home: Home) -> Option<Observation> {
         let members = self.members();
         let quorum = Quorum::DEFAULT.among(members.keepers());
         let needed = quorum.replicas + 1 - quorum.write;
         let replicas: Vec<PeerId> = members.order(&home).iter().take(quorum.replicas).copied().collect();
         if let Some(ticket) = self.leases.ticket(&home, needed) {
-            return Some(ticket);
+            return Some(Observation { ticket, changed: None });
         }
+        let read = self.leases.read_until(&home, members.id());
         let ticket = self.leases.begin(home, members.id());
-        let asked = replicas.into_iter().map(|peer| async move {
-            let request = Request::Watch { home, cursor: None, lease_ms: LEASE_MS_MAX };
-            let answer = self.request(peer, request).await.ok()?;
-            matches!(answer, Response::Changes { .. }).then_some(peer)
+        let asked = replicas.into_iter().map(|peer| {
+            let since = read.iter().find(|(other, _)| *other == peer).map(|(_, cursor)| *cursor);
+            async move {
+                let request = Request::Watch { home, cursor: since, lease_ms: LEASE_MS_MAX };
+                let Ok(Response::Changes { cursor, gap, locators }) = self.request(peer, request).await
+                else {
+                    return None;
+                };
+                let is_all = since.is_some() && !gap && locators.len() < CHANGED_MAX;
+                Some(((peer, cursor), is_all.then_some(locators)))
+            }
         });
         let told = enough(asked.collect(), needed).await;
-        self.leases.granted(&home, ticket, told, needed)
+        let (peers, changed): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let goes_on = changed.iter().flatten().count() >= needed;
+        let changed: BTreeSet<Locator> = changed.into_iter().flatten().flatten().collect();
+        let ticket = self.leases.granted(&home, ticket, peers, needed, goes_on)?;
+        Some(Observation { ticket, changed: goes_on.then(|| changed.into_iter().collect()) })
     }
 
     /// Says that a home was read after it was observed, and all that was found is here.

@@ -11,6 +11,7 @@ use super::compare::{
 };
 use super::message::{ANSWER_BYTES_MAX, MARKS_TOLD};
 use super::shelf::after_home;
+use super::slot::SLOT_ROWS_MAX;
 use super::watch::Watched;
 use super::{
     Added, Change, Found, HoldId, Home, Listing, Members, Quorum, Request, Response, Row, Shelf, ShelfError,
@@ -29,6 +30,11 @@ const SPARE: usize = 3;
 
 /// Envelopes larger than this are not in pages; the reader fetches them.
 const ENTRY_BYTES_MAX: usize = 16 << 10;
+
+/// Rows that are read at a time for a page: more than one slot has, and about as many as a page shows.
+const LIST_ROWS: usize = 512;
+
+const _: () = assert!(LIST_ROWS > SLOT_ROWS_MAX);
 
 /// Marks of an entry in a page.
 const ENTRY_MARKS: usize = 8;
@@ -479,23 +485,34 @@ impl<S: Shelf> Server<S> {
             Some(after) => super::shelf::after_slot(&home, after),
         };
         let end = after_home(&home);
-        while let Some(start) = from {
-            let Some(row) = self.shelf.rows(&start, end.as_ref(), 1)?.first().copied() else { break };
-            if entries.len() >= limit || bytes > ANSWER_BYTES_MAX {
-                return Ok(Response::Page { settled: self.is_settled(&home), entries, more: true });
+        while let Some(start) = from.take() {
+            let mut contents = self.shelf.contents(&start, end.as_ref(), LIST_ROWS)?;
+            // What may be a part of a slot is read with the next ones.
+            if contents.len() == LIST_ROWS
+                && let Some((Row { locator: last, .. }, _)) = contents.last()
+            {
+                let last = *last;
+                contents.retain(|(row, _)| row.locator != last);
+                from = Some(Row::marks(home, last).to_bytes());
             }
-            from = super::shelf::after_slot(&home, &row.locator);
-            // The versions of the record that is filed here by its own locator are no entry.
-            if home == Home::from(row.locator) {
-                continue;
-            }
-            let slot = Slot::load(&self.shelf, home, row.locator)?;
-            let entry = listing(&slot, row.locator);
-            bytes +=
-                entry.heads.iter().map(|(_, bytes)| 192 + bytes.as_ref().map_or(0, Vec::len)).sum::<usize>();
-            bytes += 128;
-            if !entry.heads.is_empty() {
-                entries.push(entry);
+            let mut contents = contents.into_iter().peekable();
+            while let Some((Row { locator, .. }, _)) = contents.peek() {
+                if entries.len() >= limit || bytes > ANSWER_BYTES_MAX {
+                    return Ok(Response::Page { settled: self.is_settled(&home), entries, more: true });
+                }
+                let locator = *locator;
+                let slot = std::iter::from_fn(|| contents.next_if(|(row, _)| row.locator == locator));
+                let slot = Slot::of(home, locator, slot);
+                // The versions of the record that is filed here by its own locator are no entry.
+                if home == Home::from(locator) {
+                    continue;
+                }
+                let entry = listing(&slot, locator);
+                let sizes = entry.heads.iter().map(|(_, bytes)| 192 + bytes.as_ref().map_or(0, Vec::len));
+                bytes += 128 + sizes.sum::<usize>();
+                if !entry.heads.is_empty() {
+                    entries.push(entry);
+                }
             }
         }
         Ok(Response::Page { settled: self.is_settled(&home), entries, more: false })

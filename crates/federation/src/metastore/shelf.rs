@@ -80,6 +80,9 @@ pub enum Change {
 /// A note: its name and what it says.
 pub type Note = (Vec<u8>, Vec<u8>);
 
+/// A row and what is in it.
+pub type Content = (Row, Vec<u8>);
+
 /// Where rows and notes are kept. Reads are of single rows and of runs of names with a limit.
 pub trait Shelf {
     /// A row.
@@ -91,6 +94,13 @@ pub trait Shelf {
         until: Option<&[u8; Row::BYTES]>,
         limit: usize,
     ) -> Result<Vec<Row>, ShelfError>;
+    /// The same with what is in them.
+    fn contents(
+        &self,
+        from: &[u8; Row::BYTES],
+        until: Option<&[u8; Row::BYTES]>,
+        limit: usize,
+    ) -> Result<Vec<Content>, ShelfError>;
     /// A note.
     fn note(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
     /// The notes whose names begin so, after one of them, at most so many.
@@ -135,6 +145,17 @@ impl Shelf for MemoryShelf {
         let end = until.map_or(Bound::Unbounded, |until| Bound::Excluded(*until));
         let found = self.rows.range((Bound::Included(*from), end)).take(limit);
         Ok(found.map(|(bytes, _)| Row::from_bytes(bytes)).collect())
+    }
+
+    fn contents(
+        &self,
+        from: &[u8; Row::BYTES],
+        until: Option<&[u8; Row::BYTES]>,
+        limit: usize,
+    ) -> Result<Vec<Content>, ShelfError> {
+        let rows = self.rows(from, until, limit)?.into_iter();
+        let contents = rows.filter_map(|row| Some((row, self.rows.get(&row.to_bytes())?.clone())));
+        Ok(contents.collect())
     }
 
     fn note(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {

@@ -9,7 +9,7 @@
 //! member's own knowledge and never taken from one other; a reader believes two.
 
 use super::placement::Members;
-use super::shelf::{Change, Row, Shelf, ShelfError, after_slot};
+use super::shelf::{Change, Content, Row, Shelf, ShelfError, after_slot};
 use super::{Home, Summary, Version};
 use jsfs_objects::key::Owner;
 use jsfs_objects::read_key::Locator;
@@ -60,10 +60,15 @@ impl Slot {
 
     /// Reads a slot off a shelf. A row that is damaged is left out: another member has it.
     pub fn load(shelf: &impl Shelf, home: Home, locator: Locator) -> Result<Self, ShelfError> {
-        let mut slot = Self::empty(home, locator);
         let from = Row::marks(home, locator).to_bytes();
-        for row in shelf.rows(&from, after_slot(&home, &locator).as_ref(), SLOT_ROWS_MAX)? {
-            let Some(value) = shelf.get(&row)? else { continue };
+        let contents = shelf.contents(&from, after_slot(&home, &locator).as_ref(), SLOT_ROWS_MAX)?;
+        Ok(Self::of(home, locator, contents))
+    }
+
+    /// The slot that these rows are.
+    pub(super) fn of(home: Home, locator: Locator, contents: impl IntoIterator<Item = Content>) -> Self {
+        let mut slot = Self::empty(home, locator);
+        for (row, value) in contents {
             if row.is_marks() {
                 slot.marks = value.as_chunks::<8>().0.to_vec();
             } else if let Ok(version) = Version::kept(value)
@@ -72,7 +77,7 @@ impl Slot {
                 slot.versions.push(version);
             }
         }
-        Ok(slot)
+        slot
     }
 
     /// Where it lies.
@@ -247,7 +252,7 @@ impl Slot {
 }
 
 /// Rows of one slot: heads, past, and the marks.
-const SLOT_ROWS_MAX: usize = HEADS_MAX * OWNERS_MAX + 2 * PAST_MAX + 1;
+pub(super) const SLOT_ROWS_MAX: usize = HEADS_MAX * OWNERS_MAX + 2 * PAST_MAX + 1;
 
 /// What shows how a namespace came to its owner is kept for as long as the namespace.
 fn is_root(version: &Version, members: &Members) -> bool {

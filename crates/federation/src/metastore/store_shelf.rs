@@ -4,7 +4,7 @@
 //! their order, and only then does an answer that rests on it go out. If a commit fails, whoever drives this forgets the shelf and opens it anew: what
 //! was shown and not committed is gone, and nobody was told of it. Memory holds what is not committed yet.
 
-use super::shelf::{Change, Note, Row, Shelf, ShelfError};
+use super::shelf::{Change, Content, Note, Row, Shelf, ShelfError};
 use jsfs_store::{Commit, Op, ReadError, Store, Table};
 use std::collections::{BTreeMap, VecDeque};
 use std::iter::Peekable;
@@ -148,17 +148,26 @@ impl Shelf for StoreShelf {
         until: Option<&[u8; Row::BYTES]>,
         limit: usize,
     ) -> Result<Vec<Row>, ShelfError> {
+        Ok(self.contents(from, until, limit)?.into_iter().map(|(row, _)| row).collect())
+    }
+
+    fn contents(
+        &self,
+        from: &[u8; Row::BYTES],
+        until: Option<&[u8; Row::BYTES]>,
+        limit: usize,
+    ) -> Result<Vec<Content>, ShelfError> {
         if until.is_some_and(|until| until <= from) {
             return Ok(Vec::new());
         }
         let end = until.map_or(Bound::Unbounded, |until| Bound::Excluded(until.to_vec()));
         let found = self.entries(ROWS, &self.rows, Bound::Included(from.to_vec()), end, limit)?;
-        let row = |(key, _): Note| {
+        let content = |(key, value): Note| {
             let bytes =
                 key.as_slice().try_into().map_err(|_| ShelfError::Damaged("the name of a row".into()))?;
-            Ok(Row::from_bytes(bytes))
+            Ok((Row::from_bytes(bytes), value))
         };
-        found.into_iter().map(row).collect()
+        found.into_iter().map(content).collect()
     }
 
     fn note(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {

@@ -1,5 +1,6 @@
 //! `federation create|invite|status|members|revoke|leave` and `join`.
 
+use super::namespace::is_alone;
 use crate::cli::{Federation, Join, Role};
 use crate::exit::Usage;
 use crate::output::one_line;
@@ -67,9 +68,20 @@ pub(super) async fn join(session: &Session, arguments: &Join) -> anyhow::Result<
     if ticket.trim().is_empty() {
         return Err(Usage("which ticket? `jsfs federation invite` on a member prints one".into()).into());
     }
-    let status = session.client.join_federation(ticket.trim()).await?;
+    let mut status = session.client.join_federation(ticket.trim()).await?;
     let name = status["name"].as_str().unwrap_or("whose name comes later");
     session.output.done(&format!("joined the federation {}", one_line(name)))?;
+    let namespaces = session.client.namespaces().await?;
+    let alone: Vec<&str> =
+        namespaces.iter().filter(|namespace| is_alone(namespace)).map(|namespace| &*namespace.host).collect();
+    if !alone.is_empty() {
+        session.output.note(&format!(
+            "what this node had before stays its own, and hides what the federation has under the same name here: {}; to share what is in it, \
+             copy it into a namespace of the federation (`jsfs cp`)",
+            one_line(&alone.join(", "))
+        ));
+    }
+    status["namespaces_alone"] = json!(alone);
     session.output.json(&status)?;
     Ok(())
 }

@@ -103,17 +103,11 @@ async fn add(
     open: bool,
 ) -> anyhow::Result<()> {
     let is_named_by_key = root.is_none();
-    let (root, new) = match root {
-        Some(root) => {
-            let new = session.client.add_namespace(&root, change).await?;
-            (root, new)
-        }
-        None => {
-            let (made, new) = session.client.add_namespace_of_key(change).await?;
-            (root_of(&made.host)?, new)
-        }
+    let (made, new) = match &root {
+        Some(root) => session.client.add_namespace(root, change).await?,
+        None => session.client.add_namespace_of_key(change).await?,
     };
-    let root = &root;
+    let root = &root.map_or_else(|| root_of(&made.host), Ok)?;
     if open && new {
         let owner = change.owner_key.clone().map(Credential::Key).or_else(|| session.credential.clone());
         let client = session.client.with_credential(owner);
@@ -132,11 +126,25 @@ async fn add(
     };
     if key_printed {
         session.output.say(&format!("{word} {root}{link}"));
-        return Ok(());
+    } else {
+        session.output.done(&format!("{word} {root}{link}"))?;
+        let facts =
+            json!({ "name": root.namespace(), "host": root.host(), "created": new, "shared": made.shared });
+        session.output.json(&facts)?;
     }
-    session.output.done(&format!("{word} {root}{link}"))?;
-    session.output.json(&json!({ "name": root.namespace(), "host": root.host(), "created": new }))?;
+    if is_alone(&made) {
+        session.output.note(&format!(
+            "it is this node's alone, since it was made outside the federation or by a member that is no admin: have an admin's node run \
+             `jsfs namespace add {}` (this one hides that one here), or name one by a key, which needs no admin: `jsfs namespace add`",
+            one_line(&made.host)
+        ));
+    }
     Ok(())
+}
+
+/// Whether other nodes of the federation do not see a namespace.
+pub(super) fn is_alone(namespace: &jsfs_client::Namespace) -> bool {
+    namespace.shared == Some(false) && namespace.name != "localhost"
 }
 
 async fn list(session: &Session) -> anyhow::Result<()> {
@@ -148,8 +156,9 @@ async fn list(session: &Session) -> anyhow::Result<()> {
         let quota = namespace.quota.map_or_else(String::new, |quota| format!(" of {}", human_bytes(quota)));
         let objects = namespace.objects.map_or_else(|| "-".to_owned(), |objects| objects.to_string());
         let host = one_line(&namespace.host);
+        let alone = if is_alone(namespace) { "  this node's alone" } else { "" };
         session.output.line(&format!(
-            "{host:<32}  {visibility:<7}  {objects:>9} objects  {:>12}{quota}  {}",
+            "{host:<32}  {visibility:<7}  {objects:>9} objects  {:>12}{quota}  {}{alone}",
             size,
             one_line(&namespace.owner)
         ))?;

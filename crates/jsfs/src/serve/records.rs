@@ -3,8 +3,8 @@
 use jsfs_federation::metastore::{Home, Outcome, Slot, Version, Writing, Written};
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::read_key::{Group, Locator};
-use jsfs_objects::{Entries, Entry, Metastore, RemoteAnswer, StoredAs, Storing, Versions};
-use jsfs_peer::{Node, Reading};
+use jsfs_objects::{Entries, Entry, Metastore, Observed, RemoteAnswer, StoredAs, Storing, Versions};
+use jsfs_peer::{Node, Observation, Reading};
 
 /// The metastore of this node's federation.
 pub(super) struct Shared(pub(super) Node);
@@ -79,8 +79,11 @@ impl Metastore for Shared {
         self.0.records().is_fresh(Home::from_bytes(home), reading(entries))
     }
 
-    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<u64>> {
-        Box::pin(self.0.records().observe(Home::from_bytes(home)))
+    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>> {
+        Box::pin(async move {
+            let Observation { ticket, changed } = self.0.records().observe(Home::from_bytes(home)).await?;
+            Some(Observed { ticket, changed })
+        })
     }
 
     fn settle(&self, home: [u8; 32], ticket: u64, entries: bool) {

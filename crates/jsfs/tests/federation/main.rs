@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod blocks;
+mod cache;
 mod foreign;
 mod membership;
 mod network;

@@ -159,3 +159,37 @@ fn nonsense_costs_whoever_sends_it_a_connection_and_nothing_else() {
     assert_eq!(first.connected().len(), 2);
     assert_eq!(member.connected().len(), 2);
 }
+
+#[test]
+fn what_stays_on_one_node_is_named_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = (founded(home.path()), Place::new(home.path(), "n1"));
+    assert_eq!(
+        second.run(&["namespace", "add", "before.example"])["shared"],
+        Value::Null,
+        "alone nothing is shared"
+    );
+    let joined = second.run(&["join", &first.ticket(&[])]);
+    assert_eq!(joined["namespaces_alone"], serde_json::json!(["before.example"]), "{joined}");
+    assert_eq!(first.run(&["namespace", "add", "granted.example"])["shared"], true);
+    assert_eq!(second.run(&["namespace", "add"])["shared"], true, "named by its key");
+    assert_eq!(second.run(&["namespace", "add", "own.example"])["shared"], false, "no admin grants it");
+    let told = |arguments: &[&str]| {
+        let output =
+            second.setup.command().args(arguments).arg("--data").arg(second.setup.data()).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let again = told(&["namespace", "add", "own.example"]);
+    assert!(
+        again.contains("this node's alone") && again.contains("`jsfs namespace add own.example`"),
+        "{again}"
+    );
+    let listed = told(&["namespace", "list"]);
+    let marked = listed.lines().filter(|line| line.contains("this node's alone"));
+    let marked: Vec<&str> = marked.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(marked, ["before.example", "own.example"], "{listed}");
+    // An admin is no such member.
+    let admin = Place::new(home.path(), "n2");
+    admin.run(&["join", &first.ticket(&["--role", "admin", "--role", "meta"])]);
+    assert_eq!(admin.run(&["namespace", "add", "by-admin.example"])["shared"], true, "{}", admin.log());
+}

@@ -1,37 +1,29 @@
-//! Reading what others wrote before it is needed: directories above an address, the object there, names and objects below a directory.
+//! Reading what others wrote before it is needed: directories above an address, the object there, all directories below one (`listing` has what is read of each).
 //!
 //! What the metastore says is as it was read needs no reading. Everything else is observed first and read then, so that no change falls between. Where too
 //! few members answer, what is here counts; what is not here is then not said to be absent, but to be asked for again.
 
-use super::{Metastore, Versions, adopt::Found, names};
+use super::{Metastore, Versions, adopt::Found};
 use crate::{
     Objects,
     address::Address,
     authority::Need,
     chain::{Chain, DirectoryState},
     credentials::Proven,
-    error::{Refusal, StorageError},
+    error::Refusal,
     grant::Opener,
     read_key::{Group, Locator},
-    record::{Create, Envelope, Kind},
-    tables::{self, Stored},
-    tree,
+    record::{Create, Envelope},
 };
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::future::join_all;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
-/// Directories and entries that are looked at together.
-const AT_ONCE: usize = 16;
-
 /// Directories below one that are read for one request.
 const DIRECTORIES_MAX: usize = 65_536;
-
-/// Bytes of records that wait until the names in a group are known; others are fetched once more.
-const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// When to ask again for what too few members answered.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -60,7 +52,8 @@ async fn look(metastore: &Shared, locator: Locator, observing: bool) -> Looked {
     if metastore.is_fresh(home, false) {
         return Looked::Fresh;
     }
-    let ticket = if observing { metastore.observe(home).await } else { None };
+    let observed = if observing { metastore.observe(home).await } else { None };
+    let ticket = observed.map(|observed| observed.ticket);
     match metastore.versions(locator, false).await {
         Some(versions) => Looked::Found(versions, ticket),
         None => Looked::Nobody,
@@ -230,204 +223,18 @@ impl Objects {
             groups.extend(keys.map(|key| key.group()));
         }
         for group in groups {
-            if !metastore.is_fresh(*group.as_bytes(), true) {
+            let home = *group.as_bytes();
+            if metastore.is_fresh(home, true) {
+                continue;
+            }
+            // Of many who watch or list it at the same time one reads it.
+            let _turn = self.shared().reading.turns_of(std::iter::once(home.as_slice())).await;
+            if !metastore.is_fresh(home, true) {
                 sure &= self.refresh_group(metastore, directory, &chain, &openers, group).await?;
             }
         }
         Ok(sure)
     }
-
-    async fn refresh_group(
-        &self,
-        metastore: &Shared,
-        directory: &Address,
-        chain: &Chain,
-        openers: &[Opener],
-        group: Group,
-    ) -> Result<bool, Refusal> {
-        let ticket = metastore.observe(*group.as_bytes()).await;
-        let mut listing = Sorted { complete: true, ..Sorted::default() };
-        let mut after = None;
-        loop {
-            let Some(page) = metastore.entries(group, after).await else { return Ok(false) };
-            listing.complete &= page.settled;
-            for entry in whole(metastore, page.entries).await {
-                listing.complete &= !entry.incomplete;
-                self.sort_entry(&mut listing, directory, chain, openers, entry);
-            }
-            // What names itself is taken in page by page, however many there are.
-            let named = std::mem::take(&mut listing.objects);
-            self.adopt_listed(metastore, chain, openers, named, page.settled).await?;
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        let names: Vec<_> = std::mem::take(&mut listing.names).into_iter().collect();
-        self.note_names(&names).await.map_err(|error| StorageError::Write(error.to_string()))?;
-        let (mut listed, mut others) = (Vec::new(), Vec::new());
-        for (address, private, epoch) in names.into_iter().filter(|(address, ..)| !address.is_directory()) {
-            debug_assert!(private, "a public object names itself");
-            let key = openers.iter().find_map(|opener| opener.read_key(&address, epoch));
-            let Some(locator) = key.map(|key| key.locator()) else { continue };
-            match listing.waiting.remove(&locator) {
-                Some(found) => listed.push((address, found)),
-                None if listing.seen.contains(&locator) => {
-                    listing.missed.insert(locator, address);
-                }
-                // A name stays when its object is gone.
-                None if listing.complete => {}
-                None => others.push((address, locator)),
-            }
-        }
-        self.adopt_listed(metastore, chain, openers, listed, listing.complete).await?;
-        self.adopt_missed(metastore, chain, openers, group, &mut listing).await?;
-        others.extend(
-            std::mem::take(&mut listing.missed).into_iter().map(|(locator, address)| (address, locator)),
-        );
-        // What is not listed any more was deleted, or is filed elsewhere.
-        for (address, stored) in self.children(directory)? {
-            if stored.record.group == group
-                && stored.record.kind == Kind::Object
-                && !listing.seen.contains(&stored.record.locator)
-            {
-                others.push((address, stored.record.locator));
-            }
-        }
-        let complete = listing.complete;
-        let adopted = stream::iter(others).map(|(address, locator)| async move {
-            let Some(versions) = metastore.versions(locator, false).await else { return Ok(false) };
-            let found = Found::of(&versions);
-            self.adopt_object(metastore, &address, chain, openers, found, complete).await.map(|()| true)
-        });
-        let adopted: Vec<Result<bool, Refusal>> = adopted.buffer_unordered(AT_ONCE).collect().await;
-        let mut all = complete;
-        for adopted in adopted {
-            all &= adopted?;
-        }
-        if let Some(ticket) = ticket.filter(|_| all) {
-            metastore.settle(*group.as_bytes(), ticket, true);
-        }
-        Ok(all)
-    }
-
-    /// Lists once more what there was no room for until its name was known.
-    async fn adopt_missed(
-        &self,
-        metastore: &Shared,
-        chain: &Chain,
-        openers: &[Opener],
-        group: Group,
-        listing: &mut Sorted,
-    ) -> Result<(), Refusal> {
-        let mut after = None;
-        while !listing.missed.is_empty()
-            && let Some(page) = metastore.entries(group, after).await
-        {
-            let named = page.entries.iter().filter(|entry| !entry.incomplete).filter_map(|entry| {
-                let address = listing.missed.remove(&entry.locator)?;
-                Some((address, read_all(&entry.heads)))
-            });
-            let named = named.collect();
-            self.adopt_listed(metastore, chain, openers, named, page.settled).await?;
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The objects of this node that lie in a directory itself.
-    fn children(&self, directory: &Address) -> Result<Vec<(Address, Stored)>, StorageError> {
-        let mut found = Vec::new();
-        let end = tables::after_prefix(directory.as_str().as_bytes());
-        let mut from = tables::address_key(directory);
-        'seek: loop {
-            for item in self.store().scan(tables::CURRENT, from..end.clone()) {
-                let (key, entry) = item?;
-                let address = tree::address_of(&key)?;
-                let below = address.as_str().strip_prefix(directory.as_str()).unwrap_or_default();
-                if let Some((name, _)) = below.split_once('/') {
-                    from = tables::after_prefix(format!("{directory}{name}/").as_bytes());
-                    continue 'seek;
-                }
-                found.push((address.clone(), Stored::decode(&address, entry)?));
-            }
-            return Ok(found);
-        }
-    }
-
-    /// Whether an entry is a name, an object that names itself, or waits for its name.
-    fn sort_entry(
-        &self,
-        listing: &mut Sorted,
-        directory: &Address,
-        chain: &Chain,
-        openers: &[Opener],
-        entry: super::Entry,
-    ) {
-        listing.seen.insert(entry.locator);
-        let found = read_all(&entry.heads);
-        for head in &found {
-            let is_owners = head.record.owner == chain.place.owner;
-            if let Some(content) = &head.record.content {
-                match names::directory_named(&content.address) {
-                    None => listing.objects.push((content.address.clone(), found)),
-                    Some(named) if is_owners => {
-                        listing.names.insert((named, false, head.record.epoch));
-                    }
-                    Some(_) => {}
-                }
-                return;
-            }
-            let named =
-                openers.iter().find_map(|opener| names::private_name(&head.record, directory, opener));
-            if let Some(named) = named.filter(|_| is_owners) {
-                listing.names.insert((named, true, head.record.epoch));
-                return;
-            }
-        }
-        // A tombstone of a public object says nothing of its name; who knows the name asks for it.
-        let bytes: usize = entry.heads.iter().map(Vec::len).sum();
-        if listing.waiting_bytes + bytes <= WAITING_BYTES_MAX {
-            listing.waiting_bytes += bytes;
-            listing.waiting.insert(entry.locator, found);
-        }
-    }
-}
-
-/// A group as far as it was read.
-#[derive(Default)]
-struct Sorted {
-    names: BTreeSet<(Address, bool, u64)>,
-    /// Objects that name themselves.
-    objects: Vec<(Address, Vec<Found>)>,
-    seen: HashSet<Locator>,
-    /// What may be an object whose name comes later.
-    waiting: HashMap<Locator, Vec<Found>>,
-    waiting_bytes: usize,
-    /// Objects whose records did not wait.
-    missed: HashMap<Locator, Address>,
-    complete: bool,
-}
-
-fn read_all(heads: &[Vec<u8>]) -> Vec<Found> {
-    heads.iter().filter_map(|bytes| Found::read(bytes)).collect()
-}
-
-/// Entries with all of their heads: what a page has no room for is fetched.
-async fn whole(metastore: &Shared, entries: Vec<super::Entry>) -> Vec<super::Entry> {
-    let fetched = stream::iter(entries).map(|entry| async move {
-        match entry.incomplete {
-            false => entry,
-            true => match metastore.versions(entry.locator, false).await {
-                Some(versions) => super::Entry { heads: versions.heads, incomplete: false, ..entry },
-                None => entry,
-            },
-        }
-    });
-    fetched.buffered(AT_ONCE).collect().await
 }
 
 /// Whether strangers may have put something into a directory.

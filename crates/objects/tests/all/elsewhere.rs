@@ -4,9 +4,10 @@ use crate::world::{World, at, private, public};
 use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::{Envelope, Kind, Record, RecordHash};
 use jsfs_objects::{
-    Entries, Entry, ListOptions, Metastore, RemoteAnswer, StoredAs, Storing, Versions, WriteOptions,
+    Entries, Entry, ListOptions, Metastore, Observed, Read, RemoteAnswer, StoredAs, Storing, Versions,
+    WriteOptions,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,14 +27,14 @@ struct Head {
 struct Common {
     heads: Mutex<BTreeMap<Locator, Head>>,
     /// Changes so far.
-    changes: AtomicUsize,
+    changes: Mutex<Vec<(Group, Locator)>>,
 }
 
 /// One node's way to it.
 struct Way {
     common: Arc<Common>,
-    /// What was read, and after how many changes.
-    fresh: Mutex<HashSet<([u8; 32], bool, usize)>>,
+    /// After how many changes the versions or entries of a home were read.
+    read: Mutex<HashMap<([u8; 32], bool), usize>>,
     pages: AtomicUsize,
     lookups: AtomicUsize,
     stale: watch::Sender<u64>,
@@ -43,7 +44,7 @@ impl Way {
     async fn of(world: &World, common: &Arc<Common>) -> Arc<Way> {
         let way = Arc::new(Way {
             common: Arc::clone(common),
-            fresh: Mutex::default(),
+            read: Mutex::default(),
             pages: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
             stale: watch::channel(0).0,
@@ -52,8 +53,16 @@ impl Way {
         way
     }
 
-    fn now(&self) -> usize {
-        self.common.changes.load(Ordering::Relaxed)
+    /// What has changed in a home since it was read.
+    fn changed(&self, home: [u8; 32], entries: bool) -> Option<Vec<Locator>> {
+        let read = *self.read.lock().unwrap().get(&(home, entries))?;
+        let changes = self.common.changes.lock().unwrap();
+        let here = changes[read..].iter().filter(|(group, locator)| match entries {
+            true => *group.as_bytes() == home,
+            false => *locator.as_bytes() == home,
+        });
+        let changed: BTreeSet<Locator> = here.map(|(_, locator)| *locator).collect();
+        Some(changed.into_iter().collect())
     }
 
     /// Pages and single records that were asked for since this was asked last.
@@ -103,24 +112,27 @@ impl Metastore for Way {
         let (record, hash) = (envelope.record().unwrap(), envelope.record_hash());
         let mut heads = self.common.heads.lock().unwrap();
         let here = heads.get(&record.locator);
+        let left = here.map(|head| head.record.group).filter(|group| *group != record.group);
         if storing.condition.is_some_and(|condition| here.map(|head| head.hash) != condition) {
             return Box::pin(ready(StoredAs::Conflict(Versions::default())));
         }
+        let groups = left.into_iter().chain([record.group]);
+        self.common.changes.lock().unwrap().extend(groups.map(|group| (group, record.locator)));
         heads.insert(record.locator, Head { envelope: storing.envelope, record, hash });
-        self.common.changes.fetch_add(1, Ordering::Relaxed);
         Box::pin(ready(StoredAs::Settled))
     }
 
     fn is_fresh(&self, home: [u8; 32], entries: bool) -> bool {
-        self.fresh.lock().unwrap().contains(&(home, entries, self.now()))
+        self.changed(home, entries).is_some_and(|changed| changed.is_empty())
     }
 
-    fn observe(&self, _: [u8; 32]) -> RemoteAnswer<'_, Option<u64>> {
-        Box::pin(ready(Some(self.now() as u64)))
+    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>> {
+        let ticket = self.common.changes.lock().unwrap().len() as u64;
+        Box::pin(ready(Some(Observed { ticket, changed: self.changed(home, true) })))
     }
 
     fn settle(&self, home: [u8; 32], ticket: u64, entries: bool) {
-        self.fresh.lock().unwrap().insert((home, entries, usize::try_from(ticket).unwrap()));
+        self.read.lock().unwrap().insert((home, entries), usize::try_from(ticket).unwrap());
     }
 
     fn distrust(&self, _: [u8; 32]) {}
@@ -156,10 +168,12 @@ async fn asked_to_list(count: usize, options: fn() -> WriteOptions) -> (usize, u
     let wanted: Vec<String> = (0..count).map(|number| format!("{number:04}")).collect();
     assert_eq!(names, wanted);
     assert_eq!(way.take_asked(), (0, 0), "what was read is here");
-    let last = format!("/example/d/{:04}", count - 1);
-    let grant = lacks.objects.authorize::<jsfs_objects::Read>(&lacks.root(), &at(&last)).await.unwrap();
-    assert_eq!(lacks.objects.read(&grant, None).await.unwrap().metadata.properties["note"].len(), 14_000);
     asked
+}
+
+async fn size(world: &World, address: &str) -> u64 {
+    let grant = world.objects.authorize::<Read>(&world.root(), &at(address)).await.unwrap();
+    world.objects.read(&grant, None).await.unwrap().metadata.size
 }
 
 #[tokio::test]
@@ -171,5 +185,49 @@ async fn what_it_takes_to_list_a_directory_grows_with_its_pages_and_not_by_its_n
         // A private object comes with a record of its name, and is listed again where there was no room for it until then.
         let pages = 1_500 / PAGE * most;
         assert!(many.0 <= pages * most + 4, "{} pages", many.0);
+    }
+}
+
+#[tokio::test]
+async fn after_a_change_what_changed_is_read_and_not_all_of_the_directory() {
+    let common = Arc::default();
+    let (has, lacks) = (World::new().await, World::new().await);
+    let way = Way::of(&lacks, &common).await;
+    Way::of(&has, &common).await;
+    has.namespace("example", None).await;
+    let root = lacks.root();
+    for (directory, options) in [("open", public as fn() -> WriteOptions), ("shut", private)] {
+        let at = |name: &str| format!("/example/{directory}/{name}");
+        for number in 0..3 * PAGE {
+            has.put(&at(&format!("{number:04}")), b"x", options()).await;
+        }
+        let listed = async || lacks.names(&root, &at(""), false).await;
+        let mut wanted: BTreeSet<String> = (0..3 * PAGE).map(|number| format!("{number:04}")).collect();
+        assert_eq!(listed().await, wanted.iter().cloned().collect::<Vec<_>>());
+        way.take_asked();
+        // Of each kind one: new, changed, deleted, there again, and in a new directory.
+        has.put(&at("new"), b"x", options()).await;
+        has.put(&at("0001"), b"changed", options()).await;
+        has.delete_as(&has.root(), &at("0002")).await.unwrap();
+        has.put(&at("below/deep"), b"x", options()).await;
+        wanted.extend(["new".to_owned(), "below/".to_owned()]);
+        wanted.remove("0002");
+        assert_eq!(listed().await, wanted.iter().cloned().collect::<Vec<_>>(), "{directory}");
+        let (pages, lookups) = way.take_asked();
+        eprintln!("{directory}: {pages} pages and {lookups} records after five changes");
+        // What lies below is another directory, which is listed for the first time.
+        assert!(pages <= 2 && lookups <= 8, "{pages} pages, {lookups} records");
+        assert_eq!(size(&lacks, &at("0001")).await, 7);
+        has.put(&at("0002"), b"again", options()).await;
+        wanted.insert("0002".to_owned());
+        assert_eq!(listed().await, wanted.iter().cloned().collect::<Vec<_>>(), "{directory}");
+        // What becomes public or private leaves one group for another.
+        let other = WriteOptions { private: Some(directory == "open"), ..WriteOptions::default() };
+        has.put(&at("0003"), b"others", other).await;
+        assert_eq!(listed().await, wanted.into_iter().collect::<Vec<_>>(), "{directory}");
+        assert_eq!((size(&lacks, &at("0002")).await, size(&lacks, &at("0003")).await), (5, 6));
+        way.take_asked();
+        assert_eq!(listed().await.len(), 3 * PAGE + 2);
+        assert_eq!(way.take_asked(), (0, 0));
     }
 }

@@ -3,12 +3,15 @@
 //! A home is **observed** once as many replicas hold a lease for it as meet every acknowledged write. What is read after that is **fresh** until one of them says that
 //! something changed, the connection to one of those that are needed ends, members change, or the lease does. A restart forgets all of it, which costs reading again.
 //!
+//! What was read of a group is remembered by the cursors of those that told: whoever observes it again asks them for what has changed, and reads that alone. All of it is
+//! read from time to time all the same: what only few replicas had when it was read, and more have since, can have come to one that was not asked.
+//!
 //! Homes that are observed are bounded. The oldest makes room, as it does at the members that gave the lease: these keep more of a member's than it has itself, by as
 //! many as can be on their way at once, so none that counts here is over there.
 
 use super::streams::ASKED_MAX;
 use jsfs_federation::membership::PeerId;
-use jsfs_federation::metastore::{Home, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
+use jsfs_federation::metastore::{Cursor, Home, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +25,12 @@ const _: () = assert!(HOMES_MAX + ASKED_MAX < LEASES_OF_ONE_MAX);
 
 /// A lease counts for less here than at who gave it, since clocks begin at different times.
 const LEASE_TIME: Duration = Duration::from_millis(LEASE_MS_MAX - 5_000);
+
+/// Groups of which it is remembered how far they were read.
+const READ_MAX: usize = 1_024;
+
+/// How long that counts after all of a group was read.
+const READ_TIME: Duration = Duration::from_millis(LEASE_MS_MAX);
 
 /// An observation that was begun; what is read before it ends is not marked by it.
 pub type Ticket = u64;
@@ -38,11 +47,13 @@ pub enum Reading {
 #[derive(Debug)]
 struct Lease {
     ticket: Ticket,
-    /// Those that tell.
-    peers: Vec<PeerId>,
+    /// Those that tell, and where their logs were when it began.
+    peers: Vec<(PeerId, Cursor)>,
     needed: usize,
     until: Instant,
     members: u64,
+    /// When all of it was read, or begun to be.
+    read_at: Instant,
     versions: bool,
     entries: bool,
 }
@@ -53,12 +64,21 @@ impl Lease {
     }
 }
 
+/// How far a group was read.
+#[derive(Debug)]
+struct Read {
+    cursors: Vec<(PeerId, Cursor)>,
+    at: Instant,
+    members: u64,
+}
+
 /// Homes, and in which order they were taken.
 #[derive(Debug, Default)]
 struct Observed {
     last: Ticket,
     leases: HashMap<Home, Lease>,
     order: BTreeMap<Ticket, Home>,
+    read: HashMap<Home, Read>,
 }
 
 impl Observed {
@@ -70,12 +90,31 @@ impl Observed {
             self.leases.remove(&oldest);
         }
         self.last += 1;
-        let (ticket, until) = (self.last, Instant::now() + LEASE_TIME);
+        let (ticket, now) = (self.last, Instant::now());
         self.order.insert(ticket, home);
-        let lease =
-            Lease { ticket, peers: Vec::new(), needed: 0, until, members, versions: false, entries: false };
+        let lease = Lease {
+            ticket,
+            peers: Vec::new(),
+            needed: 0,
+            until: now + LEASE_TIME,
+            members,
+            read_at: now,
+            versions: false,
+            entries: false,
+        };
         self.leases.insert(home, lease);
         ticket
+    }
+
+    /// Remembers how far a group was read.
+    fn keep_read(&mut self, home: Home, read: Read) {
+        if self.read.len() >= READ_MAX && !self.read.contains_key(&home) {
+            self.read.retain(|_, read| read.at.elapsed() < READ_TIME);
+            if let Some(any) = self.read.keys().next().copied().filter(|_| self.read.len() >= READ_MAX) {
+                self.read.remove(&any);
+            }
+        }
+        self.read.insert(home, read);
     }
 
     fn remove(&mut self, home: &Home) {
@@ -133,27 +172,41 @@ impl Leases {
         self.locked().insert(home, members)
     }
 
-    /// Takes note of who tells. None where they are too few, or something has changed meanwhile.
+    /// Up to where a group was read, at each of those that told then.
+    pub(crate) fn read_until(&self, home: &Home, members: u64) -> Vec<(PeerId, Cursor)> {
+        let observed = self.locked();
+        let read =
+            observed.read.get(home).filter(|read| read.members == members && read.at.elapsed() < READ_TIME);
+        read.map(|read| read.cursors.clone()).unwrap_or_default()
+    }
+
+    /// Takes note of who tells, and whether they have told what changed since it was read. None where they are too few, or something has changed meanwhile.
     pub(crate) fn granted(
         &self,
         home: &Home,
         ticket: Ticket,
-        peers: Vec<PeerId>,
+        peers: Vec<(PeerId, Cursor)>,
         needed: usize,
+        goes_on: bool,
     ) -> Option<Ticket> {
         let mut observed = self.locked();
+        let read_at = observed.read.get(home).map(|read| read.at).filter(|_| goes_on);
         let lease = observed.leases.get_mut(home).filter(|lease| lease.ticket == ticket)?;
         (lease.peers, lease.needed) = (peers, needed);
+        lease.read_at = read_at.unwrap_or(lease.read_at);
         lease.holds().then_some(ticket)
     }
 
     pub(crate) fn settle(&self, home: &Home, ticket: Ticket, reading: Reading) {
         let mut observed = self.locked();
         let lease = observed.leases.get_mut(home);
-        if let Some(lease) = lease.filter(|lease| lease.ticket == ticket && lease.holds()) {
-            match reading {
-                Reading::Versions => lease.versions = true,
-                Reading::Entries => lease.entries = true,
+        let Some(lease) = lease.filter(|lease| lease.ticket == ticket && lease.holds()) else { return };
+        match reading {
+            Reading::Versions => lease.versions = true,
+            Reading::Entries => {
+                lease.entries = true;
+                let (cursors, at, members) = (lease.peers.clone(), lease.read_at, lease.members);
+                observed.keep_read(*home, Read { cursors, at, members });
             }
         }
     }
@@ -168,7 +221,7 @@ impl Leases {
     pub(crate) fn lost(&self, gone: impl Fn(&PeerId) -> bool) {
         let mut observed = self.locked();
         for lease in observed.leases.values_mut() {
-            lease.peers.retain(|peer| !gone(peer));
+            lease.peers.retain(|(peer, _)| !gone(peer));
         }
         let broken = observed.remove_all(|lease| lease.needed > 0 && !lease.holds());
         drop(observed);
@@ -190,15 +243,56 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOMES_MAX, Leases, Reading};
+    use super::{Cursor, HOMES_MAX, Leases, READ_TIME, Reading};
     use jsfs_federation::membership::PeerId;
     use jsfs_federation::metastore::Home;
+    use std::time::Duration;
+
+    const HERE: Cursor = Cursor { life: 1, next: 7 };
+
+    fn told(peers: Vec<PeerId>) -> Vec<(PeerId, Cursor)> {
+        peers.into_iter().map(|peer| (peer, HERE)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_far_a_group_was_read_outlasts_its_lease_but_not_its_members_nor_its_time() {
+        let (leases, home, peer) =
+            (Leases::default(), Home::from_bytes([7; 32]), PeerId::from_bytes([1; 32]));
+        let read = |goes_on| {
+            let ticket = leases.begin(home, 1);
+            assert!(leases.granted(&home, ticket, told(vec![peer]), 1, goes_on).is_some());
+            leases.settle(&home, ticket, Reading::Entries);
+        };
+        assert_eq!(leases.read_until(&home, 1), []);
+        read(false);
+        leases.changed(&home);
+        assert!(!leases.is_fresh(&home, Reading::Entries));
+        assert_eq!(leases.read_until(&home, 1), [(peer, HERE)]);
+        assert_eq!(leases.read_until(&home, 2), [], "others keep it now");
+        // However often it is read on, all of it is read again after a time.
+        tokio::time::advance(READ_TIME / 2).await;
+        read(true);
+        tokio::time::advance(READ_TIME / 2 - Duration::from_secs(1)).await;
+        assert_eq!(leases.read_until(&home, 1), [(peer, HERE)]);
+        read(true);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(leases.read_until(&home, 1), []);
+        read(false);
+        assert_eq!(leases.read_until(&home, 1), [(peer, HERE)]);
+        // Versions say nothing of what lies in a group.
+        let other = Home::from_bytes([8; 32]);
+        let ticket = leases.begin(other, 1);
+        assert!(leases.granted(&other, ticket, told(vec![peer]), 1, false).is_some());
+        leases.settle(&other, ticket, Reading::Versions);
+        assert_eq!(leases.read_until(&other, 1), []);
+    }
 
     #[test]
     fn what_was_read_is_fresh_until_somebody_says_otherwise_or_cannot() {
         let (leases, home) = (Leases::default(), Home::from_bytes([7; 32]));
         let peer = |number| PeerId::from_bytes([number; 32]);
-        let observe = |peers: Vec<PeerId>| leases.granted(&home, leases.begin(home, 1), peers, 2);
+        let observe =
+            |peers: Vec<PeerId>| leases.granted(&home, leases.begin(home, 1), told(peers), 2, false);
         assert_eq!(observe(vec![peer(1)]), None, "too few");
         let ticket = observe(vec![peer(1), peer(2)]).unwrap_or_default();
         assert!(!leases.is_fresh(&home, Reading::Versions), "not read yet");
@@ -226,7 +320,7 @@ mod tests {
         let home = |number: usize| Home::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes());
         let read = |number| {
             let ticket = leases.begin(home(number), 1);
-            assert!(leases.granted(&home(number), ticket, vec![peer], 1).is_some());
+            assert!(leases.granted(&home(number), ticket, told(vec![peer]), 1, false).is_some());
             leases.settle(&home(number), ticket, Reading::Versions);
             assert!(leases.is_fresh(&home(number), Reading::Versions), "{number}");
         };

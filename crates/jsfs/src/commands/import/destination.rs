@@ -97,7 +97,7 @@ impl Destination {
         if !self.dry_run {
             let root = Address::of_host(&address.host()).map_err(Error::from)?;
             let private = self.open.then_some(false);
-            let new = self
+            let (_, new) = self
                 .client
                 .add_namespace(&root, &NamespaceChange { private, ..NamespaceChange::default() })
                 .await?;
