@@ -14,11 +14,12 @@ use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::connections::{Doom, StreamPlace, Watch};
-use crate::gate::Permit;
+use crate::connections::StreamPlace;
+use crate::gate::Places;
 use crate::live;
 use crate::problem::{Kind, Problem};
 use crate::request_id::RequestId;
+use crate::watch::{Doom, Watch};
 
 /// Why an answer broke off. The cause is in the log.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +39,17 @@ pub struct Body {
 /// What a request holds until its answer is handed over or given up.
 pub(crate) struct Held {
     pub(crate) watch: Arc<Watch>,
-    pub(crate) permits: [Option<Permit>; 2],
+    pub(crate) places: Places,
     /// Where the request shares its connection with others.
     pub(crate) stream: Option<StreamPlace>,
     /// By which the log names the request, if its answer can break off.
     pub(crate) id: Option<RequestId>,
+}
+
+impl Held {
+    pub(crate) fn new(watch: Arc<Watch>, stream: Option<StreamPlace>) -> Self {
+        Self { watch, places: Places::default(), stream, id: None }
+    }
 }
 
 impl Drop for Held {
@@ -100,14 +107,14 @@ impl Body {
     }
 
     /// Keeps places among the requests until the body was handed over or dropped.
-    pub(crate) fn keeping(self, permits: [Option<Permit>; 2], id: RequestId) -> Self {
-        self.holding(Held { watch: Arc::new(Watch::new()), permits, stream: None, id: Some(id) })
+    pub(crate) fn keeping(self, places: Places, id: RequestId) -> Self {
+        self.holding(Held { watch: Arc::new(Watch::new()), places, stream: None, id: Some(id) })
     }
 
     /// Keeps what the request holds until the body was handed over or dropped.
     pub(crate) fn holding(mut self, mut held: Held) -> Self {
         if matches!(self.content, Content::Lasting(_)) {
-            held.permits = [None, None];
+            held.places = Places::default();
         }
         self.held = Some(held);
         self
@@ -402,8 +409,8 @@ impl Drop for Arriving {
 #[cfg(test)]
 mod tests {
     use super::{Body, BrokenOff, Held};
-    use crate::connections::Watch;
-    use crate::gate::Gate;
+    use crate::gate::{Gate, Places};
+    use crate::watch::Watch;
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::BodyExt;
@@ -427,8 +434,10 @@ mod tests {
     async fn what_a_body_holds_is_given_back_with_it() {
         let gate = Arc::new(Gate::default());
         let permit = gate.enter(1).expect("room");
-        let held =
-            Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None], stream: None, id: None };
+        let held = Held {
+            places: Places { request: Some(permit), ..Places::default() },
+            ..Held::new(Arc::new(Watch::new()), None)
+        };
         let body = Body::full(Bytes::from_static(b"x")).holding(held);
         assert!(gate.enter(1).is_none());
         drop(body);

@@ -15,6 +15,7 @@ use crate::body::{Arriving, Body};
 use crate::copy_move::{Carrying, by_header};
 use crate::dav::{self, Locks};
 use crate::federation::Federation;
+use crate::gate::Gate;
 use crate::headers::{self, METHODS};
 use crate::jsfs4::{self, Old};
 use crate::limits::{BadLimit, Limits};
@@ -191,13 +192,18 @@ async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Bo
     answer(front, parts, body).await
 }
 
-/// Answers a call of a socket as the request that it stands for, within the same limits.
-pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
-    match front.counters.admit(server::stores(&parts, &body)) {
-        Ok(permits) => {
+/// Answers a call of a socket, or what a program asks for, as the request that it stands for, within the same limits.
+pub(crate) async fn call(
+    front: &Arc<Front>,
+    parts: Parts,
+    body: Arriving,
+    origin: Option<&Arc<Gate>>,
+) -> Response<Body> {
+    match front.counters.admit(server::stores(&parts, &body), origin) {
+        Ok(places) => {
             let id = RequestId::of(&parts.headers);
             let response = id.clone().of_all(server::catch(answer(front, parts, body))).await;
-            response.map(|body| body.keeping(permits, id))
+            response.map(|body| body.keeping(places, id))
         }
         Err(full) => full.response(),
     }

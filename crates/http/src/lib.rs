@@ -50,9 +50,11 @@ mod refusals;
 mod request;
 mod request_id;
 mod rom;
+mod room;
 mod status;
 mod tls;
 mod tus;
+mod watch;
 
 pub use federation::{
     BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,

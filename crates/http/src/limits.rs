@@ -8,14 +8,17 @@ use std::time::Duration;
 /// The bounds of the front door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all. When it is reached, the connection that has been idle longest makes room; where none is
-    /// idle, the new one gets 503.
+    /// Connections in all. When it is reached, the connection that has been idle longest makes room, or has sent no head; where none
+    /// is idle, the new one gets 503.
     pub connections_max: usize,
     /// Connections of one address (IPv6: of one /64). Loopback is not counted: there it is every program of this machine,
     /// or a proxy that speaks for everybody.
     pub connections_per_address_max: usize,
-    /// Requests that are being worked on or answered.
+    /// Requests that are being worked on or answered. When it is reached, the request whose client keeps it waiting longest makes room (by the time, a
+    /// sixteenth of `progress_time`); where none is slow, the new one gets 503.
     pub requests_max: usize,
+    /// Requests of one address, as connections are counted, on all its connections.
+    pub requests_per_address_max: usize,
     /// Requests of those that carry a body to be stored: each needs some megabytes.
     pub uploads_max: usize,
     /// Calls of one socket that are being worked on.
@@ -54,6 +57,7 @@ impl Default for Limits {
             connections_max: 16_384,
             connections_per_address_max: 256,
             requests_max: 1_024,
+            requests_per_address_max: 256,
             uploads_max: 256,
             socket_calls_max: 64,
             socket_watches_max: 64,
@@ -93,6 +97,7 @@ impl Limits {
             (self.connections_max > 0, "connections", "at least 1"),
             (self.connections_per_address_max > 0, "connections_per_address", "at least 1"),
             (self.requests_max > 0, "requests", "at least 1"),
+            (self.requests_per_address_max > 0, "requests_per_address", "at least 1"),
             ((1..=self.requests_max).contains(&self.uploads_max), "uploads", "from 1 to limits.requests"),
             (self.socket_calls_max > 0, "socket_calls", "at least 1"),
             (self.socket_watches_max > 0, "socket_watches", "at least 1"),

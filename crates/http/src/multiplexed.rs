@@ -20,9 +20,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, Held};
-use crate::connections::{Place, Watch};
+use crate::connections::Place;
 use crate::server::{Shared, Stop, answer_held};
 use crate::tls::Wire;
+use crate::watch::Watch;
 
 /// Requests of one connection at the same time.
 const REQUESTS_MAX: u32 = 128;
@@ -130,7 +131,7 @@ impl Service<Request<Incoming>> for Requests {
         let watch = stream.watch();
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&watch));
         request.extensions_mut().insert(crate::request::Secured);
-        let held = Held { watch, permits: [None, None], stream: Some(stream), id: None };
+        let held = Held::new(watch, Some(stream));
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut response = answer_held(&shared, held, request).await;

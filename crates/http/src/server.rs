@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Place, StreamPlace, Watch};
-use crate::gate::{Gate, Permit};
+use crate::connections::{Connections, Full, Place, StreamPlace};
+use crate::gate::{Gate, Permit, Places};
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::leaving::Client;
@@ -42,6 +42,7 @@ use crate::request::Secured;
 use crate::request_id::RequestId;
 use crate::tls::{self, Tls, Wire};
 use crate::tus;
+use crate::watch::Watch;
 
 /// An answer in the making.
 pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
@@ -99,16 +100,36 @@ impl Counters {
         self.watches.enter(self.limits().watches_max)
     }
 
-    /// Places among the requests, and among those that store a body.
-    pub(crate) fn admit(&self, stores: bool) -> Result<[Option<Permit>; 2], Problem> {
+    /// Places among the requests, among those of the same address, and among those that store a body. Where there are too many, whoever has the slowest client
+    /// makes room.
+    pub(crate) fn admit(&self, stores: bool, origin: Option<&Arc<Gate>>) -> Result<Places, Problem> {
         let limits = self.limits();
-        let request = self.requests.enter(limits.requests_max);
-        let upload = if stores { self.uploads.enter(limits.uploads_max) } else { None };
-        if request.is_none() || (stores && upload.is_none()) {
+        let enter = |gate: &Arc<Gate>, max, stores| {
+            gate.enter(max).or_else(|| {
+                let has_room = self.connections.make_room_for_request(stores, &limits);
+                has_room.then(|| gate.enter_for_another())
+            })
+        };
+        let mut places = Places::default();
+        if let Some(origin) = origin {
+            places.origin = origin.enter(limits.requests_per_address_max);
+            if places.origin.is_none() {
+                let detail = "this node is answering as many requests of this address as it takes at a time; wait for one";
+                return Err(Problem::too_many_requests(detail, RETRY_AFTER_S));
+            }
+        }
+        places.request = enter(&self.requests, limits.requests_max, false);
+        places.upload = if stores { enter(&self.uploads, limits.uploads_max, true) } else { None };
+        if places.request.is_none() || (stores && places.upload.is_none()) {
             let detail = "this node is working on as many requests as it takes at a time; try again later";
             return Err(Problem::unavailable(detail, RETRY_AFTER_S));
         }
-        Ok([request, upload])
+        Ok(places)
+    }
+
+    /// Whether there is room for what is a courtesy.
+    fn has_room(&self) -> bool {
+        self.requests.inside() <= self.limits().requests_max / 2
     }
 
     /// A place for a request that shares its connection.
@@ -426,12 +447,12 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_work();
-        let mut held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None, id: None };
+        let mut held = Held::new(Arc::clone(&self.watch), None);
         if !self.metrics_only
             && let Some(response) = (self.shared.quick)(&request)
-            && let Ok(permits) = self.shared.counters.admit(false)
+            && let Ok(places) = self.shared.counters.admit(false, self.watch.origin())
         {
-            held.permits = permits;
+            held.places = places;
             return future::Either::Left(future::ready(Ok(response.map(|body| body.holding(held)))));
         }
         if request.headers().contains_key(UPGRADE) {
@@ -467,10 +488,15 @@ pub(crate) async fn answer_held(
     let arriving = Arriving::new(incoming, &held, limits.body_bytes_max);
     // What is left of a body concerns the next request only where that comes on the same stream.
     let rest = arriving.rest().filter(|_| held.stream.is_none());
-    let mut response = match shared.counters.admit(stores(&parts, &arriving)) {
-        Ok(permits) => {
-            held.permits = permits;
-            id.clone().of_all(catch((shared.handler)(parts, arriving))).await
+    let mut response = match shared.counters.admit(stores(&parts, &arriving), held.watch.origin()) {
+        Ok(places) => {
+            held.watch.keeps_upload(places.upload.is_some());
+            held.places = places;
+            let response = id.clone().of_all(catch((shared.handler)(parts, arriving))).await;
+            // The body is stored, or never will be.
+            held.watch.keeps_upload(false);
+            held.places.upload = None;
+            response
         }
         Err(full) => {
             drop(arriving);
@@ -481,7 +507,7 @@ pub(crate) async fn answer_held(
     id.mark(response.headers_mut());
     let closes = response.headers().contains_key(CONNECTION);
     if let Some(rest) = rest
-        && (closes || !rest.is_drained(&held.watch, waits_for_continue).await)
+        && (closes || !shared.counters.has_room() || !rest.is_drained(&held.watch, waits_for_continue).await)
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         held.watch.left_unread();

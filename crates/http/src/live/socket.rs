@@ -35,7 +35,6 @@ use super::frame::{Frame, FrameError, MESSAGE_BYTES_MAX};
 use super::sse::parse_cursor;
 use super::streams::{Incoming, Overdrawn, Streams};
 use crate::body::Arriving;
-use crate::connections::Watch;
 use crate::front::{self, Front};
 use crate::gate::{Gate, Permit};
 use crate::guard::Guard;
@@ -44,6 +43,7 @@ use crate::problem::{Kind, Problem};
 use crate::request::Beside;
 use crate::server::Ending;
 use crate::tls::Wire;
+use crate::watch::Watch;
 
 /// After this time of silence the node asks whether the client is there.
 pub(super) const PING_AFTER: Duration = Duration::from_secs(30);
@@ -144,6 +144,8 @@ struct Session {
     front: Arc<Front>,
     base: Base,
     credentials: Mutex<Credentials>,
+    /// Requests of the client's address.
+    origin: Option<Arc<Gate>>,
     streams: Arc<Streams>,
     /// Answers and events.
     messages: mpsc::Sender<Box<Message>>,
@@ -186,6 +188,7 @@ impl Socket {
                     front: self.front,
                     base: self.base,
                     credentials: Mutex::new(self.credentials),
+                    origin: ending.watch.origin().cloned(),
                     streams: Arc::default(),
                     messages,
                     pieces,
@@ -473,7 +476,7 @@ impl Session {
             (None, Payload::Bytes(bytes)) => Arriving::from_bytes(bytes, self.limits().body_bytes_max),
             (None, _) => Arriving::nothing(),
         };
-        let response = front::call(&self.front, parts, arriving).await;
+        let response = front::call(&self.front, parts, arriving, self.origin.as_ref()).await;
         match answer::render(response, rendering, address).await {
             Outcome::Result(value) => self.result(id.as_ref(), &value).await,
             Outcome::Refused(error) if id.is_some() => {
