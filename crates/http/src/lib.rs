@@ -36,6 +36,7 @@ mod leaving;
 mod listener;
 mod logs;
 mod maintenance;
+mod memory;
 mod metadata;
 mod metrics;
 mod multiplexed;

@@ -21,6 +21,8 @@ pub struct Limits {
     pub requests_per_address_max: usize,
     /// Requests of those that carry a body to be stored: each needs some megabytes.
     pub uploads_max: usize,
+    /// Bytes of memory that answers may take that wait for their clients. Short ones are not counted.
+    pub answer_bytes_max: u64,
     /// Calls of one socket that are being worked on.
     pub socket_calls_max: usize,
     /// Watches of one socket.
@@ -59,6 +61,7 @@ impl Default for Limits {
             requests_max: 1_024,
             requests_per_address_max: 256,
             uploads_max: 256,
+            answer_bytes_max: 512 * 1024 * 1024,
             socket_calls_max: 64,
             socket_watches_max: 64,
             watches_max: 65_536,
@@ -99,6 +102,7 @@ impl Limits {
             (self.requests_max > 0, "requests", "at least 1"),
             (self.requests_per_address_max > 0, "requests_per_address", "at least 1"),
             ((1..=self.requests_max).contains(&self.uploads_max), "uploads", "from 1 to limits.requests"),
+            (self.answer_bytes_max >= 16 * 1024 * 1024, "answer_bytes", "at least 16777216"),
             (self.socket_calls_max > 0, "socket_calls", "at least 1"),
             (self.socket_watches_max > 0, "socket_watches", "at least 1"),
             (self.watches_max > 0, "watches", "at least 1"),

@@ -35,6 +35,7 @@ use crate::headers;
 use crate::leaving::Client;
 use crate::limits::{BadLimit, Limits};
 use crate::listener::Listener;
+use crate::memory::{Memory, Taken};
 use crate::metrics::MetricsOnly;
 use crate::multiplexed;
 use crate::problem::Problem;
@@ -56,6 +57,12 @@ pub(crate) type Quick = Arc<dyn Fn(&Request<Incoming>) -> Option<Response<Body>>
 /// How many bytes of answers wait for a client, per connection.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
+/// For so long the beginning of an answer waits for memory.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often whoever waits for memory has a slow client make room.
+const ROOM_EVERY: Duration = Duration::from_millis(50);
+
 /// After how many seconds to come back when the node is full.
 const RETRY_AFTER_S: u64 = 2;
 
@@ -68,6 +75,8 @@ pub(crate) struct Counters {
     uploads: Arc<Gate>,
     encoders: Arc<Gate>,
     watches: Arc<Gate>,
+    memory: Arc<Memory>,
+    waiting_for_memory: Arc<Gate>,
     stopping: CancellationToken,
 }
 
@@ -75,6 +84,8 @@ impl Counters {
     pub(crate) fn new(limits: Limits) -> Result<Self, BadLimit> {
         limits.check()?;
         Ok(Self {
+            memory: Arc::new(Memory::new(limits.answer_bytes_max)),
+            waiting_for_memory: Arc::default(),
             limits: Arc::new(RwLock::new(Arc::new(limits))),
             connections: Arc::default(),
             requests: Arc::default(),
@@ -125,6 +136,37 @@ impl Counters {
             return Err(Problem::unavailable(detail, RETRY_AFTER_S));
         }
         Ok(places)
+    }
+
+    /// Memory for an answer, or its first piece. Where there is none, the slowest clients make room.
+    pub(crate) async fn memory(&self, bytes: u64) -> Result<Taken, Problem> {
+        if let Some(taken) = self.memory.take_now(bytes) {
+            return Ok(taken);
+        }
+        let full = || {
+            let detail = "answers that wait for their clients take as much memory as this node gives them; try again later";
+            Problem::unavailable(detail, RETRY_AFTER_S)
+        };
+        let limits = self.limits();
+        let _place = self.waiting_for_memory.enter(limits.requests_max / 8).ok_or_else(full)?;
+        tokio::time::timeout(MEMORY_WAIT_MAX, self.next_memory(bytes)).await.map_err(|_| full())
+    }
+
+    /// Memory for another piece of an answer that has begun.
+    pub(crate) async fn next_memory(&self, bytes: u64) -> Taken {
+        let mut taking = pin!(self.memory.take(bytes));
+        let limits = self.limits();
+        loop {
+            match tokio::time::timeout(ROOM_EVERY, &mut taking).await {
+                Ok(taken) => return taken,
+                Err(_) => self.connections.make_room_for_request(false, &limits),
+            };
+        }
+    }
+
+    /// Memory that is free.
+    pub(crate) fn memory_now(&self, bytes: u64) -> Option<Taken> {
+        self.memory.take_now(bytes)
     }
 
     /// Whether there is room for what is a courtesy.
@@ -337,7 +379,7 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
     let _ = socket.set_nodelay(true);
     let wire = match tls {
         None => Either::Left(socket),
-        Some(tls) => match shake_hands(&shared, &tls, socket, &stop).await {
+        Some(tls) => match shake_hands(&shared, &tls, socket, &place, &stop).await {
             Some(wire) => wire,
             None => return,
         },
@@ -363,10 +405,20 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
 }
 
 /// The handshake of TLS, in the time that the head of a request has. Nothing where it fails: there is no way to say why.
-async fn shake_hands(shared: &Shared, tls: &Tls, socket: TcpStream, stop: &Stop) -> Option<Wire> {
+async fn shake_hands(
+    shared: &Shared,
+    tls: &Tls,
+    socket: TcpStream,
+    place: &Place,
+    stop: &Stop,
+) -> Option<Wire> {
     let time_max = shared.counters.limits().head_time_max;
-    let shaken = stop.shutdown.run_until_cancelled(tokio::time::timeout(time_max, tls.accept(socket))).await;
-    match shaken? {
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(time_max, tls.accept(socket)) => shaken,
+        () = place.watch.doomed() => return None,
+        () = stop.shutdown.cancelled() => return None,
+    };
+    match shaken {
         Ok(Ok(stream)) => Some(Either::Right(Box::new(stream))),
         Ok(Err(error)) => {
             tracing::debug!("no TLS with a client: {error}");
