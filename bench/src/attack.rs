@@ -1,7 +1,7 @@
 //! Clients that mean ill, over HTTP/1.1 and TCP, on one thread: attack ADDRESS KIND NUMBER, so many at a time, each again as soon as it is over, until its input ends.
 //!
 //!   silent        connect and say nothing
-//!   heads         send a head a byte at a time
+//!   heads         send most of a long head at once and the rest a byte at a time
 //!   unsent        announce a short body without authority and never send it
 //!   bodies        send the most of a body at once and the rest a byte at a time, to /box/, where everybody may store
 //!   readers       ask for /large and take some bytes of it a second
@@ -10,6 +10,7 @@
 //!   requests      ask for /wide/, which has many entries, and go without waiting
 //!   compressed    ask for /text with a content coding, and read it
 //!   keys          present keys that have to be stretched
+//!   guesses       the same, and go without waiting
 //!   hello HEX     send these bytes (the first of a handshake) and go when something of an answer is there
 //!
 //! To a loopback address they come from many others, because one has too few ports. Prints `under way` when all have begun, and in the end one JSON object: how
@@ -26,6 +27,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
+
+/// What is sent at once: the kernel lets nobody else have the processor meanwhile, and attackers would be on other machines.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// Between two bytes of those who are slow.
 const DRIP: Duration = Duration::from_millis(500);
@@ -69,6 +73,8 @@ struct Attack {
     kind: String,
     /// What is sent, where it is always the same.
     bytes: Vec<u8>,
+    /// Heads that are too large.
+    heads: [Vec<u8>; 3],
     tally: RefCell<Tally>,
 }
 
@@ -91,7 +97,7 @@ impl Attack {
     async fn once(&self, stream: TcpStream, number: u64, round: u64) -> io::Result<End> {
         match self.kind.as_str() {
             "silent" => answered(stream).await,
-            "heads" => self.trickle(stream, b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X-Slow: 0123456789\r\n").await,
+            "heads" => self.trickle(stream, &self.bytes, b"x").await,
             "unsent" => {
                 let head = format!("PUT /unsent-{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n");
                 self.ask(stream, head.as_bytes()).await
@@ -102,30 +108,20 @@ impl Attack {
                 self.trickle(stream, &begun, b"x").await
             }
             "readers" => self.sip(stream).await,
-            "headers" => {
-                let mut request = match (number + round) % 3 {
-                    0 => format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(1 << 20)),
-                    1 => format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}", "A: b\r\n".repeat(100_000)),
-                    _ => format!("GET /{} HTTP/1.1\r\nHost: localhost", "x".repeat(1 << 20)),
-                };
-                request.push_str("\r\n\r\n");
-                self.ask(stream, request.as_bytes()).await
-            }
+            "headers" => self.ask(stream, &self.heads[((number + round) % 3) as usize]).await,
             "connections" => Ok(End::Done),
-            "requests" => {
-                let mut stream = stream;
-                self.send(&mut stream, b"GET /wide/?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
-                sleep(Duration::from_millis(2)).await;
-                Ok(End::Done)
-            }
+            "requests" => self.leave(stream, b"GET /wide/?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await,
             "compressed" => {
                 self.ask(stream, b"GET /text HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: br\r\nConnection: close\r\n\r\n").await
             }
-            "keys" => {
+            "keys" | "guesses" => {
                 let request = format!(
                     "GET /nothing HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess-{number}-{round}\r\nConnection: close\r\n\r\n"
                 );
-                self.ask(stream, request.as_bytes()).await
+                match self.kind.as_str() {
+                    "keys" => self.ask(stream, request.as_bytes()).await,
+                    _ => self.leave(stream, request.as_bytes()).await,
+                }
             }
             "hello" => {
                 let mut stream = stream;
@@ -143,14 +139,24 @@ impl Attack {
         Ok(())
     }
 
+    /// Asks and goes when that is being worked on.
+    async fn leave(&self, mut stream: TcpStream, request: &[u8]) -> io::Result<End> {
+        self.send(&mut stream, request).await?;
+        sleep(Duration::from_millis(2)).await;
+        Ok(End::Done)
+    }
+
     /// Sends all of a request, as far as it is taken, and reads its whole answer.
     async fn ask(&self, mut stream: TcpStream, request: &[u8]) -> io::Result<End> {
         let (mut reading, mut writing) = stream.split();
         let mut answer = Answer::default();
         let sending = async {
-            // An answer may come before all is said, and the connection may end with it.
-            if writing.write_all(request).await.is_ok() {
-                self.tally.borrow_mut().sent_bytes += request.len() as u64;
+            for piece in request.chunks(PIECE_BYTES) {
+                // An answer may come before all is said, and the connection may end with it.
+                if writing.write_all(piece).await.is_err() {
+                    break;
+                }
+                self.tally.borrow_mut().sent_bytes += piece.len() as u64;
             }
             std::future::pending::<()>().await;
         };
@@ -286,12 +292,19 @@ async fn run(arguments: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
             .step_by(2)
             .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
             .collect::<Result<_, _>>()?,
-        _ => Vec::new(),
+        _ => format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(30_000)).into_bytes(),
     };
+    let head = |target: &str, fields: &str| {
+        format!("GET /{target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n").into_bytes()
+    };
+    let long = "x".repeat(1 << 20);
+    let heads =
+        [head("", &format!("X-Long: {long}")), head("", &"A: b\r\n".repeat(100_000)), head(&long, "A: b")];
     let attack = Rc::new(Attack {
         address: address.parse()?,
         kind: (*kind).to_owned(),
         bytes,
+        heads,
         tally: RefCell::default(),
     });
     let begun = Rc::new(RefCell::new(0));

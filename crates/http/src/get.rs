@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::body::{Body, BrokenOff};
 use crate::coding::Coding;
 use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
+use crate::counters::Counters;
 use crate::front::Front;
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
@@ -28,7 +29,6 @@ use crate::problem::{Kind, Problem, random};
 use crate::program;
 use crate::range::{Selection, select};
 use crate::request::Asked;
-use crate::server::Counters;
 use crate::wire::{hex, rfc3339};
 
 /// What an entry of a listing takes, text and what it is made of, where names are not very long.

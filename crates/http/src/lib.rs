@@ -23,6 +23,7 @@ pub mod wire;
 mod backup;
 mod connections;
 mod copy_move;
+mod counters;
 mod credentials;
 mod delete;
 mod document;

@@ -14,8 +14,8 @@ pub struct Limits {
     /// Connections of one address (IPv6: of one /64). Loopback is not counted: there it is every program of this machine,
     /// or a proxy that speaks for everybody.
     pub connections_per_address_max: usize,
-    /// Requests that are being worked on or answered. When it is reached, the request whose client keeps it waiting longest makes room (by the time, a
-    /// sixteenth of `progress_time`); where none is slow, the new one gets 503.
+    /// Requests that are being worked on or answered. When it is reached, the request whose client keeps it waiting longest makes room, if it has
+    /// moved less than `progress_bytes_min` in a sixteenth of `progress_time`; where none is slow, the new one gets 503.
     pub requests_max: usize,
     /// Requests of one address, as connections are counted, on all its connections.
     pub requests_per_address_max: usize,
@@ -125,6 +125,12 @@ impl Limits {
         }
     }
 
+    /// After what time of too little progress a client makes room for others: not before it was looked at twice.
+    #[must_use]
+    pub(crate) fn slow_time(&self) -> Duration {
+        (self.progress_time / SLOW_SHARE).max(self.tick() * 2)
+    }
+
     /// How often connections are looked at: often enough that no bound is overrun by more than a quarter.
     #[must_use]
     pub(crate) fn tick(&self) -> Duration {
@@ -132,6 +138,9 @@ impl Limits {
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 }
+
+/// Where there are too many requests a client is slow that would be too slow otherwise after so many times the time.
+const SLOW_SHARE: u32 = 16;
 
 #[cfg(test)]
 mod tests {

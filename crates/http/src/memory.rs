@@ -69,10 +69,9 @@ impl Memory {
         }
     }
 
-    /// What nobody has.
-    #[cfg(test)]
-    pub(crate) fn free_bytes(&self) -> u64 {
-        self.free.available_permits() as u64 * UNIT_BYTES
+    /// What is taken now.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        (self.units as usize).saturating_sub(self.free.available_permits()) as u64 * UNIT_BYTES
     }
 }
 
@@ -96,27 +95,27 @@ mod tests {
     async fn bytes_count_until_the_last_of_them_is_gone() {
         let memory = Memory::new(8 * UNIT_BYTES);
         let taken = memory.take_now(6 * UNIT_BYTES).expect("free");
-        assert_eq!(memory.free_bytes(), 2 * UNIT_BYTES);
+        assert_eq!(memory.taken_bytes(), 6 * UNIT_BYTES);
         let mut bytes = taken.keep(Bytes::from(vec![7; 200_000]));
-        assert_eq!(memory.free_bytes(), 4 * UNIT_BYTES, "what was too much is given back");
+        assert_eq!(memory.taken_bytes(), 4 * UNIT_BYTES, "what was too much is given back");
         let rest = bytes.split_off(199_999);
         drop(bytes);
-        assert_eq!((rest[0], memory.free_bytes()), (7, 4 * UNIT_BYTES), "one byte keeps all of them");
+        assert_eq!((rest[0], memory.taken_bytes()), (7, 4 * UNIT_BYTES), "one byte keeps all of them");
         drop(rest);
-        assert_eq!(memory.free_bytes(), 8 * UNIT_BYTES);
+        assert_eq!(memory.taken_bytes(), 0);
     }
 
     #[tokio::test]
     async fn who_comes_too_late_waits_and_what_is_short_does_not() {
         let memory = Memory::new(8 * UNIT_BYTES);
         let all = memory.take(100 * UNIT_BYTES).await;
-        assert_eq!(memory.free_bytes(), 0, "nobody takes more than there is");
+        assert_eq!(memory.taken_bytes(), 8 * UNIT_BYTES, "nobody takes more than there is");
         assert!(memory.take_now(2 * UNIT_BYTES).is_none());
         let mut waiting = Box::pin(memory.take(2 * UNIT_BYTES));
         assert!((&mut waiting).now_or_never().is_none());
         assert!(memory.take_now(UNIT_BYTES).is_some(), "short answers are not counted");
         drop(all);
         let _held = waiting.await;
-        assert_eq!(memory.free_bytes(), 6 * UNIT_BYTES);
+        assert_eq!(memory.taken_bytes(), 2 * UNIT_BYTES);
     }
 }

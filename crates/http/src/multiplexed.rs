@@ -23,7 +23,7 @@ use crate::body::{Body, Held};
 use crate::connections::Place;
 use crate::server::{Shared, Stop, answer_held};
 use crate::tls::Wire;
-use crate::watch::Watch;
+use crate::watch::{Doom, Watch};
 
 /// Requests of one connection at the same time.
 const REQUESTS_MAX: u32 = 128;
@@ -39,6 +39,9 @@ const PING_TIME: Duration = Duration::from_secs(30);
 
 /// How long a connection that was told to end may take to say so.
 const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The same where another connection has its place.
+const ROOM_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Serves the requests of one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire, place: &Place, stop: &Stop, tracker: TaskTracker) {
@@ -69,7 +72,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire, place: &Place, stop: 
     }
     let doomed = async {
         watch.doomed().await;
-        tokio::time::sleep(PARTING_TIME_MAX).await;
+        // Its place is somebody else's already.
+        let time = if watch.doom() == Doom::Room { ROOM_TIME_MAX } else { PARTING_TIME_MAX };
+        tokio::time::sleep(time).await;
     };
     tokio::select! {
         result = connection => ended(result),

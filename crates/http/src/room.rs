@@ -55,30 +55,45 @@ impl Spare {
 
 #[cfg(test)]
 mod tests {
-    use super::{PAUSES, Spare, Spared};
+    use super::{Spare, Spared};
     use std::cell::Cell;
     use std::time::Duration;
-    use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
     async fn the_most_useless_go_first_and_a_crowd_costs_one_look() {
         let looks = Cell::new(0);
-        let took = Duration::from_millis(3);
         let mut spare = Spare::default();
-        let mut next = |gone: u64| {
+        let mut next = |useful_again: u64| {
             let look = || {
                 looks.set(looks.get() + 1);
-                let spared = |id| Spared { id, since_ms: 0, time: Duration::from_secs(id % 7) };
-                (0..7).map(spared).collect()
+                (0..7).map(|id| Spared { id, since_ms: 0, time: Duration::from_secs(id) }).collect()
             };
-            spare.next(|spared| spared.id != gone, look)
+            spare.next(|spared| spared.id != useful_again, look)
         };
         let order: Vec<_> = (0..6).map(|_| next(3)).collect();
-        assert_eq!(order, [6, 5, 4, 2, 1, 0].map(Some), "all but the one that is of use again");
+        assert_eq!(order, [6, 5, 4, 2, 1, 0].map(Some));
         assert_eq!(looks.get(), 1);
-        let _ = (took, PAUSES);
-        advance(Duration::from_secs(1)).await;
         assert_eq!(next(3), Some(6));
         assert_eq!(looks.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn where_a_look_takes_long_nobody_looks_again_for_longer() {
+        let mut spare = Spare::default();
+        let mut look = |takes: Duration| {
+            let looked = Cell::new(false);
+            let nobody = spare.next(
+                |_| true,
+                || {
+                    looked.set(true);
+                    std::thread::sleep(takes);
+                    Vec::new()
+                },
+            );
+            assert_eq!(nobody, None);
+            looked.get()
+        };
+        assert!(look(Duration::from_secs(1)));
+        assert!(!look(Duration::ZERO), "for twenty seconds");
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -28,14 +28,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Place, StreamPlace};
-use crate::gate::{Gate, Permit, Places};
+use crate::connections::{Full, Place};
+use crate::counters::{Counters, RETRY_AFTER_S};
+use crate::gate::Permit;
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::leaving::Client;
 use crate::limits::{BadLimit, Limits};
 use crate::listener::Listener;
-use crate::memory::{Memory, Taken};
 use crate::metrics::MetricsOnly;
 use crate::multiplexed;
 use crate::problem::Problem;
@@ -44,6 +44,8 @@ use crate::request_id::RequestId;
 use crate::tls::{self, Tls, Wire};
 use crate::tus;
 use crate::watch::Watch;
+
+pub use crate::counters::Load;
 
 /// An answer in the making.
 pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
@@ -56,143 +58,6 @@ pub(crate) type Quick = Arc<dyn Fn(&Request<Incoming>) -> Option<Response<Body>>
 
 /// How many bytes of answers wait for a client, per connection.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
-
-/// For so long the beginning of an answer waits for memory.
-const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// How often whoever waits for memory has a slow client make room.
-const ROOM_EVERY: Duration = Duration::from_millis(50);
-
-/// After how many seconds to come back when the node is full.
-const RETRY_AFTER_S: u64 = 2;
-
-/// What is counted and bounded, shared by all connections and their handler.
-#[derive(Clone)]
-pub(crate) struct Counters {
-    limits: Arc<RwLock<Arc<Limits>>>,
-    connections: Arc<Connections>,
-    requests: Arc<Gate>,
-    uploads: Arc<Gate>,
-    encoders: Arc<Gate>,
-    watches: Arc<Gate>,
-    memory: Arc<Memory>,
-    waiting_for_memory: Arc<Gate>,
-    stopping: CancellationToken,
-}
-
-impl Counters {
-    pub(crate) fn new(limits: Limits) -> Result<Self, BadLimit> {
-        limits.check()?;
-        Ok(Self {
-            memory: Arc::new(Memory::new(limits.answer_bytes_max)),
-            waiting_for_memory: Arc::default(),
-            limits: Arc::new(RwLock::new(Arc::new(limits))),
-            connections: Arc::default(),
-            requests: Arc::default(),
-            uploads: Arc::default(),
-            encoders: Arc::default(),
-            watches: Arc::default(),
-            stopping: CancellationToken::new(),
-        })
-    }
-
-    pub(crate) fn limits(&self) -> Arc<Limits> {
-        // The lock is held for a copy only: a panic cannot leave it half done.
-        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Content codings at work.
-    pub(crate) fn encoders(&self) -> &Arc<Gate> {
-        &self.encoders
-    }
-
-    /// A place among the watches, where there is one.
-    pub(crate) fn enter_watches(&self) -> Option<Permit> {
-        self.watches.enter(self.limits().watches_max)
-    }
-
-    /// Places among the requests, among those of the same address, and among those that store a body. Where there are too many, whoever has the slowest client
-    /// makes room.
-    pub(crate) fn admit(&self, stores: bool, origin: Option<&Arc<Gate>>) -> Result<Places, Problem> {
-        let limits = self.limits();
-        let enter = |gate: &Arc<Gate>, max, stores| {
-            gate.enter(max).or_else(|| {
-                let has_room = self.connections.make_room_for_request(stores, &limits);
-                has_room.then(|| gate.enter_for_another())
-            })
-        };
-        let mut places = Places::default();
-        if let Some(origin) = origin {
-            places.origin = origin.enter(limits.requests_per_address_max);
-            if places.origin.is_none() {
-                let detail = "this node is answering as many requests of this address as it takes at a time; wait for one";
-                return Err(Problem::too_many_requests(detail, RETRY_AFTER_S));
-            }
-        }
-        places.request = enter(&self.requests, limits.requests_max, false);
-        places.upload = if stores { enter(&self.uploads, limits.uploads_max, true) } else { None };
-        if places.request.is_none() || (stores && places.upload.is_none()) {
-            let detail = "this node is working on as many requests as it takes at a time; try again later";
-            return Err(Problem::unavailable(detail, RETRY_AFTER_S));
-        }
-        Ok(places)
-    }
-
-    /// Memory for an answer, or its first piece. Where there is none, the slowest clients make room.
-    pub(crate) async fn memory(&self, bytes: u64) -> Result<Taken, Problem> {
-        if let Some(taken) = self.memory.take_now(bytes) {
-            return Ok(taken);
-        }
-        let full = || {
-            let detail = "answers that wait for their clients take as much memory as this node gives them; try again later";
-            Problem::unavailable(detail, RETRY_AFTER_S)
-        };
-        let limits = self.limits();
-        let _place = self.waiting_for_memory.enter(limits.requests_max / 8).ok_or_else(full)?;
-        tokio::time::timeout(MEMORY_WAIT_MAX, self.next_memory(bytes)).await.map_err(|_| full())
-    }
-
-    /// Memory for another piece of an answer that has begun.
-    pub(crate) async fn next_memory(&self, bytes: u64) -> Taken {
-        let mut taking = pin!(self.memory.take(bytes));
-        let limits = self.limits();
-        loop {
-            match tokio::time::timeout(ROOM_EVERY, &mut taking).await {
-                Ok(taken) => return taken,
-                Err(_) => self.connections.make_room_for_request(false, &limits),
-            };
-        }
-    }
-
-    /// Memory that is free.
-    pub(crate) fn memory_now(&self, bytes: u64) -> Option<Taken> {
-        self.memory.take_now(bytes)
-    }
-
-    /// Whether there is room for what is a courtesy.
-    fn has_room(&self) -> bool {
-        self.requests.inside() <= self.limits().requests_max / 2
-    }
-
-    /// A place for a request that shares its connection.
-    pub(crate) fn begin_stream(&self, connection: &Arc<Watch>) -> StreamPlace {
-        self.connections.begin_stream(connection)
-    }
-
-    /// Cancelled when the node stops: answers that last as long as the client listens end then.
-    pub(crate) fn stopping(&self) -> CancellationToken {
-        self.stopping.clone()
-    }
-
-    pub(crate) fn load(&self) -> Load {
-        Load {
-            connections: self.connections.len(),
-            requests: self.requests.inside(),
-            uploads: self.uploads.inside(),
-            watches: self.watches.inside(),
-        }
-    }
-}
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -212,28 +77,13 @@ pub struct Handle {
     counters: Counters,
 }
 
-/// What goes on at the front door.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Load {
-    /// Open connections.
-    pub connections: usize,
-    /// Requests being worked on or answered.
-    pub requests: usize,
-    /// Those of them that bring a body.
-    pub uploads: usize,
-    /// Watches, by sockets and as Server-Sent Events.
-    pub watches: usize,
-}
-
 impl Handle {
     /// Changes the limits. Those of connections hold for new ones; all others at once.
     ///
     /// # Errors
     /// Names the bound that cannot work; the old ones stay.
     pub fn set_limits(&self, limits: Limits) -> Result<(), BadLimit> {
-        limits.check()?;
-        *self.counters.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
-        Ok(())
+        self.counters.set_limits(limits)
     }
 
     /// What goes on now.
@@ -268,9 +118,9 @@ impl Server {
         }
         tracker.spawn(watch(Arc::clone(&self.shared), cut.clone()));
         shutdown.cancelled().await;
-        self.shared.counters.stopping.cancel();
+        self.shared.counters.stop();
         let deadline = self.shared.counters.limits().shutdown_time_max;
-        let connections = Arc::clone(&self.shared.counters.connections);
+        let connections = Arc::clone(self.shared.counters.connections());
         let ended = async {
             while connections.len() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -298,7 +148,7 @@ async fn watch(shared: Arc<Shared>, cut: CancellationToken) {
         let limits = shared.counters.limits();
         tokio::select! {
             () = cut.cancelled() => return,
-            () = tokio::time::sleep(limits.tick()) => shared.counters.connections.judge(&limits),
+            () = tokio::time::sleep(limits.tick()) => shared.counters.connections().judge(&limits),
         }
     }
 }
@@ -316,7 +166,7 @@ async fn accept(shared: Arc<Shared>, listener: Listener, tracker: TaskTracker, s
                 continue;
             }
         };
-        match shared.counters.connections.enter(peer.ip(), &shared.counters.limits()) {
+        match shared.counters.connections().enter(peer.ip(), &shared.counters.limits()) {
             Ok(place) => {
                 let door = Door {
                     shared: Arc::clone(&shared),
@@ -397,7 +247,7 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
     };
     // Boxed, so that a connection that becomes a socket keeps no room for requests.
     Box::pin(serve_requests(requests, wire, &stop)).await;
-    let continuation = continuing.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (continuation, _place) = std::mem::take(&mut *continuing.hold());
     if let Some(go_on) = continuation {
         let Stop { shutdown, cut } = stop;
         go_on(Ending { shutdown, cut, watch: Arc::clone(&place.watch) }).await;
@@ -460,13 +310,22 @@ async fn serve_requests(requests: Requests, wire: Wire, stop: &Stop) {
 /// What a connection goes on with after its last request, in the task that served it.
 type Continuation = Box<dyn FnOnce(Ending) -> BoxFuture<'static, ()> + Send>;
 
-/// Where a handshake leaves what the connection goes on with.
+/// Where a handshake leaves what the connection goes on with, and its place.
 #[derive(Clone, Default)]
-pub(crate) struct Continuing(Arc<Mutex<Option<Continuation>>>);
+pub(crate) struct Continuing(Arc<Mutex<(Option<Continuation>, Option<Permit>)>>);
 
 impl Continuing {
+    fn hold(&self) -> MutexGuard<'_, (Option<Continuation>, Option<Permit>)> {
+        // Nothing in here can be left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn with(&self, continuation: Continuation) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(continuation);
+        self.hold().0 = Some(continuation);
+    }
+
+    pub(crate) fn keep(&self, place: Permit) {
+        self.hold().1 = Some(place);
     }
 }
 

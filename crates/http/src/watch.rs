@@ -319,19 +319,25 @@ impl Watch {
         }
     }
 
-    /// Looks at the marks and dooms the connection where it has waited too long.
-    pub(crate) fn judge(&self, limits: &Limits) {
+    /// Looks at the marks and dooms the connection where it has waited too long. Says why, where it has done so now.
+    pub(crate) fn judge(&self, limits: &Limits) -> Option<Doom> {
         let now_ms = self.now_ms();
         let age = Duration::from_millis(now_ms.saturating_sub(self.since_ms.load(Relaxed)));
-        match self.phase() {
-            Phase::Idle if age > limits.idle_time_max => self.end(Doom::Idle),
-            Phase::Head if age > limits.head_time_max => self.end(Doom::Head),
-            Phase::Lingering if age > LINGER_TIME => self.end(Doom::Idle),
-            Phase::Work if age > limits.request_time_max => self.end(Doom::Request),
-            Phase::Work if self.is_gone(now_ms) => self.end(Doom::Gone),
-            Phase::Work | Phase::Socket => self.judge_progress(now_ms, limits),
-            Phase::Idle | Phase::Head | Phase::Lingering | Phase::Streams => {}
-        }
+        let why = match self.phase() {
+            Phase::Idle => (age > limits.idle_time_max).then_some(Doom::Idle),
+            Phase::Head => (age > limits.head_time_max).then_some(Doom::Head),
+            Phase::Lingering => (age > LINGER_TIME).then_some(Doom::Idle),
+            Phase::Work if age > limits.request_time_max => Some(Doom::Request),
+            Phase::Work if self.is_gone(now_ms) => Some(Doom::Gone),
+            Phase::Work | Phase::Socket => {
+                let is_too_slow = self.waits(now_ms, limits) > limits.progress_time;
+                is_too_slow.then(|| self.what_is_slow())
+            }
+            Phase::Streams => None,
+        }?;
+        let is_new = self.doom() == Doom::None;
+        self.end(why);
+        is_new.then_some(why)
     }
 
     /// Where the connection is of no use to anybody now: since when, in milliseconds after it began, and for how long. One that has said nothing for a moment is
@@ -356,38 +362,35 @@ impl Watch {
         };
         let since_ms = self.wait_since_ms.load(Relaxed);
         let time = Duration::from_millis(self.now_ms().saturating_sub(since_ms));
-        let is_slow = waits && time > limits.progress_time / SLOW_SHARE && self.phase() == Phase::Work;
+        let is_slow = waits && time > limits.slow_time() && self.phase() == Phase::Work;
         (is_slow && self.doom() == Doom::None).then_some((since_ms, time))
     }
 
-    /// Ends a request whose place another one needs, as one that was too slow.
-    pub(crate) fn end_slow(&self) {
-        let waits_for_body = self.wants_body.load(Relaxed);
-        self.end(if waits_for_body { Doom::Body } else { Doom::Answer });
+    /// What the client does slowly.
+    pub(crate) fn what_is_slow(&self) -> Doom {
+        if self.write_blocked.load(Relaxed) { Doom::Answer } else { Doom::Body }
     }
 
-    fn judge_progress(&self, now_ms: u64, limits: &Limits) {
-        let write_blocked = self.write_blocked.load(Relaxed);
+    /// For how long the client has been waited for and has moved too little. To be asked once a tick, by one task.
+    pub(crate) fn note_progress(&self, limits: &Limits) {
+        self.waits(self.now_ms(), limits);
+    }
+
+    fn waits(&self, now_ms: u64, limits: &Limits) -> Duration {
+        let waiting = self.write_blocked.load(Relaxed) || self.wants_body.load(Relaxed);
         let bytes = self.read_bytes.load(Relaxed) + self.written_bytes.load(Relaxed);
-        let waited = Duration::from_millis(now_ms.saturating_sub(self.wait_since_ms.load(Relaxed)));
         let moved = bytes.saturating_sub(self.wait_bytes.load(Relaxed));
-        let waiting = write_blocked || self.wants_body.load(Relaxed);
         if waiting && moved < limits.progress_bytes_min {
-            if waited > limits.progress_time {
-                self.end(if write_blocked { Doom::Answer } else { Doom::Body });
-            }
-        } else {
-            self.wait_since_ms.store(now_ms, Relaxed);
-            self.wait_bytes.store(bytes, Relaxed);
+            return Duration::from_millis(now_ms.saturating_sub(self.wait_since_ms.load(Relaxed)));
         }
+        self.wait_since_ms.store(now_ms, Relaxed);
+        self.wait_bytes.store(bytes, Relaxed);
+        Duration::ZERO
     }
 }
 
 /// For so long after it began a connection is not asked to make room before it has sent a head.
 const HEAD_GRACE: Duration = Duration::from_millis(250);
-
-/// Where there are too many requests, a client is slow that would be too slow otherwise after so many times the time.
-const SLOW_SHARE: u32 = 16;
 
 /// How long a client may go on sending after its last answer.
 const LINGER_TIME: Duration = Duration::from_secs(2);

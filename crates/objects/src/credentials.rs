@@ -171,13 +171,8 @@ impl Objects {
             Refusal::Busy { what, retry_after: turns::WAIT_MAX }
         };
         let keys = if key.is_typed() {
-            let turn = self.stretching().turn().await.ok_or_else(busy)?;
             let namespace = namespace.to_owned();
-            let stretch = move || {
-                let _turn = turn;
-                key.keys(&namespace)
-            };
-            tokio::task::spawn_blocking(stretch).await.map_err(|_| busy())?
+            self.stretching().run(move || key.keys(&namespace)).await.map_err(|_| busy())?
         } else {
             key.keys(namespace)
         };

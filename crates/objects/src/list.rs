@@ -18,7 +18,8 @@ use crate::{
     read::Opened,
     record::Kind,
     tables::{self, Stored},
-    tree, turns,
+    tree,
+    turns::{self, NoTurn},
 };
 use std::{ops::Bound, sync::Arc};
 
@@ -87,16 +88,14 @@ impl Objects {
     ) -> Result<T, ReadError> {
         let held = Arc::clone(&grant.held);
         let objects = self.rom_at(&held.address).unwrap_or(self).clone();
-        let busy = || {
-            let what = "this node is making as many listings as it does at a time; try again later";
-            Refusal::Busy { what, retry_after: turns::WAIT_MAX }
-        };
-        let turn = self.listing().turn().await.ok_or_else(busy)?;
-        let list = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            Walk::new(&objects, &held, options).run().map(render)
-        });
-        list.await.map_err(|_| StorageError::Stopping)?
+        let list = move || Walk::new(&objects, &held, options).run().map(render);
+        self.listing().run(list).await.map_err(|why| match why {
+            NoTurn::Stopping => ReadError::from(StorageError::Stopping),
+            NoTurn::Crowded => {
+                let what = "this node is making as many listings as it does at a time; try again later";
+                Refusal::Busy { what, retry_after: turns::WAIT_MAX }.into()
+            }
+        })?
     }
 }
 

@@ -22,23 +22,40 @@ pub(crate) struct Turns {
     waiting: Semaphore,
 }
 
-/// One turn, over when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Turn(#[allow(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+/// Why work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// Too many wait already, or for too long.
+    Crowded,
+    /// The node stops.
+    Stopping,
+}
 
 impl Turns {
     pub(crate) fn new(at_once: usize) -> Self {
         Turns { at_once: Arc::new(Semaphore::new(at_once)), waiting: Semaphore::new(WAITING_MAX) }
     }
 
-    /// Waits for a turn. None where too many wait already, or for too long.
-    pub(crate) async fn turn(&self) -> Option<Turn> {
-        if let Ok(permit) = Arc::clone(&self.at_once).try_acquire_owned() {
-            return Some(Turn(permit));
+    /// Does something when its turn has come, on a thread that may block.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoTurn> {
+        let turn = self.turn().await.ok_or(NoTurn::Crowded)?;
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        working.await.map_err(|_| NoTurn::Stopping)
+    }
+
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(turn) = Arc::clone(&self.at_once).try_acquire_owned() {
+            return Some(turn);
         }
         let _place = self.waiting.try_acquire().ok()?;
-        let permit = tokio::time::timeout(WAIT_MAX, Arc::clone(&self.at_once).acquire_owned()).await;
-        Some(Turn(permit.ok()?.ok()?))
+        let turn = tokio::time::timeout(WAIT_MAX, Arc::clone(&self.at_once).acquire_owned()).await;
+        turn.ok()?.ok()
     }
 }
 
@@ -70,5 +87,18 @@ mod tests {
         assert!(join_all(waiting).await.iter().all(Option::is_none));
         assert_eq!(began.elapsed(), WAIT_MAX);
         drop(second);
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_has_its_turn_until_it_has_ended() {
+        let turns = Turns::new(1);
+        let (go_on, waits) = std::sync::mpsc::sync_channel::<()>(1);
+        let mut abandoned = Box::pin(turns.run(move || waits.recv()));
+        assert!((&mut abandoned).now_or_never().is_none(), "it is under way");
+        drop(abandoned);
+        let mut next = Box::pin(turns.run(|| 7));
+        assert!((&mut next).now_or_never().is_none(), "it waits");
+        go_on.send(()).expect("it works on");
+        assert_eq!(next.await, Ok(7));
     }
 }
