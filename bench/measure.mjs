@@ -1,4 +1,4 @@
-// What http.mjs, size.mjs and large.mjs share: programs that are started and ended, what they use, figures over several rounds, tables.
+// What http.mjs, size.mjs, large.mjs and attacks.mjs share: programs that are started and ended, what they use, figures over several rounds, tables.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -112,11 +112,11 @@ export function memory(pid, field = "VmRSS") {
 export const forgetPeak = (pid) => tree(pid).forEach((one) => writeFileSync(`/proc/${one}/clear_refs`, "5"));
 
 /** A node on a data directory: its address, its process, and headers of a request that may do everything. */
-export async function node(data, settings = []) {
+export async function node(data, settings = [], listen = "127.0.0.1:0") {
   mkdirSync(data, { recursive: true });
   const set = ["log.level=error", ...settings].flatMap((one) => ["--set", one]);
   const begun = performance.now();
-  const child = start(jsfs, ["serve", "--data", data, "--listen", "127.0.0.1:0", ...set]);
+  const child = start(jsfs, ["serve", "--data", data, "--listen", listen, ...set]);
   const address = await until(() => child.text.match(/http:\/\/(127[0-9.]*:\d+)/)?.[1], 1);
   const ready_ms = performance.now() - begun;
   const key = readFileSync(join(data, "root.key"), "utf8").trim();

@@ -6,9 +6,12 @@
 //!   load ADDRESS upload noise|text MIB PATH SEED        stores one large object
 //!   load ADDRESS compare noise|text MIB PATH SEED       fetches it and compares every byte
 //!   load ADDRESS idle COUNT PATH                        opens connections, uses each once, and holds them until its input ends
+//!   load ADDRESS beside ROUNDS BYTES PREFIX             reads PREFIX0, over one connection and over a new one each time, and stores PREFIX-…, in turn
 //!
 //! `LIMIT` is a time (`5s`) or a number of requests. `LOAD_HEADERS` has header lines for each request, separated by `|`. Prints one JSON object. Any
-//! answer but a success ends it with an error: figures for requests that failed are no figures.
+//! answer but a success ends it with an error: figures for requests that failed are no figures. `beside` counts them instead.
+
+mod beside;
 
 use serde_json::json;
 use std::cell::Cell;
@@ -28,6 +31,33 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// Objects that a check looks at.
 const CHECKED: u64 = 100;
+
+/// An answer that is no success.
+#[derive(Debug)]
+struct Refused {
+    status: u16,
+    text: String,
+}
+
+impl std::error::Error for Refused {}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the server answers {}: {}", self.status, self.text)
+    }
+}
+
+/// The connection ended before anything of an answer had come.
+#[derive(Debug)]
+struct Ended;
+
+impl std::error::Error for Ended {}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection ended before an answer")
+    }
+}
 
 /// When to stop asking.
 #[derive(Clone, Copy)]
@@ -91,8 +121,8 @@ impl Client {
     async fn answer(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<u64, Failure> {
         let head = self.head().await?;
         if !(200..300).contains(&head.status) {
-            let text = String::from_utf8_lossy(&self.buffer[..self.filled]);
-            return Err(format!("the server answers {}: {text}", head.status).into());
+            let text = String::from_utf8_lossy(&self.buffer[..self.filled]).into_owned();
+            return Err(Refused { status: head.status, text }.into());
         }
         let mut left = head.length;
         let here = (self.filled - head.bytes).min(usize::try_from(left)?);
@@ -123,7 +153,7 @@ impl Client {
             let stream = self.stream.as_mut().ok_or("the connection is closed")?;
             let read = stream.read(&mut self.buffer[self.filled..]).await?;
             if read == 0 {
-                return Err("the connection ended before an answer".into());
+                return Err(Ended.into());
             }
             self.filled += read;
         }
@@ -422,6 +452,9 @@ async fn run(arguments: &[&str]) -> Result<(), Failure> {
         ("upload", [kind, mib, path, seed]) => upload(&asking, kind, mib.parse()?, path, seed.parse()?).await,
         ("compare", [kind, mib, path, seed]) => {
             compare(&asking, kind, mib.parse()?, path, seed.parse()?).await
+        }
+        ("beside", [rounds, bytes, prefix]) => {
+            beside::measure(&asking, rounds.parse()?, bytes.parse()?, prefix).await
         }
         ("idle", [count, path]) => idle(&asking, count.parse()?, path).await,
         _ => Err("see the head of bench/src/load.rs".into()),

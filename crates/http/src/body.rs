@@ -14,11 +14,15 @@ use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::connections::{Doom, StreamPlace, Watch};
-use crate::gate::Permit;
+use crate::connections::StreamPlace;
+use crate::gate::Places;
 use crate::live;
 use crate::problem::{Kind, Problem};
 use crate::request_id::RequestId;
+use crate::watch::{Doom, Watch};
+
+/// What of an answer is handed over at a time where requests share a connection.
+const SLICE_BYTES: usize = 32 * 1024;
 
 /// Why an answer broke off. The cause is in the log.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,8 @@ pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + S
 /// The body of an answer.
 pub struct Body {
     content: Content,
+    /// What of a piece is still to be handed over, where requests share a connection.
+    rest: Bytes,
     /// Given back when the last byte is handed over.
     held: Option<Held>,
 }
@@ -38,11 +44,17 @@ pub struct Body {
 /// What a request holds until its answer is handed over or given up.
 pub(crate) struct Held {
     pub(crate) watch: Arc<Watch>,
-    pub(crate) permits: [Option<Permit>; 2],
+    pub(crate) places: Places,
     /// Where the request shares its connection with others.
     pub(crate) stream: Option<StreamPlace>,
     /// By which the log names the request, if its answer can break off.
     pub(crate) id: Option<RequestId>,
+}
+
+impl Held {
+    pub(crate) fn new(watch: Arc<Watch>, stream: Option<StreamPlace>) -> Self {
+        Self { watch, places: Places::default(), stream, id: None }
+    }
 }
 
 impl Drop for Held {
@@ -71,46 +83,54 @@ impl Body {
     /// These bytes.
     #[must_use]
     pub fn full(bytes: Bytes) -> Self {
-        Self { content: Content::Full(bytes), held: None }
+        Self { content: Content::Full(bytes), rest: Bytes::new(), held: None }
     }
 
     /// `length` bytes that come piece by piece.
     pub(crate) fn pieces(pieces: Pieces, length: u64) -> Self {
-        Self { content: Content::Pieces { pieces, left: Some(length) }, held: None }
+        Self { content: Content::Pieces { pieces, left: Some(length) }, rest: Bytes::new(), held: None }
     }
 
     /// Pieces that end where they end.
     pub(crate) fn of_unknown_length(pieces: Pieces) -> Self {
-        Self { content: Content::Pieces { pieces, left: None }, held: None }
+        Self { content: Content::Pieces { pieces, left: None }, rest: Bytes::new(), held: None }
     }
 
     /// Pieces for as long as the client listens: such an answer is not counted among the requests that are being answered.
     pub(crate) fn lasting(pieces: Pieces) -> Self {
-        Self { content: Content::Lasting(pieces), held: None }
+        Self { content: Content::Lasting(pieces), rest: Bytes::new(), held: None }
     }
 
     /// The length in bytes, where it is known beforehand.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        match &self.content {
+        let left = match &self.content {
             Content::Full(bytes) => Some(bytes.len() as u64),
             Content::Pieces { left, .. } => *left,
             Content::Lasting(_) => None,
-        }
-    }
-
-    /// Keeps places among the requests until the body was handed over or dropped.
-    pub(crate) fn keeping(self, permits: [Option<Permit>; 2], id: RequestId) -> Self {
-        self.holding(Held { watch: Arc::new(Watch::new()), permits, stream: None, id: Some(id) })
+        };
+        left.map(|left| left + self.rest.len() as u64)
     }
 
     /// Keeps what the request holds until the body was handed over or dropped.
     pub(crate) fn holding(mut self, mut held: Held) -> Self {
         if matches!(self.content, Content::Lasting(_)) {
-            held.permits = [None, None];
+            held.places = Places::default();
         }
         self.held = Some(held);
         self
+    }
+}
+
+impl Body {
+    /// The next slice of what is to come: how fast a client takes an answer shows only where it is handed over little by little.
+    fn poll_slice(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.rest.is_empty() {
+            let Some(frame) = ready!(self.content.poll_frame(cx)?) else { return Poll::Ready(None) };
+            self.rest = frame.into_data().unwrap_or_default();
+        }
+        let slice = self.rest.split_to(self.rest.len().min(SLICE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 }
 
@@ -126,7 +146,10 @@ impl HttpBody for Body {
         if let Some(watch) = &stream {
             watch.asked_for_more();
         }
-        let frame = self.content.poll_frame(cx);
+        let frame = match stream.is_some() {
+            true => self.poll_slice(cx),
+            false => self.content.poll_frame(cx),
+        };
         if let (Some(watch), Poll::Ready(Some(Ok(frame)))) = (&stream, &frame) {
             watch.handed_over(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -181,7 +204,7 @@ enum Source {
     /// A request of its own. Taken out only when the body is dropped.
     Http { incoming: Option<Incoming>, watch: Arc<Watch>, is_stream: bool },
     /// A stream of a socket.
-    Stream(live::Incoming),
+    Stream { incoming: live::Incoming, watch: Arc<Watch> },
     /// A call of a socket.
     Bytes(Bytes),
     /// A program of this node.
@@ -250,8 +273,8 @@ impl Arriving {
     }
 
     /// A body that comes in a stream of a socket.
-    pub(crate) fn from_stream(incoming: live::Incoming, bytes_max: u64) -> Self {
-        let source = Source::Stream(incoming);
+    pub(crate) fn from_stream(incoming: live::Incoming, watch: Arc<Watch>, bytes_max: u64) -> Self {
+        let source = Source::Stream { incoming, watch };
         Self { source, bytes_max, read: 0, asked_for: false, ended: false, rest: None }
     }
 
@@ -284,7 +307,7 @@ impl Arriving {
             Source::Http { incoming, .. } => {
                 incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
             }
-            Source::Stream(_) => None,
+            Source::Stream { .. } => None,
             Source::Bytes(bytes) => Some(bytes.len() as u64),
             Source::Program { length, .. } => *length,
         }
@@ -335,7 +358,7 @@ impl Arriving {
     pub(crate) fn is_empty(&self) -> bool {
         match &self.source {
             Source::Http { .. } => self.rest.is_none(),
-            Source::Stream(_) => false,
+            Source::Stream { .. } => false,
             Source::Bytes(bytes) => bytes.is_empty(),
             Source::Program { .. } => false,
         }
@@ -373,8 +396,13 @@ impl Source {
                     }
                 }
             },
-            Source::Stream(incoming) => {
-                incoming.next().await.map_err(|why| cut_off(why == live::CutOff::TooSlow))
+            Source::Stream { incoming, watch } => {
+                watch.wait_for_body(true);
+                let next = incoming.next().await;
+                watch.wait_for_body(false);
+                let bytes = next.map_err(|why| cut_off(why == live::CutOff::TooSlow))?;
+                watch.received(bytes.as_ref().map_or(0, Bytes::len));
+                Ok(bytes)
             }
             Source::Bytes(bytes) => Ok(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
             Source::Program { pieces, .. } => pieces.next().await.transpose().map_err(|_| cut_off(false)),
@@ -401,9 +429,10 @@ impl Drop for Arriving {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, BrokenOff, Held};
-    use crate::connections::Watch;
+    use super::{Body, BrokenOff, Held, HttpBody, SLICE_BYTES};
+    use crate::connections::Connections;
     use crate::gate::Gate;
+    use crate::watch::Watch;
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::BodyExt;
@@ -427,11 +456,28 @@ mod tests {
     async fn what_a_body_holds_is_given_back_with_it() {
         let gate = Arc::new(Gate::default());
         let permit = gate.enter(1).expect("room");
-        let held =
-            Held { watch: Arc::new(Watch::new()), permits: [Some(permit), None], stream: None, id: None };
+        let mut held = Held::new(Arc::new(Watch::new()), None);
+        held.places.request = Some(permit);
         let body = Body::full(Bytes::from_static(b"x")).holding(held);
         assert!(gate.enter(1).is_none());
         drop(body);
         assert!(gate.enter(1).is_some());
+    }
+
+    #[tokio::test]
+    async fn where_requests_share_a_connection_an_answer_is_handed_over_little_by_little() {
+        let connections = Arc::new(Connections::default());
+        let place = connections.begin_call(None);
+        let watch = place.watch();
+        let pieces = stream::iter([Ok(Bytes::from(vec![1; 100_000])), Ok(Bytes::from_static(b"end"))]);
+        let mut body = Body::pieces(Box::pin(pieces), 100_003).holding(Held::new(watch, Some(place)));
+        let (mut lengths, mut left) = (Vec::new(), Vec::new());
+        while !body.is_end_stream() {
+            let frame = body.frame().await.expect("more").expect("no error");
+            lengths.push(frame.into_data().expect("bytes").len());
+            left.push(body.size_hint().exact().expect("a length"));
+        }
+        assert_eq!(lengths, [SLICE_BYTES, SLICE_BYTES, SLICE_BYTES, 100_000 - 3 * SLICE_BYTES, 3]);
+        assert_eq!(left, [67_235, 34_467, 1_699, 3, 0]);
     }
 }

@@ -11,8 +11,10 @@ use jsfs_objects::address::Address;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::body::{Arriving, Body};
+use crate::body::{Arriving, Body, Held};
+use crate::connections::StreamPlace;
 use crate::copy_move::{Carrying, by_header};
+use crate::counters::{Counters, Load};
 use crate::dav::{self, Locks};
 use crate::federation::Federation;
 use crate::headers::{self, METHODS};
@@ -25,7 +27,8 @@ use crate::process::Keeping;
 use crate::program::{self, Identities, Inside, Kept, Programs};
 use crate::request::{Asked, Target};
 use crate::request_id::RequestId;
-use crate::server::{self, Counters, Load, Server};
+use crate::server::{self, Continuing, Server};
+use crate::watch::Watch;
 use crate::{coding, delete, get, live, node_interface, options, patch, put, quick, tus};
 
 /// What every request needs.
@@ -179,25 +182,45 @@ async fn handle(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Bo
         return Box::pin(metrics::answer_alone(front, &parts)).await;
     }
     if live::asks_for_socket(&parts) {
-        if let Some(opened) = Box::pin(live::open_program(front, &parts)).await {
-            return opened.unwrap_or_else(|problem| problem.response());
-        }
-        if let Some(opened) = Box::pin(live::open_process(front, &parts)).await {
-            return opened.unwrap_or_else(|problem| problem.response());
-        }
-        let opened = Box::pin(live::open(front, &parts)).await;
-        return opened.unwrap_or_else(|problem| problem.response());
+        return open_socket(front, &parts).await.unwrap_or_else(|problem| problem.response());
     }
     answer(front, parts, body).await
 }
 
-/// Answers a call of a socket as the request that it stands for, within the same limits.
-pub(crate) async fn call(front: &Arc<Front>, parts: Parts, body: Arriving) -> Response<Body> {
-    match front.counters.admit(server::stores(&parts, &body)) {
-        Ok(permits) => {
+async fn open_socket(front: &Arc<Front>, parts: &Parts) -> Result<Response<Body>, Problem> {
+    let place = front.counters.enter_lasting()?;
+    let opened = match Box::pin(live::open_program(front, parts)).await {
+        Some(opened) => opened,
+        None => match Box::pin(live::open_process(front, parts)).await {
+            Some(opened) => opened,
+            None => Box::pin(live::open(front, parts)).await,
+        },
+    }?;
+    if let Some(continuing) = parts.extensions.get::<Continuing>() {
+        continuing.keep(place);
+    }
+    Ok(opened)
+}
+
+/// Answers a call of a socket, whose place it has, or what a program asks for, as the request that it stands for and within the same limits.
+pub(crate) async fn call(
+    front: &Arc<Front>,
+    parts: Parts,
+    body: Arriving,
+    place: Option<StreamPlace>,
+) -> Response<Body> {
+    let watch = place.as_ref().map_or_else(|| Arc::new(Watch::new()), StreamPlace::watch);
+    let mut held = Held::new(watch, place);
+    match front.counters.admit(server::stores(&parts, &body), held.watch.origin()) {
+        Ok(places) => {
             let id = RequestId::of(&parts.headers);
-            let response = id.clone().of_all(server::catch(answer(front, parts, body))).await;
-            response.map(|body| body.keeping(permits, id))
+            held.id = Some(id.clone());
+            held.watch.keeps_upload(places.upload.is_some());
+            held.places = places;
+            let response = id.of_all(server::catch(answer(front, parts, body))).await;
+            held.watch.keeps_upload(false);
+            held.places.upload = None;
+            response.map(|body| body.holding(held))
         }
         Err(full) => full.response(),
     }

@@ -15,6 +15,17 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Gate>);
 
+/// The places that one request has. It gives back each when it needs it no longer, and all with the last byte of its answer.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Among all requests.
+    pub(crate) request: Option<Permit>,
+    /// Among those that store a body.
+    pub(crate) upload: Option<Permit>,
+    /// Among those of its address.
+    pub(crate) origin: Option<Permit>,
+}
+
 impl Gate {
     /// Enters where fewer than `max` are inside.
     pub(crate) fn enter(self: &Arc<Self>, max: usize) -> Option<Permit> {
@@ -22,6 +33,12 @@ impl Gate {
             .fetch_update(Relaxed, Relaxed, |inside| (inside < max).then_some(inside + 1))
             .is_ok()
             .then(|| Permit(Arc::clone(self)))
+    }
+
+    /// Enters in place of somebody who leaves in a moment.
+    pub(crate) fn enter_for_another(self: &Arc<Self>) -> Permit {
+        self.inside.fetch_add(1, Relaxed);
+        Permit(Arc::clone(self))
     }
 
     pub(crate) fn inside(&self) -> usize {

@@ -12,13 +12,16 @@ use hyper::{Method, Response, StatusCode};
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, List, ListOptions, Listed, Object, Objects, Read, ReadError, Refusal};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::body::{Body, BrokenOff};
 use crate::coding::Coding;
 use crate::conditional::{Conditions, Verdict, no_tag, range_applies};
+use crate::counters::Counters;
 use crate::front::Front;
 use crate::headers;
 use crate::listing::{self, Entry, Page, Setting};
+use crate::memory::PIECE_BYTES_MAX;
 use crate::metadata::{self, json};
 use crate::multipart::Frame;
 use crate::parameters::Parameter;
@@ -28,6 +31,9 @@ use crate::range::{Selection, select};
 use crate::request::Asked;
 use crate::wire::{hex, rfc3339};
 
+/// What an entry of a listing takes, text and what it is made of, where names are not very long.
+const ENTRY_BYTES: u64 = 1_024;
+
 /// Answers GET and HEAD of an address.
 pub(crate) async fn get(
     front: &Front,
@@ -36,7 +42,7 @@ pub(crate) async fn get(
 ) -> Result<Response<Body>, Problem> {
     let objects = front.objects();
     if address.is_directory() {
-        return directory(objects, asked, address).await;
+        return directory(front, asked, address).await;
     }
     let version = asked.parameters.count(Parameter::Version)?;
     let credentials = asked.credentials()?;
@@ -59,7 +65,7 @@ pub(crate) async fn get(
     match objects.read(&grant, version).await {
         Ok(object) => match program::instead_of(front, asked, &grant, &object).await? {
             Some(response) => Ok(response),
-            None => represent(asked, object).await,
+            None => represent(front, asked, object).await,
         },
         Err(error @ ReadError::Absent { .. }) => {
             elsewhere(objects, asked, &credentials, address, error.into()).await
@@ -69,7 +75,12 @@ pub(crate) async fn get(
 }
 
 /// The answer for an object that the caller may read.
-pub(crate) async fn represent(asked: &Asked<'_>, object: Object) -> Result<Response<Body>, Problem> {
+pub(crate) async fn represent(
+    front: &Front,
+    asked: &Asked<'_>,
+    object: Object,
+) -> Result<Response<Body>, Problem> {
+    let counters = front.counters();
     let validators = metadata::validators(&object.metadata);
     let conditions = Conditions::parse(asked.headers)?;
     let coding = Coding::negotiate(asked.headers).filter(|_| !asked.headers.contains_key(RANGE));
@@ -87,10 +98,12 @@ pub(crate) async fn represent(asked: &Asked<'_>, object: Object) -> Result<Respo
     let selection = if ranged { select(asked.headers, size) } else { Selection::Whole };
     let mut response = match selection {
         _ if asked.method == Method::HEAD => Response::new(unread(size)),
-        Selection::Whole => Response::new(stream_of(&object, 0..size).await?),
+        Selection::Whole => Response::new(stream_of(counters, &object, 0..size).await?),
         Selection::Unsatisfiable(why) => return Err(Problem::range_not_satisfiable(why.into(), size)),
-        Selection::Parts(parts) if parts.len() == 1 => part(&object, parts[0].clone(), size).await?,
-        Selection::Parts(parts) => return multipart(asked, object, parts),
+        Selection::Parts(parts) if parts.len() == 1 => {
+            part(counters, &object, parts[0].clone(), size).await?
+        }
+        Selection::Parts(parts) => return multipart(counters, asked, object, parts),
     };
     let metadata = &object.metadata;
     let mut headers = metadata::described(&object).headers.clone();
@@ -121,9 +134,14 @@ fn unread(length: u64) -> Body {
     Body::pieces(Box::pin(stream::empty()), length)
 }
 
-async fn part(object: &Object, range: Range<u64>, size: u64) -> Result<Response<Body>, Problem> {
+async fn part(
+    counters: &Counters,
+    object: &Object,
+    range: Range<u64>,
+    size: u64,
+) -> Result<Response<Body>, Problem> {
     let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-    let mut response = Response::new(stream_of(object, range).await?);
+    let mut response = Response::new(stream_of(counters, object, range).await?);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     if let Ok(value) = HeaderValue::try_from(content_range) {
         response.headers_mut().insert(CONTENT_RANGE, value);
@@ -132,38 +150,50 @@ async fn part(object: &Object, range: Range<u64>, size: u64) -> Result<Response<
 }
 
 /// One stretch of an object. Its first piece is read here and now.
-async fn stream_of(object: &Object, range: Range<u64>) -> Result<Body, Problem> {
-    if let Some(bytes) = object.at_once(range.clone()).await {
-        return Ok(Body::full(bytes?));
-    }
+async fn stream_of(counters: &Counters, object: &Object, range: Range<u64>) -> Result<Body, Problem> {
     let length = range.end - range.start;
+    let memory = counters.memory(length.min(PIECE_BYTES_MAX)).await?;
+    if let Some(bytes) = object.at_once(range.clone()).await {
+        return Ok(Body::full(memory.keep(bytes?)));
+    }
     let mut body = object.body(range);
     let Some(first) = body.next().await.transpose()? else { return Ok(Body::empty()) };
     if first.len() as u64 == length {
-        return Ok(Body::full(first));
+        return Ok(Body::full(memory.keep(first)));
     }
-    let pieces = stream::once(std::future::ready(Ok(first))).chain(pieces_of(body));
+    let first = std::future::ready(Ok(memory.keep(first)));
+    let pieces = stream::once(first).chain(pieces_of(counters.clone(), body));
     Ok(Body::pieces(Box::pin(pieces), length))
 }
 
-fn pieces_of(body: jsfs_objects::Body) -> impl Stream<Item = Result<Bytes, BrokenOff>> + Send {
-    stream::unfold(body, |mut body| async {
+fn pieces_of(
+    counters: Counters,
+    body: jsfs_objects::Body,
+) -> impl Stream<Item = Result<Bytes, BrokenOff>> + Send {
+    stream::unfold((counters, body), |(counters, mut body)| async {
+        let memory = counters.next_memory(body.left().min(PIECE_BYTES_MAX)).await;
         let piece = body.next().await?;
-        Some((piece.map_err(|error| BrokenOff(error.to_string())), body))
+        let piece = piece.map(|bytes| memory.keep(bytes)).map_err(|error| BrokenOff(error.to_string()));
+        Some((piece, (counters, body)))
     })
 }
 
-fn multipart(asked: &Asked<'_>, object: Object, parts: Vec<Range<u64>>) -> Result<Response<Body>, Problem> {
+fn multipart(
+    counters: &Counters,
+    asked: &Asked<'_>,
+    object: Object,
+    parts: Vec<Range<u64>>,
+) -> Result<Response<Body>, Problem> {
     let part_type = metadata::content_type(&object.metadata);
     let part_type = part_type.to_str().unwrap_or(crate::media::DEFAULT);
     let frame = Frame::new(&parts, object.metadata.size, part_type, random());
     let content_type =
         HeaderValue::try_from(frame.content_type()).map_err(|error| Problem::internal(&error))?;
     let (length, tail) = (frame.length(), frame.tail());
-    let properties = object.metadata.clone();
+    let (properties, counters) = (object.metadata.clone(), counters.clone());
     let parts = stream::iter(parts.into_iter().enumerate()).flat_map(move |(at, range)| {
         let head = stream::iter(frame.head(at)).map(Ok);
-        head.chain(pieces_of(object.body(range)))
+        head.chain(pieces_of(counters.clone(), object.body(range)))
     });
     let pieces = parts.chain(stream::once(std::future::ready(Ok(tail))));
     let mut response = Response::new(Body::pieces(Box::pin(pieces), length));
@@ -244,10 +274,11 @@ async fn versions(objects: &Objects, grant: &jsfs_objects::Grant<Read>) -> Resul
 
 /// A directory: its `index.html` where it has one that the caller may read, else what it holds.
 pub(crate) async fn directory(
-    objects: &Objects,
+    front: &Front,
     asked: &Asked<'_>,
     address: &Address,
 ) -> Result<Response<Body>, Problem> {
+    let objects = front.objects();
     let recursive = asked.parameters.boolean(Parameter::Recursive)?.unwrap_or(false);
     let limit = asked.parameters.count(Parameter::Limit)?.unwrap_or(listing::LIMIT_DEFAULT);
     let after = asked.parameters.get(Parameter::After).filter(|after| !after.is_empty()).map(str::to_owned);
@@ -262,21 +293,18 @@ pub(crate) async fn directory(
         && (html || accepts_anything(asked))
         && let Some(index) = index(objects, &credentials, address).await?
     {
-        let mut response = represent(asked, index).await?;
+        let mut response = represent(front, asked, index).await?;
         headers::vary(response.headers_mut(), "Accept");
         return Ok(response);
     }
     let grant = objects.authorize::<List>(&credentials, address).await?;
     let limit = usize::try_from(limit.min(listing::LIMIT_MAX)).unwrap_or(usize::MAX);
-    let listing = objects.list(&grant, ListOptions { after, limit, recursive }).await?;
-    let page = Page {
-        address: address.to_string(),
-        entries: listing.entries.into_iter().map(entry).collect(),
-        next: listing.next,
-    };
+    let options = ListOptions { after, limit, recursive };
+    let memory = front.counters().memory((limit as u64).saturating_mul(ENTRY_BYTES)).await?;
+    let text = objects.list_as(&grant, options, rendering(asked, address, recursive, html)).await?;
     let mut response = match Conditions::parse(asked.headers)?.for_directory() {
-        Verdict::Proceed if html => page_as_html(asked, address, &page, recursive),
-        Verdict::Proceed => json(StatusCode::OK, &page)?,
+        Verdict::Proceed if html => page_as_html(memory.keep(text?.into())),
+        Verdict::Proceed => metadata::json_text(StatusCode::OK, memory.keep(text?.into())),
         Verdict::NotModified => unchanged(),
         Verdict::Failed => return Err(no_tag(address)),
     };
@@ -313,19 +341,39 @@ async fn index(
     }
 }
 
-fn page_as_html(asked: &Asked<'_>, address: &Address, page: &Page, recursive: bool) -> Response<Body> {
-    let path = asked.path_to(address);
-    let absolute = path.starts_with("/.").then(|| format!("/.{}", &address.as_str()[1..]));
-    let setting = Setting {
-        path: absolute.as_deref().unwrap_or(address.path()),
-        token: asked
-            .parameters
-            .get(Parameter::AccessToken)
-            .filter(|_| asked.parameters.is_in_query(Parameter::AccessToken)),
-        recursive,
-        limit: asked.parameters.count(Parameter::Limit).ok().flatten(),
-    };
-    let mut response = Response::new(Body::full(Bytes::from(listing::html(page, setting))));
+/// What makes the text of a page where the listing is made: ten thousand entries take a while.
+fn rendering(
+    asked: &Asked<'_>,
+    address: &Address,
+    recursive: bool,
+    html: bool,
+) -> impl FnOnce(jsfs_objects::Listing) -> Result<Vec<u8>, Problem> + Send + 'static {
+    let address = address.clone();
+    let path = asked.path_to(&address);
+    let token = asked
+        .parameters
+        .get(Parameter::AccessToken)
+        .filter(|_| asked.parameters.is_in_query(Parameter::AccessToken))
+        .map(|token| Zeroizing::new(token.to_owned()));
+    let limit = asked.parameters.count(Parameter::Limit).ok().flatten();
+    move |listing| {
+        let page = Page {
+            address: address.to_string(),
+            entries: listing.entries.into_iter().map(entry).collect(),
+            next: listing.next,
+        };
+        if !html {
+            return metadata::text_of(&page);
+        }
+        let absolute = path.starts_with("/.").then(|| format!("/.{}", &address.as_str()[1..]));
+        let path = absolute.as_deref().unwrap_or(address.path());
+        let token = token.as_ref().map(|token| token.as_str());
+        Ok(listing::html(&page, Setting { path, token, recursive, limit }).into_bytes())
+    }
+}
+
+fn page_as_html(text: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
     headers::page(response.headers_mut());
     response
 }

@@ -13,11 +13,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connections::{Doom, Phase, Watch};
 use crate::headers;
 use crate::leaving::{Asking, Carrier, INTERIM, Step};
 use crate::problem::{Kind, Problem};
 use crate::request_id::RequestId;
+use crate::watch::{Doom, Phase, Watch};
 
 /// What a client may still send after its last answer.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -65,6 +65,7 @@ impl<S: Carrier> Guard<S> {
         let why = match self.watch.doom() {
             Doom::None => return None,
             Doom::Idle => "rested too long",
+            Doom::Room => "made room for another",
             Doom::Head => "head too slow",
             Doom::Body => "body too slow",
             Doom::Answer => "answer taken too slowly",

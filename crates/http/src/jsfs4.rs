@@ -219,7 +219,7 @@ async fn read(front: &Front, old: &Old, asks: &Asks, parts: &Parts) -> Result<Re
         true => Some(Sound::of_object(&object).await?),
         false => None,
     };
-    let mut response = get::represent(&asked, object).await?;
+    let mut response = get::represent(front, &asked, object).await?;
     if let Some(sound) = sound {
         sound.describe(response.headers_mut());
     }

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::either::Either;
 
-use crate::connections::Watch;
 use crate::tls::Wire;
+use crate::watch::Watch;
 
 /// What a client is sent that may be gone.
 pub(crate) const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

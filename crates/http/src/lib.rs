@@ -23,6 +23,7 @@ pub mod wire;
 mod backup;
 mod connections;
 mod copy_move;
+mod counters;
 mod credentials;
 mod delete;
 mod document;
@@ -36,6 +37,7 @@ mod leaving;
 mod listener;
 mod logs;
 mod maintenance;
+mod memory;
 mod metadata;
 mod metrics;
 mod multiplexed;
@@ -50,9 +52,11 @@ mod refusals;
 mod request;
 mod request_id;
 mod rom;
+mod room;
 mod status;
 mod tls;
 mod tus;
+mod watch;
 
 pub use federation::{
     BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,

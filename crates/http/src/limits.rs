@@ -8,16 +8,21 @@ use std::time::Duration;
 /// The bounds of the front door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all. When it is reached, the connection that has been idle longest makes room; where none is
-    /// idle, the new one gets 503.
+    /// Connections in all. When it is reached, the connection that has been idle longest makes room, or has sent no head; where none
+    /// is idle, the new one gets 503.
     pub connections_max: usize,
     /// Connections of one address (IPv6: of one /64). Loopback is not counted: there it is every program of this machine,
     /// or a proxy that speaks for everybody.
     pub connections_per_address_max: usize,
-    /// Requests that are being worked on or answered.
+    /// Requests that are being worked on or answered. When it is reached, the request whose client keeps it waiting longest makes room, if it has
+    /// moved less than `progress_bytes_min` in a sixteenth of `progress_time`; where none is slow, the new one gets 503.
     pub requests_max: usize,
+    /// Requests of one address, as connections are counted, on all its connections.
+    pub requests_per_address_max: usize,
     /// Requests of those that carry a body to be stored: each needs some megabytes.
     pub uploads_max: usize,
+    /// Bytes of memory that answers may take that wait for their clients. Short ones are not counted.
+    pub answer_bytes_max: u64,
     /// Calls of one socket that are being worked on.
     pub socket_calls_max: usize,
     /// Watches of one socket.
@@ -54,7 +59,9 @@ impl Default for Limits {
             connections_max: 16_384,
             connections_per_address_max: 256,
             requests_max: 1_024,
+            requests_per_address_max: 256,
             uploads_max: 256,
+            answer_bytes_max: 512 * 1024 * 1024,
             socket_calls_max: 64,
             socket_watches_max: 64,
             watches_max: 65_536,
@@ -93,7 +100,9 @@ impl Limits {
             (self.connections_max > 0, "connections", "at least 1"),
             (self.connections_per_address_max > 0, "connections_per_address", "at least 1"),
             (self.requests_max > 0, "requests", "at least 1"),
+            (self.requests_per_address_max > 0, "requests_per_address", "at least 1"),
             ((1..=self.requests_max).contains(&self.uploads_max), "uploads", "from 1 to limits.requests"),
+            (self.answer_bytes_max >= 16 * 1024 * 1024, "answer_bytes", "at least 16777216"),
             (self.socket_calls_max > 0, "socket_calls", "at least 1"),
             (self.socket_watches_max > 0, "socket_watches", "at least 1"),
             (self.watches_max > 0, "watches", "at least 1"),
@@ -116,6 +125,12 @@ impl Limits {
         }
     }
 
+    /// After what time of too little progress a client makes room for others: not before it was looked at twice.
+    #[must_use]
+    pub(crate) fn slow_time(&self) -> Duration {
+        (self.progress_time / SLOW_SHARE).max(self.tick() * 2)
+    }
+
     /// How often connections are looked at: often enough that no bound is overrun by more than a quarter.
     #[must_use]
     pub(crate) fn tick(&self) -> Duration {
@@ -123,6 +138,9 @@ impl Limits {
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 }
+
+/// Where there are too many requests a client is slow that would be too slow otherwise after so many times the time.
+const SLOW_SHARE: u32 = 16;
 
 #[cfg(test)]
 mod tests {

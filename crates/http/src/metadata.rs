@@ -176,12 +176,22 @@ fn document<'m>(asked: &Asked<'_>, made: &Made<'m>) -> Document<'m> {
 
 /// A JSON document as an answer.
 pub(crate) fn json<T: Serialize>(status: StatusCode, document: &T) -> Result<Response<Body>, Problem> {
+    Ok(json_text(status, text_of(document)?.into()))
+}
+
+/// The text of a JSON document.
+pub(crate) fn text_of<T: Serialize>(document: &T) -> Result<Vec<u8>, Problem> {
     let mut text = serde_json::to_vec(document).map_err(|error| Problem::internal(&error))?;
     text.push(b'\n');
-    let mut response = Response::new(Body::full(Bytes::from(text)));
+    Ok(text)
+}
+
+/// The same where the text is there already.
+pub(crate) fn json_text(status: StatusCode, text: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 /// 204.

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::body::Body;
+use crate::connections::Tally;
 use crate::front::Front;
 use crate::problem::{Kind, Problem};
 use crate::request::Asked;
@@ -157,6 +158,8 @@ async fn moment(front: &Front) -> Result<Registry, Problem> {
     now.gauge("http_requests_running", "Requests that are being answered", load.requests as u64);
     now.gauge("http_uploads_running", "Those of them that bring a body to store", load.uploads as u64);
     now.gauge("watches", "Watches, by socket and as Server-Sent Events", load.watches as u64);
+    now.gauge("http_answer_bytes", "Memory of answers that wait for their clients", load.answer_bytes);
+    now.front_door(front.counters().tally());
     let status = front.objects().figures().await?;
     let healthy = u64::from(front.objects().trouble().is_none());
     now.gauge("healthy", "1, or 0 where the operator is needed: /.jsfs/status says why", healthy);
@@ -190,6 +193,36 @@ impl Moment<'_> {
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.0.register(name, help, ConstCounter::new(value));
+    }
+
+    /// What became of connections and requests that cost more than they may.
+    fn front_door(&mut self, tally: Tally) {
+        self.counter("http_connections_accepted", "Connections that were accepted", tally.accepted);
+        let help = "Connections that were refused, because of those of the same address or of all";
+        let causes = [("address", tally.refused_of_address), ("all", tally.refused)];
+        self.by_cause("http_connections_refused", help, causes);
+        let help =
+            "Connections and requests that the node ended: what they were too slow with, or room for others";
+        let causes = [
+            ("idle", tally.idle),
+            ("room", tally.room),
+            ("head", tally.head),
+            ("body", tally.body),
+            ("answer", tally.answer),
+            ("request", tally.request),
+        ];
+        self.by_cause("http_ended", help, causes);
+        let help = "Requests that were refused, because of those of the same address or of all";
+        let causes = [("address", tally.requests_refused_of_address), ("all", tally.requests_refused)];
+        self.by_cause("http_requests_refused", help, causes);
+    }
+
+    fn by_cause<const N: usize>(&mut self, name: &str, help: &str, causes: [(&'static str, u64); N]) {
+        let family = Family::<Cause, Counter>::default();
+        for (cause, count) in causes {
+            family.get_or_create(&Cause { cause }).inc_by(count);
+        }
+        self.0.register(name, help, family);
     }
 
     fn store(&mut self, store: &serde_json::Value) {
@@ -229,14 +262,18 @@ impl Moment<'_> {
         self.counter("federation_refused", "Requests of peers that were refused", status.refused);
         let records = status.records;
         let used = records.bytes.saturating_sub(records.repair_bytes + records.answered_bytes);
-        self.bytes_by_cause([
-            ("membership", status.bytes),
-            ("records", used),
-            ("record_repair", records.repair_bytes),
-            ("record_answers", records.answered_bytes),
-            ("blocks_fetched", status.blocks.fetched_bytes),
-            ("blocks_placed", status.blocks.placed_bytes),
-        ]);
+        self.by_cause(
+            "federation_bytes",
+            "Bytes to and from other members",
+            [
+                ("membership", status.bytes),
+                ("records", used),
+                ("record_repair", records.repair_bytes),
+                ("record_answers", records.answered_bytes),
+                ("blocks_fetched", status.blocks.fetched_bytes),
+                ("blocks_placed", status.blocks.placed_bytes),
+            ],
+        );
         self.gauge(
             "federation_records_waiting",
             "Writes of this node that too few members have",
@@ -274,15 +311,6 @@ impl Moment<'_> {
         self.gauge("federation_short_blocks", "Blocks with too few copies when last looked at", blocks.short);
         self.gauge("federation_leased_bytes", "Bytes kept for others", blocks.leased_bytes);
         self.gauge("federation_cached_bytes", "Bytes kept because they were read here", blocks.cached_bytes);
-    }
-
-    /// What went over the network, each byte under one cause.
-    fn bytes_by_cause(&mut self, causes: [(&'static str, u64); 6]) {
-        let family = Family::<Cause, Counter>::default();
-        for (cause, bytes) in causes {
-            family.get_or_create(&Cause { cause }).inc_by(bytes);
-        }
-        self.0.register("federation_bytes", "Bytes to and from other members", family);
     }
 
     /// Under the names that every exporter gives them; only where the system tells.

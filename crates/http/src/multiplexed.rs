@@ -20,9 +20,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, Held};
-use crate::connections::{Place, Watch};
+use crate::connections::Place;
 use crate::server::{Shared, Stop, answer_held};
 use crate::tls::Wire;
+use crate::watch::{Doom, Watch};
 
 /// Requests of one connection at the same time.
 const REQUESTS_MAX: u32 = 128;
@@ -38,6 +39,9 @@ const PING_TIME: Duration = Duration::from_secs(30);
 
 /// How long a connection that was told to end may take to say so.
 const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The same where another connection has its place.
+const ROOM_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Serves the requests of one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire, place: &Place, stop: &Stop, tracker: TaskTracker) {
@@ -68,7 +72,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire, place: &Place, stop: 
     }
     let doomed = async {
         watch.doomed().await;
-        tokio::time::sleep(PARTING_TIME_MAX).await;
+        // Its place is somebody else's already.
+        let time = if watch.doom() == Doom::Room { ROOM_TIME_MAX } else { PARTING_TIME_MAX };
+        tokio::time::sleep(time).await;
     };
     tokio::select! {
         result = connection => ended(result),
@@ -130,7 +136,7 @@ impl Service<Request<Incoming>> for Requests {
         let watch = stream.watch();
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&watch));
         request.extensions_mut().insert(crate::request::Secured);
-        let held = Held { watch, permits: [None, None], stream: Some(stream), id: None };
+        let held = Held::new(watch, Some(stream));
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut response = answer_held(&shared, held, request).await;

@@ -51,7 +51,8 @@ pub(crate) fn answer(front: &Front, request: &Request<Incoming>) -> Option<Respo
     if object.metadata.executable || (described.gains && request.headers().contains_key(ACCEPT_ENCODING)) {
         return None;
     }
-    let mut response = Response::new(Body::full(bytes));
+    let memory = front.counters().memory_now(bytes.len() as u64)?;
+    let mut response = Response::new(Body::full(memory.keep(bytes)));
     *response.headers_mut() = described.headers.clone();
     let id = RequestId::of(request.headers());
     id.mark(response.headers_mut());

@@ -33,7 +33,7 @@ impl From<Refusal> for Problem {
             Refusal::Unauthenticated { note } => Self::new(Kind::Unauthorized, noted(note)),
             Refusal::Forbidden { .. } | Refusal::Mounted => Self::new(Kind::Forbidden, text),
             Refusal::NoNamespace { .. } => Self::new(Kind::NotFound, text),
-            Refusal::Busy { retry_after } | Refusal::Unsettled { retry_after } => {
+            Refusal::Busy { retry_after, .. } | Refusal::Unsettled { retry_after } => {
                 Self::unavailable(text, retry_after.as_secs())
             }
             Refusal::Storage(error) => error.into(),

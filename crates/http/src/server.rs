@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Arriving, Body, Held};
-use crate::connections::{Connections, Full, Place, StreamPlace, Watch};
-use crate::gate::{Gate, Permit};
+use crate::connections::{Full, Place};
+use crate::counters::{Counters, RETRY_AFTER_S};
+use crate::gate::Permit;
 use crate::guard::{Guard, as_http};
 use crate::headers;
 use crate::leaving::Client;
@@ -42,6 +43,9 @@ use crate::request::Secured;
 use crate::request_id::RequestId;
 use crate::tls::{self, Tls, Wire};
 use crate::tus;
+use crate::watch::Watch;
+
+pub use crate::counters::Load;
 
 /// An answer in the making.
 pub(crate) type Answer = BoxFuture<'static, Response<Body>>;
@@ -54,82 +58,6 @@ pub(crate) type Quick = Arc<dyn Fn(&Request<Incoming>) -> Option<Response<Body>>
 
 /// How many bytes of answers wait for a client, per connection.
 const WRITE_BUFFER_BYTES: usize = 512 * 1024;
-
-/// After how many seconds to come back when the node is full.
-const RETRY_AFTER_S: u64 = 2;
-
-/// What is counted and bounded, shared by all connections and their handler.
-#[derive(Clone)]
-pub(crate) struct Counters {
-    limits: Arc<RwLock<Arc<Limits>>>,
-    connections: Arc<Connections>,
-    requests: Arc<Gate>,
-    uploads: Arc<Gate>,
-    encoders: Arc<Gate>,
-    watches: Arc<Gate>,
-    stopping: CancellationToken,
-}
-
-impl Counters {
-    pub(crate) fn new(limits: Limits) -> Result<Self, BadLimit> {
-        limits.check()?;
-        Ok(Self {
-            limits: Arc::new(RwLock::new(Arc::new(limits))),
-            connections: Arc::default(),
-            requests: Arc::default(),
-            uploads: Arc::default(),
-            encoders: Arc::default(),
-            watches: Arc::default(),
-            stopping: CancellationToken::new(),
-        })
-    }
-
-    pub(crate) fn limits(&self) -> Arc<Limits> {
-        // The lock is held for a copy only: a panic cannot leave it half done.
-        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Content codings at work.
-    pub(crate) fn encoders(&self) -> &Arc<Gate> {
-        &self.encoders
-    }
-
-    /// A place among the watches, where there is one.
-    pub(crate) fn enter_watches(&self) -> Option<Permit> {
-        self.watches.enter(self.limits().watches_max)
-    }
-
-    /// Places among the requests, and among those that store a body.
-    pub(crate) fn admit(&self, stores: bool) -> Result<[Option<Permit>; 2], Problem> {
-        let limits = self.limits();
-        let request = self.requests.enter(limits.requests_max);
-        let upload = if stores { self.uploads.enter(limits.uploads_max) } else { None };
-        if request.is_none() || (stores && upload.is_none()) {
-            let detail = "this node is working on as many requests as it takes at a time; try again later";
-            return Err(Problem::unavailable(detail, RETRY_AFTER_S));
-        }
-        Ok([request, upload])
-    }
-
-    /// A place for a request that shares its connection.
-    pub(crate) fn begin_stream(&self, connection: &Arc<Watch>) -> StreamPlace {
-        self.connections.begin_stream(connection)
-    }
-
-    /// Cancelled when the node stops: answers that last as long as the client listens end then.
-    pub(crate) fn stopping(&self) -> CancellationToken {
-        self.stopping.clone()
-    }
-
-    pub(crate) fn load(&self) -> Load {
-        Load {
-            connections: self.connections.len(),
-            requests: self.requests.inside(),
-            uploads: self.uploads.inside(),
-            watches: self.watches.inside(),
-        }
-    }
-}
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -149,28 +77,13 @@ pub struct Handle {
     counters: Counters,
 }
 
-/// What goes on at the front door.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Load {
-    /// Open connections.
-    pub connections: usize,
-    /// Requests being worked on or answered.
-    pub requests: usize,
-    /// Those of them that bring a body.
-    pub uploads: usize,
-    /// Watches, by sockets and as Server-Sent Events.
-    pub watches: usize,
-}
-
 impl Handle {
     /// Changes the limits. Those of connections hold for new ones; all others at once.
     ///
     /// # Errors
     /// Names the bound that cannot work; the old ones stay.
     pub fn set_limits(&self, limits: Limits) -> Result<(), BadLimit> {
-        limits.check()?;
-        *self.counters.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
-        Ok(())
+        self.counters.set_limits(limits)
     }
 
     /// What goes on now.
@@ -205,9 +118,9 @@ impl Server {
         }
         tracker.spawn(watch(Arc::clone(&self.shared), cut.clone()));
         shutdown.cancelled().await;
-        self.shared.counters.stopping.cancel();
+        self.shared.counters.stop();
         let deadline = self.shared.counters.limits().shutdown_time_max;
-        let connections = Arc::clone(&self.shared.counters.connections);
+        let connections = Arc::clone(self.shared.counters.connections());
         let ended = async {
             while connections.len() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -235,7 +148,7 @@ async fn watch(shared: Arc<Shared>, cut: CancellationToken) {
         let limits = shared.counters.limits();
         tokio::select! {
             () = cut.cancelled() => return,
-            () = tokio::time::sleep(limits.tick()) => shared.counters.connections.judge(&limits),
+            () = tokio::time::sleep(limits.tick()) => shared.counters.connections().judge(&limits),
         }
     }
 }
@@ -253,7 +166,7 @@ async fn accept(shared: Arc<Shared>, listener: Listener, tracker: TaskTracker, s
                 continue;
             }
         };
-        match shared.counters.connections.enter(peer.ip(), &shared.counters.limits()) {
+        match shared.counters.connections().enter(peer.ip(), &shared.counters.limits()) {
             Ok(place) => {
                 let door = Door {
                     shared: Arc::clone(&shared),
@@ -316,7 +229,7 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
     let _ = socket.set_nodelay(true);
     let wire = match tls {
         None => Either::Left(socket),
-        Some(tls) => match shake_hands(&shared, &tls, socket, &stop).await {
+        Some(tls) => match shake_hands(&shared, &tls, socket, &place, &stop).await {
             Some(wire) => wire,
             None => return,
         },
@@ -334,7 +247,7 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
     };
     // Boxed, so that a connection that becomes a socket keeps no room for requests.
     Box::pin(serve_requests(requests, wire, &stop)).await;
-    let continuation = continuing.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (continuation, _place) = std::mem::take(&mut *continuing.hold());
     if let Some(go_on) = continuation {
         let Stop { shutdown, cut } = stop;
         go_on(Ending { shutdown, cut, watch: Arc::clone(&place.watch) }).await;
@@ -342,10 +255,20 @@ async fn serve(door: Door, socket: TcpStream, place: Place) {
 }
 
 /// The handshake of TLS, in the time that the head of a request has. Nothing where it fails: there is no way to say why.
-async fn shake_hands(shared: &Shared, tls: &Tls, socket: TcpStream, stop: &Stop) -> Option<Wire> {
+async fn shake_hands(
+    shared: &Shared,
+    tls: &Tls,
+    socket: TcpStream,
+    place: &Place,
+    stop: &Stop,
+) -> Option<Wire> {
     let time_max = shared.counters.limits().head_time_max;
-    let shaken = stop.shutdown.run_until_cancelled(tokio::time::timeout(time_max, tls.accept(socket))).await;
-    match shaken? {
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(time_max, tls.accept(socket)) => shaken,
+        () = place.watch.doomed() => return None,
+        () = stop.shutdown.cancelled() => return None,
+    };
+    match shaken {
         Ok(Ok(stream)) => Some(Either::Right(Box::new(stream))),
         Ok(Err(error)) => {
             tracing::debug!("no TLS with a client: {error}");
@@ -387,13 +310,22 @@ async fn serve_requests(requests: Requests, wire: Wire, stop: &Stop) {
 /// What a connection goes on with after its last request, in the task that served it.
 type Continuation = Box<dyn FnOnce(Ending) -> BoxFuture<'static, ()> + Send>;
 
-/// Where a handshake leaves what the connection goes on with.
+/// Where a handshake leaves what the connection goes on with, and its place.
 #[derive(Clone, Default)]
-pub(crate) struct Continuing(Arc<Mutex<Option<Continuation>>>);
+pub(crate) struct Continuing(Arc<Mutex<(Option<Continuation>, Option<Permit>)>>);
 
 impl Continuing {
+    fn hold(&self) -> MutexGuard<'_, (Option<Continuation>, Option<Permit>)> {
+        // Nothing in here can be left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn with(&self, continuation: Continuation) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(continuation);
+        self.hold().0 = Some(continuation);
+    }
+
+    pub(crate) fn keep(&self, place: Permit) {
+        self.hold().1 = Some(place);
     }
 }
 
@@ -426,12 +358,12 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.watch.begin_work();
-        let mut held = Held { watch: Arc::clone(&self.watch), permits: [None, None], stream: None, id: None };
+        let mut held = Held::new(Arc::clone(&self.watch), None);
         if !self.metrics_only
             && let Some(response) = (self.shared.quick)(&request)
-            && let Ok(permits) = self.shared.counters.admit(false)
+            && let Ok(places) = self.shared.counters.admit(false, self.watch.origin())
         {
-            held.permits = permits;
+            held.places = places;
             return future::Either::Left(future::ready(Ok(response.map(|body| body.holding(held)))));
         }
         if request.headers().contains_key(UPGRADE) {
@@ -467,10 +399,15 @@ pub(crate) async fn answer_held(
     let arriving = Arriving::new(incoming, &held, limits.body_bytes_max);
     // What is left of a body concerns the next request only where that comes on the same stream.
     let rest = arriving.rest().filter(|_| held.stream.is_none());
-    let mut response = match shared.counters.admit(stores(&parts, &arriving)) {
-        Ok(permits) => {
-            held.permits = permits;
-            id.clone().of_all(catch((shared.handler)(parts, arriving))).await
+    let mut response = match shared.counters.admit(stores(&parts, &arriving), held.watch.origin()) {
+        Ok(places) => {
+            held.watch.keeps_upload(places.upload.is_some());
+            held.places = places;
+            let response = id.clone().of_all(catch((shared.handler)(parts, arriving))).await;
+            // The body is stored, or never will be.
+            held.watch.keeps_upload(false);
+            held.places.upload = None;
+            response
         }
         Err(full) => {
             drop(arriving);
@@ -481,7 +418,7 @@ pub(crate) async fn answer_held(
     id.mark(response.headers_mut());
     let closes = response.headers().contains_key(CONNECTION);
     if let Some(rest) = rest
-        && (closes || !rest.is_drained(&held.watch, waits_for_continue).await)
+        && (closes || !shared.counters.has_room() || !rest.is_drained(&held.watch, waits_for_continue).await)
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         held.watch.left_unread();

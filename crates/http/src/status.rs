@@ -11,6 +11,7 @@ use jsfs_objects::Status;
 use serde::Serialize;
 
 use crate::body::Body;
+use crate::counters::Load;
 use crate::federation::{FederationStatus, Peer};
 use crate::front::Front;
 use crate::headers;
@@ -19,7 +20,6 @@ use crate::metadata::json;
 use crate::opening;
 use crate::problem::Problem;
 use crate::request::Asked;
-use crate::server::Load;
 use crate::wire::human_size;
 
 #[derive(Serialize)]
@@ -145,6 +145,7 @@ fn sections(out: &mut String, document: &Document, beside: impl FnOnce() -> Besi
             ("Requests", load.requests.to_string()),
             ("Uploads among them", load.uploads.to_string()),
             ("Watches", load.watches.to_string()),
+            ("Answers that wait for their clients", human_size(load.answer_bytes)),
         ],
     )?;
     programs(out, running, processes)?;
@@ -245,7 +246,7 @@ dt,dd{margin:0;overflow-wrap:anywhere}dd{font-variant-numeric:tabular-nums}meter
 #[cfg(test)]
 mod tests {
     use super::{Beside, Document, More, lasting, page};
-    use crate::server::Load;
+    use crate::counters::Load;
     use jsfs_objects::Status;
 
     #[test]

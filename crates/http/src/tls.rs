@@ -3,18 +3,23 @@
 //! Invariants: a connection speaks under the certificate that was good when it began; files that cannot be used (half written, a key
 //! of another certificate) change nothing and are named once. Nobody waits for the disk while a connection is accepted.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::ready;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::either::Either;
+use tokio_util::sync::PollSemaphore;
 use zeroize::Zeroizing;
 
 /// What a connection is carried by: TCP, in the clear or under TLS.
@@ -69,6 +74,8 @@ struct Inner {
     key: PathBuf,
     config: RwLock<Arc<ServerConfig>>,
     seen: Mutex<Seen>,
+    /// Of handshakes that compute.
+    turns: Arc<Semaphore>,
 }
 
 /// What the files said last.
@@ -98,6 +105,7 @@ impl Tls {
             key: key.to_owned(),
             config: RwLock::new(config),
             seen: Mutex::new(Seen { files, fault: None }),
+            turns: Arc::new(Semaphore::new(half_of_the_processors())),
         })))
     }
 
@@ -140,11 +148,23 @@ impl Tls {
         }
     }
 
-    /// The handshake of a new connection.
-    pub(crate) fn accept(&self, socket: TcpStream) -> Accept<TcpStream> {
+    /// The handshake of a new connection. Those that have something to compute take turns, so that everything else goes on beside a crowd of them.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.0.config.read().unwrap_or_else(PoisonError::into_inner));
-        TlsAcceptor::from(config).accept(socket)
+        let mut handshake = TlsAcceptor::from(config).accept(socket);
+        let mut turns = PollSemaphore::new(Arc::clone(&self.0.turns));
+        poll_fn(|cx| {
+            // Closed it never is.
+            let _turn = ready!(turns.poll_acquire(cx));
+            Pin::new(&mut handshake).poll(cx)
+        })
+        .await
     }
+}
+
+/// The other half is for everything else.
+fn half_of_the_processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 impl Files {

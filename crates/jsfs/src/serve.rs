@@ -6,6 +6,7 @@
 //! between loses nothing that was answered. SIGTERM and SIGINT end it, a second one at once; SIGHUP reads the settings again.
 
 mod federation;
+mod files;
 pub(crate) mod keys;
 mod logging;
 mod programs;
@@ -29,7 +30,6 @@ use jsfs_objects::key::SigningKey;
 use jsfs_objects::{Objects, Scrubbing};
 use jsfs_store::Store;
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -37,12 +37,15 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How often old versions and events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Connections that wait to be accepted, where the system allows so many: beyond that a client tries again a second later.
+const WAITING_MAX: u32 = 4_096;
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Output) -> anyhow::Result<Exit> {
@@ -51,14 +54,14 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
     // Before anything else, so that a signal during the start waits for its end instead of killing.
     let signals = Signals::new()?;
     let logging = logging::start(&settings).map_err(cannot_run)?;
-    raise_file_limit();
+    files::raise_limit();
     keep_to_oneself();
-    let listener = bind(settings.listen).await.map_err(cannot_run)?;
+    let listener = bind(settings.listen).map_err(cannot_run)?;
     let address = listener.local_addr()?;
-    let beside = beside(&settings).await.map_err(cannot_run)?;
+    let beside = beside(&settings).map_err(cannot_run)?;
     let (store, objects, node_key) = open(&settings, arguments).await.map_err(cannot_run)?;
     let exec = Exec::new(programs::settings(&settings).map_err(cannot_run)?);
-    let limits = settings.limits.front();
+    let limits = files::within(settings.limits.front());
     let peers = federation::start(&settings, node_key, &store, &objects).map_err(cannot_run)?;
     let version = env!("CARGO_PKG_VERSION");
     let federated = Arc::new(federation::Federated { node: peers.clone(), objects: objects.clone() });
@@ -104,14 +107,6 @@ fn settings(flags: &config::Flags) -> anyhow::Result<(config::Merged, Settings)>
     Ok((merged, settings))
 }
 
-/// Each connection and each pack is an open file; many systems allow 1,024 unless a program asks for more.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    }
-}
-
 /// Whatever this process makes from here on is its owner's alone: names, keys and contents lie in it.
 pub(crate) fn keep_to_oneself() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -125,8 +120,15 @@ fn warn_of_others(data: &Path) {
     }
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = || {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // What is left of connections of a former run must not keep the address.
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(WAITING_MAX)
+    };
+    bound().map_err(|error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "{listen} is in use, perhaps by a node that runs already; stop it, or choose another with --listen 127.0.0.1:0"
         ),
@@ -152,9 +154,9 @@ impl Beside {
     }
 }
 
-async fn beside(settings: &Settings) -> anyhow::Result<Beside> {
+fn beside(settings: &Settings) -> anyhow::Result<Beside> {
     let metrics = match settings.metrics_listen {
-        Some(listen) => Some(Listener::metrics(bind(listen).await?)),
+        Some(listen) => Some(Listener::metrics(bind(listen)?)),
         None => None,
     };
     let Some(tls) = &settings.tls else { return Ok(Beside { secured: None, metrics }) };
@@ -162,7 +164,7 @@ async fn beside(settings: &Settings) -> anyhow::Result<Beside> {
     if fs::metadata(&tls.key).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
         tracing::warn!("others on this machine can read {}; run chmod 600 {0}", tls.key.display());
     }
-    Ok(Beside { secured: Some(Listener::secured(bind(tls.listen).await?, certificate)), metrics })
+    Ok(Beside { secured: Some(Listener::secured(bind(tls.listen)?, certificate)), metrics })
 }
 
 /// Opens store and object layer; makes keys and namespace `localhost` at the first start.

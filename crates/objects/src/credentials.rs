@@ -11,15 +11,13 @@ use crate::{
     error::Refusal,
     key::{AccessKey, Keys, Owner},
     token::Token,
+    turns,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// At most this many credentials of one request are looked at.
 const CREDENTIALS_MAX: usize = 8;
-
-/// How long a typed key waits for others to be stretched before the caller is told to come back.
-const STRETCH_WAIT: Duration = Duration::from_secs(5);
 
 /// The keys and tokens that a request carries, as text. Holds secrets: no `Debug`.
 #[derive(Clone, Default)]
@@ -168,12 +166,13 @@ impl Objects {
         if let Some(keys) = self.key_cache().get(&id) {
             return Ok(keys);
         }
-        let busy = || Refusal::Busy { retry_after: STRETCH_WAIT };
+        let busy = || {
+            let what = "too many typed access keys are being checked at once; use the generated form (`jsfs key show`)";
+            Refusal::Busy { what, retry_after: turns::WAIT_MAX }
+        };
         let keys = if key.is_typed() {
-            let permit = tokio::time::timeout(STRETCH_WAIT, self.stretching().acquire()).await;
-            let _permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
             let namespace = namespace.to_owned();
-            tokio::task::spawn_blocking(move || key.keys(&namespace)).await.map_err(|_| busy())?
+            self.stretching().run(move || key.keys(&namespace)).await.map_err(|_| busy())?
         } else {
             key.keys(namespace)
         };

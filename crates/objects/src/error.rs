@@ -67,9 +67,11 @@ pub enum Refusal {
         "this lies in a ROM, of which everything is read and nothing is changed, followed or run; `jsfs import` brings what is in it into a node"
     )]
     Mounted,
-    /// Too many typed keys are being stretched at once.
-    #[error("too many typed access keys are being checked at once; use the generated form (`jsfs key show`)")]
+    /// Too many ask at once for what takes long.
+    #[error("{what}")]
     Busy {
+        /// What it is, and what to do.
+        what: &'static str,
         /// When to try again.
         retry_after: Duration,
     },

@@ -74,6 +74,7 @@ mod tables;
 mod tail;
 pub mod token;
 mod tree;
+mod turns;
 mod unfinished;
 mod write;
 
@@ -120,14 +121,19 @@ use std::{
     },
 };
 use tail::Tails;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use turns::Turns;
 
 /// Access keys whose derived keys are remembered, so that a request does not derive them again.
 const KEYS_REMEMBERED: usize = 1_024;
 
 /// Typed keys that are stretched at the same time: each takes 19 MiB and a core for some milliseconds.
 const STRETCHED_AT_ONCE: usize = 1;
+
+/// Listings that are made at the same time: the other half of the processors is for everything else.
+fn half_of_the_processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
 
 /// What holds where no directory says otherwise.
 #[derive(Clone, Debug)]
@@ -197,7 +203,8 @@ struct Inner {
     settings: Settings,
     keys: quick_cache::sync::Cache<[u8; 32], Arc<Keys>>,
     memory: cache::Memory,
-    stretching: Semaphore,
+    stretching: Turns,
+    listing: Turns,
     resealing: Mutex<HashSet<Address>>,
     maintaining: maintenance::UnderWay,
     node_seed: OnceLock<Seed>,
@@ -225,7 +232,8 @@ impl Objects {
             hybrid: HybridClock::new(Arc::clone(&clock)),
             keys: quick_cache::sync::Cache::new(KEYS_REMEMBERED),
             memory: cache::Memory::new(settings.memory_bytes),
-            stretching: Semaphore::new(STRETCHED_AT_ONCE),
+            stretching: Turns::new(STRETCHED_AT_ONCE),
+            listing: Turns::new(half_of_the_processors()),
             resealing: Mutex::default(),
             maintaining: maintenance::UnderWay::default(),
             node_seed: OnceLock::new(),
@@ -307,8 +315,12 @@ impl Objects {
         &self.0.keys
     }
 
-    pub(crate) fn stretching(&self) -> &Semaphore {
+    pub(crate) fn stretching(&self) -> &Turns {
         &self.0.stretching
+    }
+
+    pub(crate) fn listing(&self) -> &Turns {
+        &self.0.listing
     }
 
     pub(crate) fn memory(&self) -> &cache::Memory {

@@ -19,6 +19,7 @@ use crate::{
     record::Kind,
     tables::{self, Stored},
     tree,
+    turns::{self, NoTurn},
 };
 use std::{ops::Bound, sync::Arc};
 
@@ -75,10 +76,26 @@ pub enum Listed {
 impl Objects {
     /// One page of a directory. A directory without anything that this caller may know of is absent.
     pub async fn list(&self, grant: &Grant<List>, options: ListOptions) -> Result<Listing, ReadError> {
+        self.list_as(grant, options, |listing| listing).await
+    }
+
+    /// The same, and what `render` makes of it where it holds up nobody.
+    pub async fn list_as<T: Send + 'static>(
+        &self,
+        grant: &Grant<List>,
+        options: ListOptions,
+        render: impl FnOnce(Listing) -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
         let held = Arc::clone(&grant.held);
         let objects = self.rom_at(&held.address).unwrap_or(self).clone();
-        let list = tokio::task::spawn_blocking(move || Walk::new(&objects, &held, options).run());
-        list.await.map_err(|_| StorageError::Stopping)?
+        let list = move || Walk::new(&objects, &held, options).run().map(render);
+        self.listing().run(list).await.map_err(|why| match why {
+            NoTurn::Stopping => ReadError::from(StorageError::Stopping),
+            NoTurn::Crowded => {
+                let what = "this node is making as many listings as it does at a time; try again later";
+                Refusal::Busy { what, retry_after: turns::WAIT_MAX }.into()
+            }
+        })?
     }
 }
 

@@ -421,7 +421,7 @@ impl Object {
         };
         let place = |at: u64| usize::try_from(at).map_or(whole.len(), |at| at.min(whole.len()));
         let (start, end) = (place(range.start), place(range.end));
-        Some(Ok(whole.slice(start.min(end)..end)))
+        Some(Ok(part(&whole, start.min(end)..end)))
     }
 
     async fn read_whole(&self) -> Result<Bytes, ReadError> {
@@ -482,6 +482,12 @@ pub struct Body {
 type Coming = Result<(LocatedExtent, Option<Bytes>), ReadError>;
 
 impl Body {
+    /// Bytes that are still to come.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.range.end - self.place
+    }
+
     /// The next bytes; none at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
         if self.place >= self.range.end {
@@ -561,5 +567,13 @@ impl Body {
 
 fn slice(plain: &Bytes, start: u32, end: u32) -> Option<Bytes> {
     let (start, end) = (start as usize, end as usize);
-    (start <= end && end <= plain.len()).then(|| plain.slice(start..end))
+    (start <= end && end <= plain.len()).then(|| part(plain, start..end))
+}
+
+/// A part of what is in memory. A small one is copied: otherwise it would keep all of it there for as long as somebody has it.
+fn part(whole: &Bytes, range: Range<usize>) -> Bytes {
+    match range.len() < whole.len() / 2 {
+        true => Bytes::copy_from_slice(&whole[range]),
+        false => whole.slice(range),
+    }
 }

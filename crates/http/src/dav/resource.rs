@@ -234,9 +234,9 @@ pub(crate) async fn get(call: &Call<'_>) -> Answered<Response<Body>> {
             let detail = "the source of a program is for whoever shows a key or token that may read it";
             Err(Problem::new(Kind::Unauthorized, detail).into())
         }
-        Found::Object(object, _) => Ok(crate::get::represent(call.asked, *object).await?),
+        Found::Object(object, _) => Ok(crate::get::represent(call.front, call.asked, *object).await?),
         Found::Directory(directory, _) => {
-            Ok(crate::get::directory(call.objects(), call.asked, &directory).await?)
+            Ok(crate::get::directory(call.front, call.asked, &directory).await?)
         }
     }
 }

@@ -15,7 +15,8 @@ use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::call::Base;
-use super::socket::{Parting, Socket};
+use super::parting::Parting;
+use super::socket::Socket;
 use crate::body::Body;
 use crate::front::Front;
 use crate::problem::Problem;

@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, coding::CloseCode};
 
 use super::handshake::accept;
+use super::parting::short;
 use super::program::{Taken, missing, next};
-use super::socket::{GONE_AFTER, PARTING_TIME_MAX, PING_AFTER, opened, short};
+use super::socket::{GONE_AFTER, PARTING_TIME_MAX, PING_AFTER, opened};
 use crate::body::Body;
 use crate::front::Front;
 use crate::problem::Problem;

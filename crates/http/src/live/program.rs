@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, coding::CloseC
 use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
 
 use super::handshake::{accept, offers_jsfs};
-use super::socket::{GONE_AFTER, PARTING_TIME_MAX, PING_AFTER, Stream, opened, short};
+use super::parting::short;
+use super::socket::{GONE_AFTER, PARTING_TIME_MAX, PING_AFTER, Stream, opened};
 use crate::body::Body;
 use crate::front::Front;
 use crate::problem::Problem;

@@ -23,19 +23,18 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
 
 use super::answer::{self, Outcome};
 use super::call::{self, Action, Asking, Base, Call, Fault, Id, Payload, Secrets};
 use super::event::Event;
-use super::frame::{Frame, FrameError, MESSAGE_BYTES_MAX};
+use super::frame::{Frame, MESSAGE_BYTES_MAX};
+use super::parting::{Parting, RETRY_AFTER_S, short};
 use super::sse::parse_cursor;
-use super::streams::{Incoming, Overdrawn, Streams};
+use super::streams::{Incoming, Streams};
 use crate::body::Arriving;
-use crate::connections::Watch;
 use crate::front::{self, Front};
 use crate::gate::{Gate, Permit};
 use crate::guard::Guard;
@@ -44,6 +43,7 @@ use crate::problem::{Kind, Problem};
 use crate::request::Beside;
 use crate::server::Ending;
 use crate::tls::Wire;
+use crate::watch::Watch;
 
 /// After this time of silence the node asks whether the client is there.
 pub(super) const PING_AFTER: Duration = Duration::from_secs(30);
@@ -53,9 +53,6 @@ pub(super) const GONE_AFTER: Duration = Duration::from_secs(90);
 
 /// How long the end of a socket may take.
 pub(super) const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// What a client is told to wait before it comes back to a node that stops, in seconds.
-const RETRY_AFTER_S: u64 = 1;
 
 /// Answers and events that wait for the client.
 const MESSAGES_QUEUED: usize = 16;
@@ -74,63 +71,6 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 pub(super) type Stream = WebSocketStream<Guard<Wire>>;
 
-/// How a socket ends: the close code and the reason; nothing is said to a client that is gone.
-#[derive(Debug)]
-pub(crate) struct Parting(Option<(u16, String)>);
-
-impl Parting {
-    fn with(code: u16, reason: impl Into<String>) -> Self {
-        Parting(Some((code, reason.into())))
-    }
-
-    /// The credential of the handshake proves nothing.
-    pub(crate) fn unauthorized(note: &str) -> Self {
-        Self::with(4401, note)
-    }
-
-    /// The credential of the handshake was added by a browser, for a page of another origin.
-    pub(crate) fn foreign_page() -> Self {
-        Self::with(
-            4403,
-            "a page of this origin cannot use a password that the browser remembers; send authenticate",
-        )
-    }
-
-    fn stopping() -> Self {
-        Self::with(1001, format!("the node stops; retry in {RETRY_AFTER_S} s"))
-    }
-
-    /// The client closed, or its connection broke.
-    fn gone() -> Self {
-        Parting(None)
-    }
-}
-
-impl From<WsError> for Parting {
-    fn from(error: WsError) -> Self {
-        match error {
-            WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
-                Self::with(1009, "the message is too long")
-            }
-            WsError::Protocol(error) => Self::with(1002, error.to_string()),
-            WsError::Utf8(_) => Self::with(1007, "a text message is UTF-8"),
-            _ => Self::gone(),
-        }
-    }
-}
-
-impl From<FrameError> for Parting {
-    fn from(error: FrameError) -> Self {
-        Self::with(if error == FrameError::Long { 1009 } else { 1002 }, error.to_string())
-    }
-}
-
-impl From<Overdrawn> for Parting {
-    fn from(error: Overdrawn) -> Self {
-        Self::with(1008, error.to_string())
-    }
-}
-
 /// A socket that was asked for and begins when its handshake is answered.
 pub(crate) struct Socket {
     front: Arc<Front>,
@@ -144,6 +84,8 @@ struct Session {
     front: Arc<Front>,
     base: Base,
     credentials: Mutex<Credentials>,
+    /// Requests of the client's address.
+    origin: Option<Arc<Gate>>,
     streams: Arc<Streams>,
     /// Answers and events.
     messages: mpsc::Sender<Box<Message>>,
@@ -186,6 +128,7 @@ impl Socket {
                     front: self.front,
                     base: self.base,
                     credentials: Mutex::new(self.credentials),
+                    origin: ending.watch.origin().cloned(),
                     streams: Arc::default(),
                     messages,
                     pieces,
@@ -269,7 +212,7 @@ async fn part(
     stream: SplitStream<Stream>,
     watch: &Watch,
 ) {
-    let Some((code, reason)) = parting.0 else { return };
+    let Some((code, reason)) = parting.said() else { return };
     while let Ok(message) = queues.messages.try_recv() {
         if sink.feed(*message).await.is_err() {
             return;
@@ -284,12 +227,6 @@ async fn part(
     // What the client is still sending, such as the rest of a message that is too long, is read: closing now would lose our goodbye.
     watch.left_unread();
     let _ = socket.into_inner().shutdown().await;
-}
-
-/// The reason of a close frame has at most 123 bytes (RFC 6455 §5.5).
-pub(super) fn short(reason: &str) -> Utf8Bytes {
-    let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
-    reason[..end].into()
 }
 
 /// Takes what the client sends. Running calls may end when the node stops, watches need not: they lose nothing.
@@ -468,13 +405,28 @@ impl Session {
         parts.extensions.insert(Beside(self.credentials_with(&secrets)));
         let address = Address::from_host_and_path(self.host(), parts.uri.path());
         let address = address.map_or_else(|_| parts.uri.path().to_owned(), |address| address.to_string());
+        let place = self.front.counters().begin_call(self.origin.as_ref());
+        let watch = place.watch();
         let arriving = match (incoming, payload) {
-            (Some(incoming), _) => Arriving::from_stream(incoming, self.limits().body_bytes_max),
+            (Some(incoming), _) => {
+                Arriving::from_stream(incoming, Arc::clone(&watch), self.limits().body_bytes_max)
+            }
             (None, Payload::Bytes(bytes)) => Arriving::from_bytes(bytes, self.limits().body_bytes_max),
             (None, _) => Arriving::nothing(),
         };
-        let response = front::call(&self.front, parts, arriving).await;
-        match answer::render(response, rendering, address).await {
+        let made_room = || {
+            let detail = "the client was slow and others waited for its place; try again";
+            Problem::new(Kind::RequestTimeout, detail)
+        };
+        let answering = async {
+            let response = front::call(&self.front, parts, arriving, Some(place)).await;
+            answer::render(response, rendering, address).await
+        };
+        let outcome = tokio::select! {
+            outcome = answering => outcome,
+            () = watch.doomed() => Outcome::Refused(answer::error(&made_room())),
+        };
+        match outcome {
             Outcome::Result(value) => self.result(id.as_ref(), &value).await,
             Outcome::Refused(error) if id.is_some() => {
                 self.say(answer::message(id.as_ref(), "error", &error)).await;
@@ -485,7 +437,10 @@ impl Session {
                 let text = answer::message(id.as_ref(), "result", &Value::Object(head));
                 // Through the same queue as its pieces, so that none overtakes it.
                 if self.pieces.send(Box::new(Message::text(text))).await.is_ok() {
-                    stream.send(body, &self.pieces, self.limits().progress_time).await;
+                    tokio::select! {
+                        () = stream.send(body, &self.pieces, self.limits().progress_time) => {}
+                        () = watch.doomed() => stream.fail(&made_room(), &self.pieces).await,
+                    }
                 }
             }
             Outcome::Refused(_) | Outcome::Stream(..) => {}

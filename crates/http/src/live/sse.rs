@@ -17,6 +17,7 @@ use super::event::Event;
 use crate::body::{Body, BrokenOff};
 use crate::front::Front;
 use crate::headers;
+use crate::leaving::Client;
 use crate::parameters::Parameter;
 use crate::problem::Problem;
 use crate::request::Asked;
@@ -49,13 +50,15 @@ pub(crate) async fn follow(
         let detail = "this node follows as many watches as it takes at a time; try again later";
         Problem::unavailable(detail, RETRY_AFTER_S)
     })?;
+    // Those of HTTP/2 share a connection, which has a bound of its own.
+    let place = asked.extension::<Client>().map(|_| front.counters().enter_lasting()).transpose()?;
     let watching = front.objects().watch(grant, since).await?;
     // A browser whose connection breaks before the first change goes on from here.
     let first = format!(": watching {}\nid: {}\n\n", one_line(address.as_str()), watching.cursor());
     let feed = Feed { watching: Some(watching), stopping: front.counters().stopping(), first: Some(first) };
-    let pieces = stream::unfold((feed, permit), |(mut feed, permit)| async move {
+    let pieces = stream::unfold((feed, permit, place), |(mut feed, permit, place)| async move {
         let piece = feed.piece().await?;
-        Some((Ok::<_, BrokenOff>(Bytes::from(piece)), (feed, permit)))
+        Some((Ok::<_, BrokenOff>(Bytes::from(piece)), (feed, permit, place)))
     });
     let mut response = Response::new(Body::lasting(Box::pin(pieces)));
     let headers = response.headers_mut();

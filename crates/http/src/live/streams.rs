@@ -253,7 +253,7 @@ struct Unwanted;
 impl Outgoing {
     /// Sends a body to its end, as fast as the client grants.
     pub(crate) async fn send(
-        self,
+        &self,
         mut body: Body,
         out: &mpsc::Sender<Box<Message>>,
         progress_time: Duration,
@@ -310,7 +310,8 @@ impl Outgoing {
         Ok(1 + taken)
     }
 
-    async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Box<Message>>) {
+    /// Says why there is no more of it.
+    pub(crate) async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Box<Message>>) {
         let _ = out.send(Box::new(Message::Binary(Frame::Error(problem.json()).encode(self.number)))).await;
     }
 }

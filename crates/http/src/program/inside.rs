@@ -53,7 +53,7 @@ impl Interior for Inside {
                 None => Arriving::nothing(),
             };
             let is_head = parts.method == hyper::Method::HEAD;
-            outward(Box::pin(front::call(&front, parts, body)).await, is_head)
+            outward(Box::pin(front::call(&front, parts, body, None)).await, is_head)
         })
     }
 

@@ -5,8 +5,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::node::Node;
+use crate::socket::Socket;
 use jsfs_http::Limits;
 use jsfs_testkit::http::{Client, Request};
+use serde_json::json;
 
 fn quick() -> Limits {
     Limits {
@@ -183,6 +185,128 @@ fn a_new_connection_takes_the_place_of_a_resting_one() {
     let answer = Client::new(node.address).send(&Request::new("GET", "/.jsfs/status")).unwrap();
     assert_eq!((answer.status, answer.header("connection")), (503, Some("close")));
     drop(busy);
+}
+
+#[test]
+fn connections_that_say_nothing_do_not_shut_others_out() {
+    let node = Node::with(Limits { connections_max: 4, ..Limits::default() });
+    let silent: Vec<_> = (0..4).map(|_| connect(&node)).collect();
+    while node.handle.load().connections < 4 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    let ask = || Client::new(node.address).send(&Request::new("GET", "/.jsfs/status"));
+    while !ask().is_ok_and(|answer| answer.status == 200) {
+        assert!(began.elapsed() < Duration::from_secs(10), "before the time for a head is over");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The one that had come first.
+    let (answer, _) = until_closed(silent.into_iter().next().unwrap());
+    assert_eq!(answer, "");
+}
+
+/// A client that asks for much and takes nothing, one that sends too little of a body.
+fn slow(node: &Node, request: &str) -> TcpStream {
+    let mut stream = connect(node);
+    write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 500000\r\n\r\nsome", node.key).unwrap();
+    stream
+}
+
+#[test]
+fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
+    let limits = Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(4), ..quick() };
+    let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
+    node.put("/large", &vec![7; 30_000_000]);
+    let mut reader = connect(&node);
+    reader.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let uploads: Vec<_> = (0..2).map(|number| slow(&node, &format!("PUT /slow-{number}"))).collect();
+    while node.handle.load().uploads < 2 || node.handle.load().requests < 3 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    while node.ask(&node.own("PUT", "/quick").body(b"x")).status != 201 {
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", node.handle.load());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told: Vec<_> = uploads.into_iter().map(|stream| until_closed(stream).0).collect();
+    assert!(told.iter().any(|answer| answer.starts_with("HTTP/1.1 408")), "{told:?}");
+}
+
+#[test]
+fn a_body_that_nobody_wants_has_no_place_among_the_uploads() {
+    let node = Node::with(Limits { uploads_max: 1, ..Limits::default() });
+    let mut stranger = connect(&node);
+    stranger.write_all(b"PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n").unwrap();
+    // The answer waits half a second for the body that was announced.
+    let began = Instant::now();
+    while node.handle.load().requests < 1 || node.handle.load().uploads > 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "it keeps its place");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(node.ask(&node.own("PUT", "/y").body(b"y")).status, 201);
+    let (answer, _) = until_closed(stranger);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[test]
+fn readers_that_take_nothing_keep_no_more_memory_than_they_may() {
+    let limits =
+        Limits { answer_bytes_max: 16 << 20, progress_time: Duration::from_secs(8), ..Limits::default() };
+    let node = Node::with(Limits { head_time_max: Duration::from_secs(1), ..limits });
+    let noise = |at: u32| u8::try_from(at.wrapping_mul(at | 1).wrapping_mul(2_654_435_761) >> 24).unwrap();
+    let large: Vec<u8> = (0..30_000_000).map(noise).collect();
+    node.put("/large", &large);
+    node.put("/small", b"small");
+    let readers: Vec<_> = (0..40)
+        .map(|_| {
+            let mut reader = connect(&node);
+            reader.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            reader
+        })
+        .collect();
+    let began = Instant::now();
+    while node.handle.load().answer_bytes < 15 << 20 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", node.handle.load());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // What is short needs none of it; whoever wants more waits, and gets it as soon as others are known to be slow.
+    assert_eq!(node.get("/small").body, b"small");
+    assert!(node.get("/large").body == large);
+    assert!(node.handle.load().answer_bytes <= 16 << 20);
+    drop(readers);
+}
+
+#[test]
+fn sockets_leave_room_for_requests() {
+    let node = Node::with(Limits { connections_max: 8, ..Limits::default() });
+    let mut sockets: Vec<_> = (0..7).map(|_| Socket::stranger(&node, "/")).collect();
+    assert_eq!(Socket::with(&node, "/", &[]).err(), Some(503));
+    let events = Request::new("GET", "/").header("Accept", "text/event-stream");
+    assert_eq!(node.ask(&events.bearer(&node.key)).status, 503);
+    assert_eq!(node.get("/.jsfs/status").status, 200);
+    sockets.pop();
+    let began = Instant::now();
+    while Socket::with(&node, "/", &[]).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "its place is not given back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_slow_call_of_a_socket_makes_room() {
+    let limits = Limits { uploads_max: 1, progress_time: Duration::from_secs(4), ..quick() };
+    let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
+    let mut socket = Socket::open(&node, "/");
+    let id = socket.begin("put", json!({ "path": "/slow", "stream": 1 }));
+    while node.handle.load().uploads < 1 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let began = Instant::now();
+    while node.ask(&node.own("PUT", "/quick").body(b"x")).status != 201 {
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", node.handle.load());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(socket.answer(id)["error"]["code"], 408);
 }
 
 #[test]

@@ -107,10 +107,12 @@ settings! {
     "versions.bytes" Kind::Bytes(0, 1024 * TIB), "1GiB", Restart, "bytes that a namespace's earlier versions may always take; beyond that they take at most as many as its live data";
     "events.days" Kind::Count(1, 3_650), "30", Restart, "days that the log of changes reaches back";
     "uploads.hours" Kind::Count(1, 8_760), "24", Restart, "hours that an unfinished resumable upload is kept after its last byte";
-    "limits.connections" Kind::Count(1, 1_000_000), "16384", Live, "connections in all";
+    "limits.connections" Kind::Count(1, 1_000_000), "16384", Live, "connections in all; one more ends the one that has rested longest";
     "limits.connections_per_address" Kind::Count(1, 1_000_000), "256", Live, "connections of one address; loopback is not counted";
-    "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered";
+    "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered; one more ends the one whose client is slowest";
+    "limits.requests_per_address" Kind::Count(1, 1_000_000), "256", Live, "requests of one address that are being answered; loopback is not counted";
     "limits.uploads" Kind::Count(1, 1_000_000), "256", Live, "requests among them that carry a body to store; each needs a few megabytes";
+    "limits.answer_bytes" Kind::Bytes(16 * MIB, TIB), "512MiB", Restart, "bytes of memory that answers may take that wait for their clients; those of at most 64 KiB are not counted";
     "limits.socket_calls" Kind::Count(1, 10_000), "64", Live, "calls of one WebSocket connection that are being answered";
     "limits.socket_watches" Kind::Count(1, 100_000), "64", Live, "watches of one WebSocket connection";
     "limits.watches" Kind::Count(1, 10_000_000), "65536", Live, "watches in all, by WebSocket and as Server-Sent Events";

@@ -1,6 +1,6 @@
 //! SIGHUP: the settings are read again; what can change while the node runs does, the rest is named.
 
-use super::logging;
+use super::{files, logging};
 use crate::config::{self, Flags, Merged, Settings};
 
 /// What a running node changes.
@@ -35,7 +35,7 @@ impl Reload {
             .map_err(|fault| anyhow::anyhow!(fault.reason))?;
         let settings = Settings::of(&merged)?;
         let level = logging::filter(&settings)?;
-        self.server.set_limits(settings.limits.front())?;
+        self.server.set_limits(files::within(settings.limits.front()))?;
         self.logging.reload(level)?;
         for key in merged.needing_restart(&self.started) {
             tracing::warn!("{key} changes at the next start of the node");
