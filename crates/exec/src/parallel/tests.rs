@@ -1,12 +1,21 @@
 //! Jobs over a program that joins lists, with what is kept in memory.
 
-use super::*;
-use crate::said::Caller;
-use futures_util::future::BoxFuture;
+use super::{Done, GROUP_MAX, JSON, Job, Part, Value, work};
+use crate::{
+    Answer, AnswerBody, Artefact, Artefacts, Begin, Bounds, Params, Prepared, RunError,
+    placement::Placement,
+    said::{Caller, Given},
+    wire::Bound,
+};
+use bytes::Bytes;
+use futures_util::{future::BoxFuture, stream};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// Makes a list of one of each part, and joins lists; says how many runs there were and how many at once.
