@@ -258,6 +258,8 @@ impl Objects {
     ) {
         listing.seen.insert(entry.locator);
         let found = read_all(&entry.heads);
+        let mut is_name = false;
+        // Nodes may have filed different names in one place.
         for head in &found {
             let is_owners = head.record.owner == chain.place.owner;
             if let Some(content) = &head.record.content {
@@ -274,8 +276,11 @@ impl Objects {
                 openers.iter().find_map(|opener| names::private_name(&head.record, directory, opener));
             if let Some(named) = named.filter(|_| is_owners) {
                 listing.names.insert((named, true, head.record.epoch));
-                return;
+                is_name = true;
             }
+        }
+        if is_name {
+            return;
         }
         // A tombstone of a public object says nothing of its name; who knows the name asks for it.
         let bytes: usize = entry.heads.iter().map(Vec::len).sum();

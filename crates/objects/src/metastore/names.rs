@@ -1,7 +1,7 @@
 //! Names: how whoever may list a directory learns what lies in it.
 //!
 //! A private record is sealed under the read key of its object, which only its name leads to. So a private name has a record of its own beside the
-//! object's: in the same group, under the key `/name/TIME` of the directory, TIME being the record's own hybrid time; no name begins with `/`. What is sealed in it is the content of
+//! object's: in the same group, under the key `/name/TIME` of the directory, TIME being the record's own hybrid time, with a random counter; no name begins with `/`. What is sealed in it is the content of
 //! an empty object whose address is the one that is named. A directory without a record has no name that others could see either: its name is that of an
 //! empty object called as the directory is and U+FFFE, a noncharacter: public, or sealed as above. Names are never taken back: what is listed follows
 //! from the objects.
@@ -12,6 +12,7 @@ use crate::{
     address::Address,
     author::Author,
     chain::Chain,
+    clock::HybridTime,
     commit::Change,
     error::{Refusal, StorageError},
     grant::Opener,
@@ -167,6 +168,9 @@ impl Objects {
     fn private_record(&self, author: &Author, named: &Address) -> Option<Record> {
         let directory = author.opener.as_ref()?.read_key(&named.parent()?, author.epoch)?;
         let mut record = self.record(author, Locator::from_bytes([0; 32]), directory.group());
+        // Nodes that write in the same millisecond count from zero, each of them: what they count by would file their names in one place.
+        let counter = u64::from(u16::from_be_bytes(self.random().bytes()));
+        record.time = HybridTime(HybridTime::from_ms(record.time.ms()).0 | counter);
         let key = name_key(&directory, record.time.0);
         record.locator = key.locator();
         record.seal(&content(naming(named)?, self.clock().now_ms()), &key, self.random());

@@ -1,6 +1,6 @@
 //! What other nodes have is read with as few questions as it takes, however much it is. The metastore here is one map that several nodes share.
 
-use crate::world::{World, at, private, public};
+use crate::world::{World, at, noise, private, public};
 use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::{Envelope, Kind, Record, RecordHash};
 use jsfs_objects::{
@@ -25,9 +25,22 @@ struct Head {
 /// What all nodes have.
 #[derive(Default)]
 struct Common {
-    heads: Mutex<BTreeMap<Locator, Head>>,
+    heads: Mutex<BTreeMap<Locator, Vec<Head>>>,
     /// Changes so far.
     changes: Mutex<Vec<(Group, Locator)>>,
+}
+
+impl Common {
+    /// Files all private names in one place, and says how many there are.
+    fn file_names_together(&self) -> usize {
+        let mut heads = self.heads.lock().unwrap();
+        let is_name = |head: &Head| head.record.is_private() && head.record.blocks.is_empty();
+        let names = heads.extract_if(.., |_, heads| heads.iter().all(is_name));
+        let names: Vec<Head> = names.flat_map(|(_, heads)| heads).collect();
+        let count = names.len();
+        heads.insert(names[0].record.locator, names);
+        count
+    }
 }
 
 /// One node's way to it.
@@ -82,22 +95,21 @@ impl Metastore for Way {
 
     fn versions(&self, locator: Locator, _: bool) -> RemoteAnswer<'_, Option<Versions>> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        let heads = self.common.heads.lock().unwrap().get(&locator).map(|head| head.envelope.clone());
-        let heads = heads.into_iter().collect();
+        let heads = self.common.heads.lock().unwrap();
+        let heads = heads.get(&locator).into_iter().flatten().map(|head| head.envelope.clone()).collect();
         Box::pin(ready(Some(Versions { heads, past: Vec::new(), settled: true })))
     }
 
     fn entries(&self, group: Group, after: Option<Locator>) -> RemoteAnswer<'_, Option<Entries>> {
         self.pages.fetch_add(1, Ordering::Relaxed);
         let heads = self.common.heads.lock().unwrap();
-        let listed = heads.iter().filter(|(locator, head)| {
-            after.is_none_or(|after| **locator > after)
-                && head.record.group == group
-                && head.record.kind != Kind::Tombstone
+        let is_listed = |head: &Head| head.record.group == group && head.record.kind != Kind::Tombstone;
+        let listed = heads.iter().filter(|(locator, heads)| {
+            after.is_none_or(|after| **locator > after) && heads.iter().any(is_listed)
         });
-        let entry = |(locator, head): (&Locator, &Head)| Entry {
+        let entry = |(locator, heads): (&Locator, &Vec<Head>)| Entry {
             locator: *locator,
-            heads: vec![head.envelope.clone()],
+            heads: heads.iter().map(|head| head.envelope.clone()).collect(),
             incomplete: false,
         };
         let mut entries: Vec<Entry> = listed.take(PAGE + 1).map(entry).collect();
@@ -111,14 +123,19 @@ impl Metastore for Way {
         let envelope = Envelope::decode(&storing.envelope).unwrap();
         let (record, hash) = (envelope.record().unwrap(), envelope.record_hash());
         let mut heads = self.common.heads.lock().unwrap();
-        let here = heads.get(&record.locator);
+        let here = heads.get(&record.locator).and_then(|heads| heads.first());
         let left = here.map(|head| head.record.group).filter(|group| *group != record.group);
         if storing.condition.is_some_and(|condition| here.map(|head| head.hash) != condition) {
             return Box::pin(ready(StoredAs::Conflict(Versions::default())));
         }
         let groups = left.into_iter().chain([record.group]);
         self.common.changes.lock().unwrap().extend(groups.map(|group| (group, record.locator)));
-        heads.insert(record.locator, Head { envelope: storing.envelope, record, hash });
+        let filed = heads.entry(record.locator).or_default();
+        // What knows of nothing stands beside what is there.
+        if storing.condition.is_some() || storing.before.is_some() {
+            filed.clear();
+        }
+        filed.push(Head { envelope: storing.envelope, record, hash });
         Box::pin(ready(StoredAs::Settled))
     }
 
@@ -163,6 +180,7 @@ async fn asked_to_list(count: usize, options: fn() -> WriteOptions) -> (usize, u
     let asked = way.take_asked();
     while names.len() < count {
         let more = lacks.list(&lacks.root(), "/example/d/", page(names.last().cloned())).await.unwrap();
+        assert!(!more.is_empty(), "{} of {count} names", names.len());
         names.extend(more);
     }
     let wanted: Vec<String> = (0..count).map(|number| format!("{number:04}")).collect();
@@ -230,4 +248,19 @@ async fn after_a_change_what_changed_is_read_and_not_all_of_the_directory() {
         assert_eq!(listed().await.len(), 3 * PAGE + 2);
         assert_eq!(way.take_asked(), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn names_that_were_filed_in_one_place_are_all_listed() {
+    let common: Arc<Common> = Arc::default();
+    let (has, lacks) = (World::new().await, World::new().await);
+    Way::of(&lacks, &common).await;
+    Way::of(&has, &common).await;
+    has.namespace("example", None).await;
+    for name in ["a", "b", "c"] {
+        has.put(&format!("/example/d/{name}"), &noise(1, 100_000), private()).await;
+    }
+    // One of the directory, three of what is in it.
+    assert_eq!(common.file_names_together(), 4);
+    assert_eq!(lacks.names(&lacks.root(), "/example/d/", false).await, ["a", "b", "c"]);
 }
