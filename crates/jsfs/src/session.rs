@@ -20,6 +20,9 @@ pub(crate) const NODE_URL_FILE: &str = "node.url";
 pub(crate) const ROOT_KEY_FILE: &str = "root.key";
 const DEFAULT_NODE: &str = "http://127.0.0.1:7302";
 
+/// How often the kernel's locks are looked at until one is believed not to be held: a reader misses a line when others give theirs back meanwhile.
+const LOOKS: usize = 4;
+
 /// Where the credential came from, for `key show` and for hints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyOrigin {
@@ -173,7 +176,8 @@ pub(crate) fn read_key_file(path: &Path) -> anyhow::Result<zeroize::Zeroizing<St
 pub(crate) fn running_node(data: &Path) -> Option<NodeUrl> {
     let text = std::fs::read_to_string(data.join(NODE_URL_FILE)).ok()?;
     let node = text.lines().next()?.parse().ok()?;
-    is_held(&data.join("lock")).then_some(node)
+    let lock = data.join("lock");
+    (0..LOOKS).any(|_| is_held(&lock)).then_some(node)
 }
 
 /// Whether a process holds the lock of a store. The kernel is asked (`/proc/locks`) instead of trying to take it, so that a node that starts
