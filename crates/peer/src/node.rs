@@ -34,6 +34,9 @@ const COMMANDS_MAX: usize = 256;
 /// The founder's certificate, and by default others': ten years, since revoking takes effect at once.
 const CERTIFICATE_MS: u64 = 3_650 * 86_400_000;
 
+/// How often a node asks to be let in, where the connection ends under the question.
+const JOIN_TRIES: usize = 3;
+
 /// Time that others have to hear that this node leaves, or whom it revoked.
 const FAREWELL_TIME: Duration = Duration::from_secs(3);
 
@@ -289,19 +292,26 @@ impl Node {
         let mut last = PeerError::Unreachable { why: "the ticket names no address of this kind".to_owned() };
         for address in &ticket.addresses {
             let Some((address, peer)) = host_of(address) else { continue };
-            match self.join_at(&ticket, &address, peer).await {
-                Ok(joined) => return Ok(joined),
-                // Whoever refuses has been reached; the others were told of by the same node.
-                Err(error @ (PeerError::Refused { .. } | PeerError::Keep { .. })) => return Err(error),
-                Err(error) => last = error,
+            for _ in 0..JOIN_TRIES {
+                // Whoever cannot be reached will not be reached a moment later.
+                if let Err(error) = hub.connect_at(&peer, std::slice::from_ref(&address)).await {
+                    last = error;
+                    break;
+                }
+                match self.join_at(&ticket, peer).await {
+                    Ok(joined) => return Ok(joined),
+                    // Whoever refuses has been reached; the others were told of by the same node.
+                    Err(error @ (PeerError::Refused { .. } | PeerError::Keep { .. })) => return Err(error),
+                    Err(error) => last = error,
+                }
             }
         }
         Err(last)
     }
 
-    async fn join_at(&self, ticket: &Ticket, address: &str, host: PeerId) -> Result<Joined, PeerError> {
+    /// Joins at a node that is connected.
+    async fn join_at(&self, ticket: &Ticket, host: PeerId) -> Result<Joined, PeerError> {
         let hub = &self.hub;
-        hub.connect_at(&host, &[address.to_owned()]).await?;
         let mut conversation = Conversation::begin(hub, &host).await?;
         let request = Request::Join { secret: ticket.secret.clone() };
         let Answer::Welcome(credential) = conversation.ask(&request).await? else {

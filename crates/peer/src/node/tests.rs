@@ -85,3 +85,26 @@ async fn a_greeting_that_fails_ends_its_own_connection_and_no_other() {
     one.close().await;
     other.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_connection_ends_while_it_joins_asks_again() {
+    let home = tempfile::tempdir().unwrap();
+    let host = node(43, &home.path().join("host"));
+    host.found("home", 1, 1).await.unwrap();
+    soon(|| !host.status().addresses.is_empty()).await;
+    for number in 44..48 {
+        let other = node(number, &home.path().join(number.to_string()));
+        let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, certificate_ms: 3_600_000 };
+        let (ticket, peer) = (host.invite(invitee).await.unwrap().ticket, other.status().peer);
+        let cut = async {
+            while host.hub.connected_since(&peer).is_none() {
+                tokio::task::yield_now().await;
+            }
+            host.hub.close(&peer).await;
+        };
+        let (joined, ()) = tokio::join!(other.join(&ticket), cut);
+        joined.unwrap();
+        other.close().await;
+    }
+    host.close().await;
+}
