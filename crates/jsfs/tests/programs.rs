@@ -345,7 +345,7 @@ async fn a_run_ends_with_the_stream_and_with_the_connection_under_tls() {
         let began = Instant::now();
         let answer = ask(0).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "waited"));
-        assert!(began.elapsed() < Duration::from_secs(4), "{version:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "{version:?}: {:?}", began.elapsed());
     }
 }
 

@@ -36,7 +36,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let setup = Setup::new(env!("CARGO_BIN_EXE_jsfs"), &directory.path().join("data"))
             .set("programs.cpu_ms=300")
-            .set("programs.wall_ms=5000");
+            .set("programs.wall_ms=15000");
         let setup = settings.iter().fold(setup, |setup, setting| setup.set(setting));
         let node = setup.start();
         let client = Client::new(node.address());
