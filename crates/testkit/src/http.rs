@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Longest wait for bytes from the node.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// One request. `Host` is `localhost` unless a header says otherwise; `Content-Length` is added.
 #[derive(Clone, Debug)]
