@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use jsfs_federation::membership::{
-    Admission, Certificate, Credential, Invitation, MembershipError, Revocation, Revocations, Role, Roles,
-    Terms, Ticket, TicketError, TicketSecret,
+    Admission, Certificate, Credential, Dismissal, Invitation, Item, MembershipError, PeerId, Revocation,
+    Revocations, Role, Roles, Roster, Terms, Ticket, TicketError, TicketSecret,
 };
 use jsfs_objects::key::SigningKey;
 
@@ -182,6 +182,7 @@ fn a_ticket_lets_one_peer_in_however_often_it_asks() {
         space: 100,
         expires_ms: NOW + 1_000,
         certificate_ms: 5_000,
+        is_renewed: false,
         used_by: None,
     };
     admission.invite(&secret, invitation, NOW).unwrap();
@@ -196,4 +197,69 @@ fn a_ticket_lets_one_peer_in_however_often_it_asks() {
     assert!(admit(&secret, &key(2), NOW + 1).is_ok(), "the first answer may have been lost");
     assert_eq!(admit(&secret, &key(3), NOW + 1), Err(MembershipError::Ticket));
     assert_eq!(admit(&secret, &key(2), NOW + 1_000), Err(MembershipError::Ticket));
+}
+
+/// A node that holds these keys, with what it knows.
+struct Signing {
+    key: SigningKey,
+    certificate: Option<Certificate>,
+    admission: Admission,
+}
+
+impl Signing {
+    fn admit(&mut self, roster: &mut Roster, peer: u8, roles: Roles, is_renewed: bool) {
+        let secret = TicketSecret::from_bytes([peer; 32]);
+        let (expires_ms, certificate_ms, used_by) = (NOW + 1_000, 9_000, None);
+        let invitation = Invitation { roles, space: 0, expires_ms, certificate_ms, is_renewed, used_by };
+        self.admission.invite(&secret, invitation, NOW).unwrap();
+        let by = (key(1).public(), &self.key);
+        let epoch = roster.next_epoch(&key(peer).public());
+        let certificate = self.admission.admit(&secret, key(peer).public(), epoch, by, NOW).unwrap();
+        roster.add(Item::Member(Credential { certificate, issuer: self.certificate.clone() }), NOW).unwrap();
+    }
+
+    fn renew(&mut self, roster: &mut Roster, now_ms: u64) -> Vec<PeerId> {
+        let renewed = self.admission.renew(roster, (&self.key, self.certificate.as_ref()), now_ms).unwrap();
+        let peers = renewed.iter().map(|credential| credential.certificate.terms().peer).collect();
+        for credential in renewed {
+            assert!(
+                roster.add(Item::Member(credential), now_ms).unwrap(),
+                "a renewal takes the place of the last"
+            );
+        }
+        peers
+    }
+}
+
+#[test]
+fn certificates_are_renewed_in_their_last_third_but_of_who_was_revoked_or_is_to_go() {
+    let mut roster = Roster::new(key(1).public());
+    let mut authority = Signing { key: key(1), certificate: None, admission: Admission::default() };
+    let admins = meta().with(Role::Admin);
+    authority.admit(&mut roster, 4, admins, true);
+    authority.admit(&mut roster, 5, meta(), true);
+    authority.admit(&mut roster, 6, meta(), false);
+    let credential = roster.credential(&key(4).public()).unwrap().certificate.clone();
+    let mut admin = Signing { key: key(4), certificate: Some(credential), admission: Admission::default() };
+    admin.admit(&mut roster, 7, meta(), true);
+    assert_eq!(authority.renew(&mut roster, NOW + 6_000), []);
+    let revocation = Revocation::sign(key(1).public(), key(5).public(), 1, &key(1));
+    let heard = roster.clone();
+    let dismissal = Dismissal { revocation, admin: None, target: None };
+    roster.add(Item::Dismissal(Box::new(dismissal.clone())), NOW).unwrap();
+    // What the admin signs ends with the admin's certificate, so that comes first.
+    assert_eq!(admin.renew(&mut roster, NOW + 6_001), []);
+    assert_eq!(authority.renew(&mut roster, NOW + 6_001), [key(4).public()]);
+    admin.certificate = Some(roster.credential(&key(4).public()).unwrap().certificate.clone());
+    assert_eq!(admin.renew(&mut roster, NOW + 6_001), [key(7).public()]);
+    assert_eq!(authority.renew(&mut roster, NOW + 6_002), [], "once is enough");
+    let holds = |peer: u8| roster.terms(&key(peer).public(), NOW + 9_000).is_ok();
+    assert_eq!([4, 5, 6, 7].map(holds), [true, false, false, true]);
+    // One that has not heard of the revocation brings nobody back.
+    let mut heard = heard;
+    let mut deaf = Signing { key: key(1), certificate: None, admission: authority.admission.clone() };
+    deaf.admission.keep_renewed(key(5).public());
+    assert!(deaf.renew(&mut heard, NOW + 6_001).contains(&key(5).public()));
+    heard.add(Item::Dismissal(Box::new(dismissal)), NOW + 6_002).unwrap();
+    assert_eq!(heard.terms(&key(5).public(), NOW + 6_002), Err(MembershipError::Revoked));
 }

@@ -176,8 +176,15 @@ fn two_rosters_tell_each_other_what_the_other_lacks_and_nothing_else() {
 fn members_whose_time_is_over_are_forgotten() {
     let mut roster = know(&all());
     roster.set_reachable(key(2).public(), true);
-    assert!(!roster.forget_expired(LATER - 1) && roster.is_reachable(&key(2).public()));
-    assert!(roster.forget_expired(LATER));
+    assert!(!roster.forget_expired(&key(2).public(), LATER - 1) && roster.is_reachable(&key(2).public()));
+    let companions = |now_ms| roster.companions(&key(2).public(), now_ms);
+    assert_eq!(companions(NOW), [key(4).public()], "the others were dismissed");
+    assert!(
+        !roster.clone().forget_expired(&key(2).public(), LATER),
+        "its own time is over, and renewals may be under way"
+    );
+    assert_eq!(companions(LATER).len(), 3, "they may know better");
+    assert!(roster.forget_expired(&key(9).public(), LATER));
     assert!(roster.credential(&key(2).public()).is_none() && !roster.is_reachable(&key(2).public()));
     // Charter and dismissals stay: a certificate of a revoked epoch must not come back.
     assert_eq!(roster.items().count(), 4);

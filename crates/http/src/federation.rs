@@ -18,9 +18,6 @@ use crate::wire::rfc3339;
 /// A ticket is good for a day unless the request says otherwise.
 const TICKET_S: u64 = 86_400;
 
-/// A certificate holds for ten years unless the request says otherwise: revoking takes effect at once.
-const MEMBER_S: u64 = 3_650 * 86_400;
-
 /// What a member is counted on for unless the request says otherwise, GiB.
 const SPACE_GIB: u64 = 64;
 
@@ -36,8 +33,8 @@ pub struct Invitee {
     pub space: u64,
     /// How long the ticket is good, in seconds.
     pub ticket_s: u64,
-    /// How long the certificate holds, in seconds.
-    pub member_s: u64,
+    /// How long it is a member, in seconds; none for until it is revoked.
+    pub member_s: Option<u64>,
 }
 
 /// The federation as this node sees it.
@@ -288,7 +285,7 @@ async fn change(
                 roles: roles(&mut document)?,
                 space: number(&mut document, "space")?.unwrap_or(SPACE_GIB),
                 ticket_s: number(&mut document, "expires_in")?.unwrap_or(TICKET_S),
-                member_s: number(&mut document, "member_for")?.unwrap_or(MEMBER_S),
+                member_s: number(&mut document, "member_for")?,
             };
             document.finish("roles, space, expires_in and member_for")?;
             json(StatusCode::CREATED, &federation.invite(invitee).await?)

@@ -7,7 +7,7 @@ use crate::{
     error::{StorageError, WriteError},
     event::{Event, EventKind},
     key::Owner,
-    metastore::Named,
+    metastore::{Named, names_directory},
     owned::named_owner,
     record::{Envelope, Kind, RECORD_BLOCKS_MAX, RecordHash},
     remote::{Needs, Remote, namespace_of},
@@ -342,8 +342,12 @@ impl Change {
                 }
             }
         }
+        let names_directory = names_directory(&self.commit.ops);
         match objects.store().commit(self.commit).await {
             Ok(committed) => {
+                if names_directory {
+                    objects.shared().directories.changed();
+                }
                 if self.concerns_authority {
                     objects.authority_changed();
                 }

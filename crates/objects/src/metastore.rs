@@ -9,12 +9,14 @@
 //! Only namespaces that were made in a federation are shared; others stay this node's own.
 
 mod adopt;
+mod directories;
 mod listing;
 mod names;
 mod publish;
 mod refresh;
 
 pub(crate) use adopt::shared;
+pub(crate) use directories::names_directory;
 pub(crate) use names::Named;
 
 use crate::{
@@ -136,6 +138,7 @@ pub(crate) struct Shared {
     gates: Gates,
     /// Whose turn it is to read a group.
     reading: Gates,
+    pub(crate) directories: directories::Directories,
 }
 
 tokio::task_local! {

@@ -80,7 +80,7 @@ async fn pair(data: &Path, shelf: &Arc<Shelf>) -> (Node, Node) {
     until(|| !reader.status().addresses.is_empty()).await;
     reader.found("bench", 1, 0).await.unwrap();
     let roles = Roles::default().with(Role::Store);
-    let invitee = Invitee { roles, space: 1, ticket_ms: 60_000, certificate_ms: 3_600_000 };
+    let invitee = Invitee { roles, space: 1, ticket_ms: 60_000, member_ms: None };
     keeper.join(&reader.invite(invitee).await.unwrap().ticket).await.unwrap();
     until(|| reader.status().reachable == 2).await;
     (reader, keeper)

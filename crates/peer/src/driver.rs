@@ -123,7 +123,8 @@ fn carry_out(
             let _ = reply.send(Ok(()));
         }
         Command::Dial { peer, addresses, reply } => {
-            let options = DialOpts::peer_id(peer).addresses(addresses).build();
+            // From a port of its own: from that where it listens, two that dial each other at once would be one connection, and one of them an error.
+            let options = DialOpts::peer_id(peer).addresses(addresses).allocate_new_port().build();
             let connection = options.connection_id();
             match swarm.dial(options) {
                 Ok(()) => {

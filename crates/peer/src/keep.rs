@@ -5,7 +5,7 @@
 
 use crate::error::PeerError;
 use jsfs_federation::membership::{
-    Admission, FederationId, INVITATIONS_MAX, Invitation, Item, PeerId, Roles, Roster,
+    Admission, FederationId, INVITATIONS_MAX, Invitation, Item, MEMBERS_MAX, PeerId, Roles, Roster,
 };
 use jsfs_objects::cbor::{Cbor, FormatError, Reader, Writer, required};
 use jsfs_objects::key::{Seed, SigningKey};
@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 
 const STATE_FILE: &str = "state";
 const AUTHORITY_FILE: &str = "authority.key";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// Without the members whose certificates are renewed, and whether a bearer's will be.
+const VERSION_BEFORE: u64 = 1;
 const HASH_BYTES: usize = 32;
 const LABEL: &[u8] = b"jsfs/v1/federation-state";
 
@@ -41,7 +43,7 @@ impl Keeper {
         Self { directory: data.join("federation"), writing: Mutex::new(()) }
     }
 
-    /// What was kept; none where the node is in no federation. Members whose time is over are left out.
+    /// What was kept; none where the node is in no federation.
     pub(crate) fn load(&self, now_ms: u64) -> Result<Option<Kept>, PeerError> {
         let path = self.directory.join(STATE_FILE);
         let bytes = match fs::read(&path) {
@@ -59,13 +61,17 @@ impl Keeper {
         let mut roster = Roster::new(state.federation);
         for bytes in &state.items {
             let item = Item::decode(bytes).map_err(|error| damaged(error.to_string()))?;
-            // What was good once may have expired; everything else was checked when it came in, and is again.
-            if let Err(error) = roster.add(item, now_ms) {
+            // Everything was checked when it came in, and is again; what was good once may have expired.
+            if let Err(error) = roster.restore(item, now_ms) {
                 tracing::debug!(%error, "a statement about the federation counts no more");
             }
         }
         let authority = self.authority()?;
-        Ok(Some(Kept { roster, admission: Admission::restore(state.invitations), authority }))
+        Ok(Some(Kept {
+            roster,
+            admission: Admission::restore(state.invitations, state.renewed.unwrap_or_default()),
+            authority,
+        }))
     }
 
     fn authority(&self) -> Result<Option<SigningKey>, PeerError> {
@@ -94,6 +100,7 @@ impl Keeper {
         let state = State {
             federation: roster.federation(),
             invitations: admission.iter().map(|(digest, invitation)| (*digest, *invitation)).collect(),
+            renewed: Some(admission.renewed().copied().collect()),
             items: roster.items().map(<[u8]>::to_vec).collect(),
         };
         let mut bytes = state.to_bytes();
@@ -152,6 +159,8 @@ fn hash_of(body: &[u8]) -> [u8; HASH_BYTES] {
 struct State {
     federation: FederationId,
     invitations: Vec<([u8; 32], Invitation)>,
+    /// Whose certificates are renewed; none in a state of before, which says of no invitation whether its bearer's is.
+    renewed: Option<Vec<PeerId>>,
     items: Vec<Vec<u8>>,
 }
 
@@ -160,14 +169,24 @@ impl Cbor for State {
     const BYTES_MAX: usize = 256 << 20;
 
     fn write(&self, out: &mut Writer) {
-        out.array(4).uint(VERSION).bytes(self.federation.as_bytes()).array(self.invitations.len());
+        let (version, length) = if self.renewed.is_some() { (VERSION, 5) } else { (VERSION_BEFORE, 4) };
+        out.array(length).uint(version).bytes(self.federation.as_bytes()).array(self.invitations.len());
         for (digest, invitation) in &self.invitations {
-            out.array(6).bytes(digest).uint(invitation.roles.bits()).uint(invitation.space);
+            out.array(length + 2).bytes(digest).uint(invitation.roles.bits()).uint(invitation.space);
             out.uint(invitation.expires_ms).uint(invitation.certificate_ms);
+            if self.renewed.is_some() {
+                out.bool(invitation.is_renewed);
+            }
             match invitation.used_by {
                 Some(peer) => out.bytes(peer.as_bytes()),
                 None => out.null(),
             };
+        }
+        if let Some(renewed) = &self.renewed {
+            out.array(renewed.len());
+            for peer in renewed {
+                out.bytes(peer.as_bytes());
+            }
         }
         out.array(self.items.len());
         for item in &self.items {
@@ -176,14 +195,18 @@ impl Cbor for State {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
-        input.tuple(Self::NAME, 4)?;
+        let length = input.array(Self::NAME, 5)?;
         let version = input.uint(Self::NAME)?;
-        if version != VERSION {
-            return Err(FormatError::Version { what: Self::NAME, version });
-        }
+        let is_current = match (version, length) {
+            (VERSION, 5) => true,
+            (VERSION_BEFORE, 4) => false,
+            _ => return Err(FormatError::Version { what: Self::NAME, version }),
+        };
+        let peer = |input: &mut Reader<'_>| Ok(PeerId::from_bytes(input.fixed(Self::NAME)?));
         Ok(Self {
             federation: FederationId::from_bytes(input.fixed(Self::NAME)?),
-            invitations: input.list(Self::NAME, INVITATIONS_MAX, invitation)?,
+            invitations: input.list(Self::NAME, INVITATIONS_MAX, |input| invitation(input, is_current))?,
+            renewed: if is_current { Some(input.list(Self::NAME, MEMBERS_MAX, peer)?) } else { None },
             items: input.list(Self::NAME, usize::MAX, |input| {
                 input.bytes(Item::NAME, Item::BYTES_MAX).map(<[u8]>::to_vec)
             })?,
@@ -191,22 +214,24 @@ impl Cbor for State {
     }
 }
 
-fn invitation(input: &mut Reader<'_>) -> Result<([u8; 32], Invitation), FormatError> {
+fn invitation(input: &mut Reader<'_>, is_current: bool) -> Result<([u8; 32], Invitation), FormatError> {
     const WHAT: &str = "an invitation";
-    input.tuple(WHAT, 6)?;
+    input.tuple(WHAT, if is_current { 7 } else { 6 })?;
     let digest = input.fixed(WHAT)?;
     let roles = required(Roles::from_bits(input.uint(WHAT)?), WHAT)?;
     let (space, expires_ms, certificate_ms) = (input.uint(WHAT)?, input.uint(WHAT)?, input.uint(WHAT)?);
+    let is_renewed = is_current && input.bool(WHAT)?;
     let used_by = if input.null() { None } else { Some(PeerId::from_bytes(input.fixed(WHAT)?)) };
-    Ok((digest, Invitation { roles, space, expires_ms, certificate_ms, used_by }))
+    Ok((digest, Invitation { roles, space, expires_ms, certificate_ms, is_renewed, used_by }))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{AUTHORITY_FILE, Keeper, STATE_FILE};
+    use super::{AUTHORITY_FILE, Keeper, STATE_FILE, State};
     use crate::error::PeerError;
     use jsfs_federation::membership::{Admission, Charter, Invitation, Item, Roles, Roster, TicketSecret};
+    use jsfs_objects::cbor::{Cbor, Writer};
     use jsfs_objects::clock::SystemRandom;
     use jsfs_objects::key::Seed;
     use std::fs;
@@ -225,14 +250,21 @@ mod tests {
         let mut roster = Roster::new(key.public());
         roster.add(Item::Charter(Charter::sign(NOW, "home", 3, &key).unwrap()), NOW).unwrap();
         let mut admission = Admission::default();
-        let (expires_ms, certificate_ms) = (NOW + 9, 7);
-        let invitation =
-            Invitation { roles: Roles::FULL, space: 3, expires_ms, certificate_ms, used_by: None };
+        let invitation = Invitation {
+            roles: Roles::FULL,
+            space: 3,
+            expires_ms: NOW + 9,
+            certificate_ms: 7,
+            is_renewed: true,
+            used_by: None,
+        };
         admission.invite(&TicketSecret::from_bytes([4; 32]), invitation, NOW).unwrap();
+        admission.keep_renewed(key.public());
         keeper.save(|| Some(Keeper::bytes(&roster, &admission))).await.unwrap();
         let kept = keeper.load(NOW).unwrap().unwrap();
         assert_eq!(kept.roster.digest(), roster.digest());
         assert_eq!(kept.admission.iter().collect::<Vec<_>>(), admission.iter().collect::<Vec<_>>());
+        assert_eq!(kept.admission.renewed().collect::<Vec<_>>(), [&key.public()]);
         assert_eq!(kept.authority.unwrap().public(), key.public());
         let directory = data.path().join("federation");
         for name in [STATE_FILE, AUTHORITY_FILE] {
@@ -245,5 +277,16 @@ mod tests {
         assert_eq!(fs::read(directory.join(STATE_FILE)).unwrap(), bytes, "it is left as it is");
         keeper.save(|| None).await.unwrap();
         assert!(keeper.load(NOW).unwrap().is_none() && !directory.join(AUTHORITY_FILE).exists());
+    }
+    #[test]
+    fn a_state_of_before_is_read_and_promises_no_renewal() {
+        let federation = Seed::generate(&SystemRandom).keys().signing().public();
+        let mut out = Writer::new();
+        out.array(4).uint(1).bytes(federation.as_bytes()).array(1);
+        out.array(6).bytes(&[4; 32]).uint(15).uint(3).uint(NOW).uint(7).null();
+        out.array(0);
+        let state = State::from_bytes(&out.into_bytes()).unwrap();
+        assert_eq!((state.federation, state.renewed, state.items.len()), (federation, None, 0));
+        assert!(!state.invitations[0].1.is_renewed && state.invitations[0].1.certificate_ms == 7);
     }
 }

@@ -141,6 +141,25 @@ async fn admit(hub: &Hub, peer: PeerId, secret: &TicketSecret) -> Result<Credent
     Ok(credential)
 }
 
+/// Renews the certificates of members that this node let in, before they end.
+pub(crate) async fn renew(hub: &Hub) -> Result<(), PeerError> {
+    let (me, now_ms) = (hub.me, hub.now_ms());
+    let renewed = hub.with(|federation| {
+        let Ok(issuer) = issuer(federation, me, &hub.key, now_ms) else { return Ok(Vec::new()) };
+        let by = (&issuer.key, issuer.certificate.as_ref());
+        federation.admission.renew(&federation.roster, by, now_ms)
+    });
+    // Who is in no federation renews nothing.
+    let Ok(renewed) = renewed else { return Ok(()) };
+    let renewed = renewed?;
+    if renewed.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(count = renewed.len(), "renewing certificates of members");
+    hub.learn(renewed.into_iter().map(Item::Member))?;
+    hub.save().await
+}
+
 /// Who signs for others here.
 pub(crate) struct Issuer {
     pub(crate) key: jsfs_objects::key::SigningKey,

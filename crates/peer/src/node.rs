@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 /// Commands that wait for the driver.
 const COMMANDS_MAX: usize = 256;
 
-/// The founder's certificate, and by default others': ten years, since revoking takes effect at once.
+/// A certificate that is renewed: ten years, since revoking takes effect at once.
 const CERTIFICATE_MS: u64 = 3_650 * 86_400_000;
 
 /// How often a node asks to be let in, where the connection ends under the question.
@@ -73,8 +73,8 @@ pub struct Invitee {
     pub space: u64,
     /// How long the ticket is good, ms.
     pub ticket_ms: u64,
-    /// How long the certificate will hold, ms.
-    pub certificate_ms: u64,
+    /// How long it will be a member, ms; none for until it is revoked.
+    pub member_ms: Option<u64>,
 }
 
 /// An invitation.
@@ -223,7 +223,9 @@ impl Node {
         roster.add(Item::Charter(charter), now_ms)?;
         roster.add(Item::Member(credential), now_ms)?;
         hub.keep_authority(&seed).await?;
-        hub.enter(Federation { roster, admission: Admission::default(), authority: Some(authority) })?;
+        let mut admission = Admission::default();
+        admission.keep_renewed(hub.me);
+        hub.enter(Federation { roster, admission, authority: Some(authority) })?;
         hub.save().await?;
         hub.announce();
         Ok(Joined { name: Some(name.to_owned()), federation: terms.federation, terms })
@@ -245,6 +247,7 @@ impl Node {
             .collect();
         let secret = TicketSecret::generate(&*hub.random);
         let expires_ms = now_ms.saturating_add(invitee.ticket_ms);
+        let certificate_ms = invitee.member_ms.unwrap_or(CERTIFICATE_MS);
         let federation = hub.with(|federation| {
             issuer(federation, me, &hub.key, now_ms)?;
             if addresses.is_empty() {
@@ -254,7 +257,8 @@ impl Node {
                 roles: invitee.roles,
                 space: invitee.space,
                 expires_ms,
-                certificate_ms: invitee.certificate_ms,
+                certificate_ms,
+                is_renewed: invitee.member_ms.is_none(),
                 used_by: None,
             };
             // What its certificate will say is tried now, so that no ticket is handed out that admits nobody.
@@ -264,7 +268,7 @@ impl Node {
                 roles: invitee.roles,
                 space: invitee.space,
                 from_ms: now_ms,
-                expires_ms: now_ms.saturating_add(invitee.certificate_ms),
+                expires_ms: now_ms.saturating_add(certificate_ms),
                 epoch: 1,
                 issuer: me,
             };

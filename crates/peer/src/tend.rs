@@ -4,7 +4,7 @@
 
 use crate::error::PeerError;
 use crate::hub::Hub;
-use crate::membership::{Conversation, knock, tell};
+use crate::membership::{Conversation, knock, renew, tell};
 use jsfs_federation::membership::PeerId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn missing(hub: &Hub) -> Vec<PeerId> {
     let me = hub.me;
     hub.with(|federation| {
         let roster = &federation.roster;
-        let others = roster.members(now_ms).map(|terms| terms.peer).filter(|peer| *peer != me);
+        let others = roster.companions(&me, now_ms).into_iter();
         let others = others.filter(|peer| !connected.contains(peer) && !roster.addresses(peer).is_empty());
         others.take(room).collect()
     })
@@ -131,13 +131,16 @@ async fn hand_on(hub: Arc<Hub>) {
     }
 }
 
-/// Now and then compares what it knows with somebody, which brings everything that was missed.
+/// Now and then drops who is a member no more, renews what this node signed, and compares what it knows with somebody, which brings everything that was missed.
 async fn compare(hub: Arc<Hub>) {
     loop {
         tokio::time::sleep(COMPARE_EVERY).await;
         let now_ms = hub.now_ms();
-        if hub.with(|federation| federation.roster.forget_expired(now_ms)).unwrap_or(false) {
+        if hub.with(|federation| federation.roster.forget_expired(&hub.me, now_ms)).unwrap_or(false) {
             hub.has_changed();
+        }
+        if let Err(error) = renew(&hub).await {
+            tracing::warn!(%error, "certificates of members could not be renewed; that is tried again");
         }
         for peer in some_of(&hub, reachable(&hub), 1) {
             let comparing = async { Conversation::begin(&hub, &peer).await?.greet(&peer).await };

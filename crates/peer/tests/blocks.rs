@@ -120,10 +120,10 @@ async fn soon(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-async fn ticket(by: &Place, roles: Roles, certificate_ms: u64) -> String {
+async fn ticket(by: &Place, roles: Roles, member_ms: u64) -> String {
     soon("it listens", || !by.node.status().addresses.is_empty()).await;
     let space = if roles.contains(Role::Store) { 1 } else { 0 };
-    let invitee = Invitee { roles, space, ticket_ms: MINUTE_MS, certificate_ms };
+    let invitee = Invitee { roles, space, ticket_ms: MINUTE_MS, member_ms: Some(member_ms) };
     by.node.invite(invitee).await.unwrap().ticket.to_string()
 }
 

@@ -82,6 +82,18 @@ impl Roster {
         self.version
     }
 
+    /// Takes in a statement that was kept: one that was good once, also if its time is over now.
+    ///
+    /// # Errors
+    /// As those of [`Roster::add`].
+    pub fn restore(&mut self, item: Item, now_ms: u64) -> Result<bool, MembershipError> {
+        let then_ms = match &item {
+            Item::Member(credential) => credential.certificate.terms().from_ms,
+            _ => now_ms,
+        };
+        self.add(item, then_ms)
+    }
+
     /// Takes in a statement, and answers whether it told anything new.
     ///
     /// # Errors
@@ -173,12 +185,17 @@ impl Roster {
         Ok(true)
     }
 
-    /// Forgets members whose time is over, with what they said; answers whether there were any.
-    pub fn forget_expired(&mut self, now_ms: u64) -> bool {
+    /// Forgets members whose time is over, with what they said; answers whether there were any. Nobody is forgotten where `me` is over: it and others may have
+    /// been renewed meanwhile.
+    pub fn forget_expired(&mut self, me: &PeerId, now_ms: u64) -> bool {
+        if self.terms(me, now_ms) == Err(MembershipError::Expired) {
+            return false;
+        }
         let over: Vec<PeerId> = self
             .all_members()
-            .filter(|credential| now_ms >= credential.certificate.terms().expires_ms)
-            .map(|credential| credential.certificate.terms().peer)
+            .map(|credential| credential.certificate.terms())
+            .filter(|terms| now_ms >= terms.expires_ms)
+            .map(|terms| terms.peer)
             .collect();
         for peer in &over {
             for subject in [Subject::Member(*peer), Subject::Announcement(*peer)] {
@@ -239,6 +256,13 @@ impl Roster {
     pub fn members(&self, now_ms: u64) -> impl Iterator<Item = Terms> {
         self.all_members()
             .filter_map(move |credential| self.terms(&credential.certificate.terms().peer, now_ms).ok())
+    }
+
+    /// Whom `me` is to be connected to: the members, and all that ever were where `me` is none, as they may tell it that it is one again.
+    pub fn companions(&self, me: &PeerId, now_ms: u64) -> Vec<PeerId> {
+        let is_member = self.terms(me, now_ms).is_ok();
+        let peers = self.all_members().map(|credential| credential.certificate.terms().peer);
+        peers.filter(|peer| peer != me && (!is_member || self.terms(peer, now_ms).is_ok())).collect()
     }
 
     /// The members that have a role, in the order of their ids.

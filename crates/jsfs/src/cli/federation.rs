@@ -41,9 +41,9 @@ pub(crate) enum Federation {
         /// How long the ticket is good
         #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]
         expires: u64,
-        /// How long the node will be a member
-        #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = parse_duration)]
-        member_for: u64,
+        /// How long the node will be a member [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        member_for: Option<u64>,
         /// How much the node is counted on to keep, in GiB
         #[arg(long, value_name = "GIB", default_value_t = 64, value_parser = value_parser!(u64).range(0..=1 << 24))]
         space: u64,

@@ -29,7 +29,10 @@ pub(super) async fn run(session: &Session, command: &Federation) -> anyhow::Resu
         }
         Federation::Invite { role, expires, member_for, space } => {
             let roles: Vec<&str> = role.iter().map(|role| name_of(*role)).collect();
-            let mut asked = json!({ "expires_in": expires, "member_for": member_for, "space": space });
+            let mut asked = json!({ "expires_in": expires, "space": space });
+            if let Some(member_for) = member_for {
+                asked["member_for"] = json!(member_for);
+            }
             if !roles.is_empty() {
                 asked["roles"] = json!(roles);
             }

@@ -281,9 +281,9 @@ impl Federation for Federated {
         Box::pin(async move {
             let roles = roles(&invitee.roles)?;
             let space = if roles.contains(Role::Store) { invitee.space } else { 0 };
-            let (ticket_ms, certificate_ms) =
-                (invitee.ticket_s.saturating_mul(1_000), invitee.member_s.saturating_mul(1_000));
-            let invitee = jsfs_peer::Invitee { roles, space, ticket_ms, certificate_ms };
+            let ticket_ms = invitee.ticket_s.saturating_mul(1_000);
+            let member_ms = invitee.member_s.map(|member_s| member_s.saturating_mul(1_000));
+            let invitee = jsfs_peer::Invitee { roles, space, ticket_ms, member_ms };
             let invited = self.node.invite(invitee).await.map_err(refusal)?;
             Ok(InvitationDocument { ticket: invited.ticket.to_string(), expires: Some(invited.expires_ms) })
         })

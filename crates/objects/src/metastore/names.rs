@@ -208,6 +208,10 @@ impl Objects {
         top: &Address,
         limit: usize,
     ) -> Result<Vec<Address>, StorageError> {
+        let changes = match self.shared().directories.below(top) {
+            Ok(found) => return Ok(found),
+            Err(changes) => changes,
+        };
         let range = tables::prefix_range(tables::address_key(top));
         let mut found: Vec<Address> = Vec::new();
         for item in self.store().scan(tables::NAMED, range) {
@@ -221,6 +225,7 @@ impl Objects {
                 found.push(address);
             }
         }
+        self.shared().directories.keep(top, &found, changes);
         Ok(found)
     }
 }

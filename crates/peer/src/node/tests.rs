@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Roles};
-use jsfs_objects::clock::{SystemClock, SystemRandom};
+use jsfs_objects::clock::{Clock, SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_store::{BlockId, OpenOptions, Store};
 use libp2p::swarm::ConnectionId;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keeps nothing.
@@ -39,7 +40,7 @@ impl Blocks for Nothing {
     }
 }
 
-fn node(number: u8, data: &std::path::Path) -> Node {
+fn node(number: u8, data: &std::path::Path, clock: Arc<dyn Clock>) -> Node {
     Node::start(Options {
         data: data.to_owned(),
         key: SigningKey::from_secret(&[number; 32]),
@@ -49,7 +50,7 @@ fn node(number: u8, data: &std::path::Path) -> Node {
         patience: Patience::default(),
         store: Store::open(OpenOptions::directory(data, &[]).unwrap()).unwrap(),
         away_after: Duration::from_secs(60),
-        clock: Arc::new(SystemClock),
+        clock,
         random: Arc::new(SystemRandom),
     })
     .unwrap()
@@ -66,10 +67,11 @@ async fn soon(mut is_so: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_greeting_that_fails_ends_its_own_connection_and_no_other() {
     let places = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (one, other) = (node(41, places[0].path()), node(42, places[1].path()));
+    let clock = || Arc::new(SystemClock);
+    let (one, other) = (node(41, places[0].path(), clock()), node(42, places[1].path(), clock()));
     one.found("home", 1, 1).await.unwrap();
     soon(|| !one.status().addresses.is_empty()).await;
-    let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, certificate_ms: 3_600_000 };
+    let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, member_ms: None };
     let ticket = one.invite(invitee).await.unwrap().ticket;
     other.join(&ticket).await.unwrap();
     soon(|| one.status().reachable == 2 && other.status().reachable == 2).await;
@@ -89,12 +91,12 @@ async fn a_greeting_that_fails_ends_its_own_connection_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_connection_ends_while_it_joins_asks_again() {
     let home = tempfile::tempdir().unwrap();
-    let host = node(43, &home.path().join("host"));
+    let host = node(43, &home.path().join("host"), Arc::new(SystemClock));
     host.found("home", 1, 1).await.unwrap();
     soon(|| !host.status().addresses.is_empty()).await;
     for number in 44..48 {
-        let other = node(number, &home.path().join(number.to_string()));
-        let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, certificate_ms: 3_600_000 };
+        let other = node(number, &home.path().join(number.to_string()), Arc::new(SystemClock));
+        let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, member_ms: None };
         let (ticket, peer) = (host.invite(invitee).await.unwrap().ticket, other.status().peer);
         let cut = async {
             while host.hub.connected_since(&peer).is_none() {
@@ -107,4 +109,49 @@ async fn a_node_whose_connection_ends_while_it_joins_asks_again() {
         other.close().await;
     }
     host.close().await;
+}
+
+/// Years that have passed are added to the time.
+#[derive(Default)]
+struct Years(AtomicU64);
+
+const YEAR_MS: u64 = 365 * 86_400_000;
+
+impl Clock for Years {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed) * YEAR_MS
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_renewed_also_of_who_was_away_when_its_own_ended() {
+    let places: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let years = Arc::new(Years::default());
+    let start = |which: usize| {
+        node(50 + u8::try_from(which).unwrap(), places[which].path(), Arc::clone(&years) as Arc<dyn Clock>)
+    };
+    let [one, other, guest, away] = [0, 1, 2, 3].map(start);
+    one.found("home", 1, 1).await.unwrap();
+    soon(|| !one.status().addresses.is_empty()).await;
+    let stay = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, member_ms: None };
+    let visit = Invitee { member_ms: Some(9 * YEAR_MS), ..stay };
+    for (node, invitee) in [(&other, stay), (&guest, visit), (&away, stay)] {
+        node.join(&one.invite(invitee).await.unwrap().ticket).await.unwrap();
+    }
+    soon(|| one.status().reachable == 4).await;
+    away.close().await;
+    drop(away);
+    let until = |node: &Node| node.status().terms.map(|terms| terms.expires_ms);
+    let before = until(&other).unwrap();
+    years.0.store(7, Ordering::Relaxed);
+    soon(|| [&one, &other].iter().all(|node| until(node) > Some(before + 6 * YEAR_MS))).await;
+    assert!(until(&guest).is_some_and(|until| until < before), "whose membership ends is not renewed");
+    years.0.store(11, Ordering::Relaxed);
+    soon(|| one.status().members == 3 && until(&guest).is_none()).await;
+    let away = start(3);
+    soon(|| [&one, &other, &away].iter().all(|node| node.status().reachable == 3)).await;
+    assert!(until(&away) > Some(before + 6 * YEAR_MS));
+    for node in [one, other, guest, away] {
+        node.close().await;
+    }
 }
