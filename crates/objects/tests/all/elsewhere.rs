@@ -16,6 +16,9 @@ use tokio::sync::watch;
 /// Entries of a page.
 const PAGE: usize = 100;
 
+/// A page has no room for larger records.
+const PAGE_RECORD_BYTES: usize = 16 << 10;
+
 struct Head {
     envelope: Vec<u8>,
     record: Record,
@@ -109,14 +112,22 @@ impl Metastore for Way {
         });
         let entry = |(locator, heads): (&Locator, &Vec<Head>)| Entry {
             locator: *locator,
-            heads: heads.iter().map(|head| head.envelope.clone()).collect(),
-            incomplete: false,
+            heads: heads
+                .iter()
+                .map(|head| head.envelope.clone())
+                .filter(|it| it.len() <= PAGE_RECORD_BYTES)
+                .collect(),
+            incomplete: heads.iter().any(|head| head.envelope.len() > PAGE_RECORD_BYTES),
         };
         let mut entries: Vec<Entry> = listed.take(PAGE + 1).map(entry).collect();
         let more = entries.len() > PAGE;
         entries.truncate(PAGE);
         let next = entries.last().filter(|_| more).map(|entry| entry.locator);
-        Box::pin(ready(Some(Entries { entries, next, settled: true })))
+        Box::pin(async move {
+            // Others have their turn while a page is on its way.
+            tokio::task::yield_now().await;
+            Some(Entries { entries, next, settled: true })
+        })
     }
 
     fn store(&self, storing: Storing) -> RemoteAnswer<'_, StoredAs> {
@@ -263,4 +274,41 @@ async fn names_that_were_filed_in_one_place_are_all_listed() {
     // One of the directory, three of what is in it.
     assert_eq!(common.file_names_together(), 4);
     assert_eq!(lacks.names(&lacks.root(), "/example/d/", false).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn of_many_who_list_the_same_at_once_one_reads_it() {
+    let common = Arc::default();
+    let (has, lacks) = (World::new().await, World::new().await);
+    let way = Way::of(&lacks, &common).await;
+    Way::of(&has, &common).await;
+    has.namespace("example", None).await;
+    for number in 0..2 * PAGE {
+        has.put(&format!("/example/d/{number:04}"), b"x", public()).await;
+    }
+    let root = lacks.root();
+    let listings = (0..20).map(|_| lacks.names(&root, "/example/d/", false));
+    let listed = futures_util::future::join_all(listings).await;
+    assert!(listed.iter().all(|names| names.len() == 2 * PAGE));
+    let (pages, lookups) = way.take_asked();
+    // Pages of what is public, and one of what is private.
+    assert!(pages <= 3, "{pages} pages, {lookups} records");
+}
+
+#[tokio::test]
+async fn records_that_a_page_has_no_room_for_are_listed() {
+    let common = Arc::default();
+    let (has, lacks) = (World::new().await, World::new().await);
+    let way = Way::of(&lacks, &common).await;
+    Way::of(&has, &common).await;
+    has.namespace("example", None).await;
+    for (directory, options) in [("open", public as fn() -> WriteOptions), ("shut", private)] {
+        let properties = [("note".to_owned(), Some("x".repeat(PAGE_RECORD_BYTES - 100)))].into();
+        let at = |name: &str| format!("/example/{directory}/{name}");
+        has.put(&at("large"), b"x", WriteOptions { properties, ..options() }).await;
+        has.put(&at("small"), b"x", options()).await;
+        assert_eq!(lacks.names(&lacks.root(), &at(""), false).await, ["large", "small"]);
+        assert!(way.take_asked().1 > 0, "what there is no room for is asked for by itself");
+        assert_eq!(size(&lacks, &at("large")).await, 1);
+    }
 }

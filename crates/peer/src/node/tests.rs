@@ -7,12 +7,11 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Roles};
-use jsfs_objects::clock::{Clock, SystemClock, SystemRandom};
+use jsfs_objects::clock::{Clock, ManualClock, SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_store::{BlockId, OpenOptions, Store};
 use libp2p::swarm::ConnectionId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keeps nothing.
@@ -111,24 +110,14 @@ async fn a_node_whose_connection_ends_while_it_joins_asks_again() {
     host.close().await;
 }
 
-/// Years that have passed are added to the time.
-#[derive(Default)]
-struct Years(AtomicU64);
-
 const YEAR_MS: u64 = 365 * 86_400_000;
-
-impl Clock for Years {
-    fn now_ms(&self) -> u64 {
-        SystemClock.now_ms() + self.0.load(Ordering::Relaxed) * YEAR_MS
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_renewed_also_of_who_was_away_when_its_own_ended() {
     let places: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
-    let years = Arc::new(Years::default());
+    let clock = Arc::new(ManualClock::starting_at(SystemClock.now_ms()));
     let start = |which: usize| {
-        node(50 + u8::try_from(which).unwrap(), places[which].path(), Arc::clone(&years) as Arc<dyn Clock>)
+        node(50 + u8::try_from(which).unwrap(), places[which].path(), Arc::clone(&clock) as Arc<dyn Clock>)
     };
     let [one, other, guest, away] = [0, 1, 2, 3].map(start);
     one.found("home", 1, 1).await.unwrap();
@@ -143,10 +132,10 @@ async fn certificates_are_renewed_also_of_who_was_away_when_its_own_ended() {
     drop(away);
     let until = |node: &Node| node.status().terms.map(|terms| terms.expires_ms);
     let before = until(&other).unwrap();
-    years.0.store(7, Ordering::Relaxed);
+    clock.advance(7 * YEAR_MS);
     soon(|| [&one, &other].iter().all(|node| until(node) > Some(before + 6 * YEAR_MS))).await;
     assert!(until(&guest).is_some_and(|until| until < before), "whose membership ends is not renewed");
-    years.0.store(11, Ordering::Relaxed);
+    clock.advance(4 * YEAR_MS);
     soon(|| one.status().members == 3 && until(&guest).is_none()).await;
     let away = start(3);
     soon(|| [&one, &other, &away].iter().all(|node| node.status().reachable == 3)).await;
