@@ -36,6 +36,7 @@ const CERTIFICATE_MS: u64 = 3_650 * 86_400_000;
 
 /// How often a node asks to be let in, where the connection ends under the question.
 const JOIN_TRIES: usize = 3;
+const JOIN_PAUSE: Duration = Duration::from_millis(300);
 
 /// Time that others have to hear that this node leaves, or whom it revoked.
 const FAREWELL_TIME: Duration = Duration::from_secs(3);
@@ -296,7 +297,11 @@ impl Node {
         let mut last = PeerError::Unreachable { why: "the ticket names no address of this kind".to_owned() };
         for address in &ticket.addresses {
             let Some((address, peer)) = host_of(address) else { continue };
-            for _ in 0..JOIN_TRIES {
+            for attempt in 0..JOIN_TRIES {
+                if attempt > 0 {
+                    // Until both sides know that the connection is gone.
+                    tokio::time::sleep(JOIN_PAUSE).await;
+                }
                 // Whoever cannot be reached will not be reached a moment later.
                 if let Err(error) = hub.connect_at(&peer, std::slice::from_ref(&address)).await {
                     last = error;

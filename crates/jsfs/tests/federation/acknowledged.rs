@@ -3,7 +3,7 @@
 
 use crate::blocks::count;
 use crate::records::{HOST, ask, together};
-use crate::support::Place;
+use crate::support::{Place, soon};
 use jsfs_testkit::http::{Client, Request};
 use jsfs_testkit::random::Random;
 use rustix::process::Signal;
@@ -103,5 +103,32 @@ fn members_that_stop_in_silence_delay_a_write_by_seconds_and_the_next_by_less() 
     for (status, time) in took {
         assert_eq!(status, 201, "three of five have the record, and three the blocks");
         assert!(time < Duration::from_secs(6), "{time:?}");
+    }
+}
+
+#[test]
+fn whichever_two_of_five_are_killed_at_once_what_was_answered_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut places, key) = together(home.path(), 5);
+    let bodies: Vec<Vec<u8>> = (0..5).map(|seed| Random::seeded(seed).bytes(200_000)).collect();
+    let pairs = (0..5).flat_map(|one| (one + 1..5).map(move |other| (one, other)));
+    for (round, (one, other)) in pairs.enumerate() {
+        for (at, body) in bodies.iter().enumerate() {
+            let path = format!("/{round}-{at}?private={}", at % 2 == 0);
+            assert_eq!(ask(&places[at], "PUT", &path, Some(&key), body).0, 201, "{}", places[at].log());
+        }
+        places[one].kill();
+        places[other].kill();
+        for place in places.iter().filter(|place| place.node.is_some()) {
+            for (at, body) in bodies.iter().enumerate() {
+                let path = format!("/{round}-{at}");
+                soon("what was answered is read", || {
+                    ask(place, "GET", &path, Some(&key), &[]) == (200, body.clone())
+                });
+            }
+        }
+        places[one].start();
+        places[other].start();
+        soon("all see all again", || places.iter().all(|place| place.connected().len() == 5));
     }
 }
