@@ -224,18 +224,17 @@ impl<S: Carrier> AsyncWrite for Guard<S> {
             return Poll::Ready(Ok(()));
         }
         let mut space = [0_u8; 4096];
+        // Closing under a client that has more to send would reset the connection, whatever was read before: then it is held, not read.
         while self.lingered < LINGER_BYTES && self.watch.doom() == Doom::None {
             let mut buf = ReadBuf::new(&mut space);
-            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut buf) else {
-                self.watch.register(cx.waker());
-                return Poll::Pending;
-            };
+            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut buf) else { break };
             if read.is_err() || buf.filled().is_empty() {
-                break;
+                return Poll::Ready(Ok(()));
             }
             self.lingered += buf.filled().len();
         }
-        Poll::Ready(Ok(()))
+        self.watch.register(cx.waker());
+        if self.watch.doom() == Doom::None { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 

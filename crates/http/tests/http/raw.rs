@@ -1,6 +1,6 @@
 //! Bytes that no proper client sends, and connections that end early.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -231,6 +231,30 @@ fn a_refused_upload_still_hears_why() {
         let answer = Client::new(node.address).send(&Request::new("PUT", "/big").body(&body)).unwrap();
         assert_eq!(answer.status, 401);
     }
+}
+
+#[test]
+fn a_client_that_sends_much_before_it_listens_hears_why_too() {
+    let node = Node::start();
+    let mut stream = connect(&node);
+    write!(stream, "PUT /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n").unwrap();
+    // As much as the connection takes of it.
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = 0;
+    let full = loop {
+        match stream.write(&[0; 65_536]) {
+            Ok(more) => sent += more,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "after {sent} bytes: {full}");
+    assert!(sent > 1_500_000, "the node did not read on: {sent} bytes");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    // It is not held for longer than a client needs.
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert!((0..1_000).any(|_| stream.write_all(&[0; 65_536]).is_err()), "the connection stayed");
 }
 
 #[test]
