@@ -202,28 +202,28 @@ async fn open_socket(front: &Arc<Front>, parts: &Parts) -> Result<Response<Body>
     Ok(opened)
 }
 
-/// Answers a call of a socket, whose place it has, or what a program asks for, as the request that it stands for and within the same limits.
-pub(crate) async fn call(
-    front: &Arc<Front>,
-    parts: Parts,
-    body: Arriving,
+/// Places for what is no request of its own: a call of a socket, which has one among the calls, or what a program asks for.
+pub(crate) fn admit(
+    front: &Front,
+    parts: &Parts,
+    body: &Arriving,
     place: Option<StreamPlace>,
-) -> Response<Body> {
+) -> Result<Held, Problem> {
     let watch = place.as_ref().map_or_else(|| Arc::new(Watch::new()), StreamPlace::watch);
     let mut held = Held::new(watch, place);
-    match front.counters.admit(server::stores(&parts, &body), held.watch.origin()) {
-        Ok(places) => {
-            let id = RequestId::of(&parts.headers);
-            held.id = Some(id.clone());
-            held.watch.keeps_upload(places.upload.is_some());
-            held.places = places;
-            let response = id.of_all(server::catch(answer(front, parts, body))).await;
-            held.watch.keeps_upload(false);
-            held.places.upload = None;
-            response.map(|body| body.holding(held))
-        }
-        Err(full) => full.response(),
-    }
+    held.places = front.counters.admit(server::stores(parts, body), held.watch.origin())?;
+    held.watch.keeps_upload(held.places.upload.is_some());
+    held.id = Some(RequestId::of(&parts.headers));
+    Ok(held)
+}
+
+/// Answers it as the request that it stands for, and within the same limits.
+pub(crate) async fn call(front: &Front, parts: Parts, body: Arriving, held: &mut Held) -> Response<Body> {
+    let id = held.id.clone().unwrap_or_else(|| RequestId::of(&parts.headers));
+    let response = id.of_all(server::catch(answer(front, parts, body))).await;
+    held.watch.keeps_upload(false);
+    held.places.upload = None;
+    response
 }
 
 async fn answer(front: &Front, mut parts: Parts, body: Arriving) -> Response<Body> {

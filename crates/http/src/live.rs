@@ -1,7 +1,7 @@
 //! The interface over WebSockets, and changes as they happen (`docs/live.md`).
 //!
 //! A call over a socket is turned into the HTTP request that it stands for and goes through the same code; nothing here decides who may do
-//! what. `handshake` opens a socket, `socket` keeps it and `parting` says why it ends, `call` reads calls, `answer` renders what came back, `streams` moves bodies under
+//! what. `handshake` opens a socket, `socket` keeps it and `parting` says why it ends, `call` reads calls, `answer` renders what came back, `outbox` writes it, `streams` moves bodies under
 //! credit, `frame` is their form on the wire, `event` the form of a change, `sse` the same changes as Server-Sent Events, and `program` and
 //! `process` sockets to programs.
 
@@ -11,6 +11,7 @@ pub mod frame;
 mod answer;
 mod event;
 mod handshake;
+mod outbox;
 mod parting;
 mod process;
 mod program;

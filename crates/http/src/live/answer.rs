@@ -23,6 +23,8 @@ const JSON_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) enum Outcome {
     /// This is the result.
     Result(Value),
+    /// This is the result, as JSON that was written already.
+    Document(Bytes),
     /// This is the result but for the number of the stream, in which the body follows.
     Stream(Map<String, Value>, Body),
     /// This is the error.
@@ -38,7 +40,11 @@ pub(crate) async fn render(response: Response<Body>, rendering: Rendering, addre
     }
     let result = match rendering {
         Rendering::Done => Ok(Value::Object(Map::new())),
-        Rendering::Json => document(body).await,
+        Rendering::Json => {
+            return json(body)
+                .await
+                .map_or_else(|problem| Outcome::Refused(error(&problem)), Outcome::Document);
+        }
         Rendering::Written => document(body).await.map(|mut document| {
             document["status"] = head.status.as_u16().into();
             document
@@ -118,15 +124,16 @@ async fn collect(body: Body) -> Result<Bytes, Problem> {
 }
 
 /// The JSON of an answer; an empty object where there is none.
-async fn document(body: Body) -> Result<Value, Problem> {
-    if body.length() == Some(0) {
-        return Ok(Value::Object(Map::new()));
-    }
+async fn json(body: Body) -> Result<Bytes, Problem> {
     let bytes = collect(body).await?;
     if bytes.len() > JSON_BYTES_MAX {
         return Err(Problem::new(Kind::TooLarge, "the answer is too long for one message; ask for less"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| Problem::internal(&error))
+    Ok(if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes })
+}
+
+async fn document(body: Body) -> Result<Value, Problem> {
+    serde_json::from_slice(&json(body).await?).map_err(|error| Problem::internal(&error))
 }
 
 /// The error of a refused request: its problem document, whatever it is.
@@ -162,6 +169,11 @@ pub(crate) fn coded(problem: &Problem, code: i32) -> Value {
 /// The answer to a call, as a message.
 pub(crate) fn message(id: Option<&Id>, part: &str, value: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id.map_or(&Value::Null, Id::value), part: value }).to_string()
+}
+
+/// The same around a result that is JSON already: what comes before it, and after it.
+pub(crate) fn around(id: &Id) -> (String, &'static str) {
+    (format!(r#"{{"jsonrpc":"2.0","id":{},"result":"#, id.value()), "}")
 }
 
 /// A notification, as a message.

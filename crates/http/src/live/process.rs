@@ -86,7 +86,11 @@ async fn run(upgrade: OnUpgrade, ending: Ending, exec: Exec, id: ProcessId, afte
                     Taken::Frame(Frame::Text(text)) => Input { is_text: true, bytes: text.into() },
                     Taken::Frame(Frame::Binary(bytes)) => Input { is_text: false, bytes },
                     Taken::Frame(Frame::Close { .. }) | Taken::End => break (1000, String::new()),
-                    Taken::Nothing => continue,
+                    // The library may have answered. More is read when that was written.
+                    Taken::Nothing => match sink.flush().await {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
                 };
                 if let Err(close) = send(&exec, id, input, &ending).await {
                     break close;

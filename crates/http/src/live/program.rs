@@ -100,7 +100,12 @@ async fn run(upgrade: OnUpgrade, ending: Ending, socket: Socket) {
                 heard = Instant::now();
                 match taken {
                     Taken::Frame(frame) => permit.send(frame),
-                    Taken::Nothing => {}
+                    // The library may have answered. More is read when that was written.
+                    Taken::Nothing => {
+                        if sink.flush().await.is_err() {
+                            break None;
+                        }
+                    }
                     Taken::End => break None,
                 }
             }

@@ -2,8 +2,8 @@
 //!
 //! Tasks: one per socket, which reads, writes and watches over the others; one per call that is being worked on and one per watch, all in one
 //! set that ends with the socket. Dropping a call stores nothing that was not answered. Everything that waits is bounded: answers and events by one
-//! short queue, bodies by another and by their credit, calls and watches by limits; a client that takes nothing is cut off by the connection's own
-//! marks.
+//! short queue, bodies by another and by their credit, calls and watches by limits. A call has its place among the node's requests from before it has a
+//! task until its answer was written; a client that takes nothing is cut off by the connection's own marks, or when others wait for such places.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,13 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Parts as Upgraded};
 use hyper_util::rt::TokioIo;
 use jsfs_objects::address::Address;
 use jsfs_objects::{Credentials, News, Watch as WatchVerb, Watching};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -28,13 +28,14 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
 
 use super::answer::{self, Outcome};
-use super::call::{self, Action, Asking, Base, Call, Fault, Id, Payload, Secrets};
+use super::call::{self, Action, Asking, Base, Call, Fault, Id, Payload, Rendering, Secrets};
 use super::event::Event;
 use super::frame::{Frame, MESSAGE_BYTES_MAX};
+use super::outbox::{Outbox, Over, Queues, outboxes};
 use super::parting::{Parting, RETRY_AFTER_S, short};
 use super::sse::parse_cursor;
-use super::streams::{Incoming, Streams};
-use crate::body::Arriving;
+use super::streams::Streams;
+use crate::body::{Arriving, Held};
 use crate::front::{self, Front};
 use crate::gate::{Gate, Permit};
 use crate::guard::Guard;
@@ -43,7 +44,7 @@ use crate::problem::{Kind, Problem};
 use crate::request::Beside;
 use crate::server::Ending;
 use crate::tls::Wire;
-use crate::watch::Watch;
+use crate::watch::{Doom, Watch};
 
 /// After this time of silence the node asks whether the client is there.
 pub(super) const PING_AFTER: Duration = Duration::from_secs(30);
@@ -54,11 +55,8 @@ pub(super) const GONE_AFTER: Duration = Duration::from_secs(90);
 /// How long the end of a socket may take.
 pub(super) const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Answers and events that wait for the client.
-const MESSAGES_QUEUED: usize = 16;
-
-/// Pieces of bodies that wait for the client.
-const PIECES_QUEUED: usize = 4;
+/// How long a client that was slow may take to hear that others had its place.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Small, because most sockets are idle; a long message brings a buffer of its own.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -84,23 +82,17 @@ struct Session {
     front: Arc<Front>,
     base: Base,
     credentials: Mutex<Credentials>,
-    /// Requests of the client's address.
-    origin: Option<Arc<Gate>>,
     streams: Arc<Streams>,
+    /// The connection's marks.
+    watch: Arc<Watch>,
     /// Answers and events.
-    messages: mpsc::Sender<Box<Message>>,
+    messages: Outbox,
     /// Bodies, each after the answer that announces it.
-    pieces: mpsc::Sender<Box<Message>>,
+    pieces: Outbox,
     calls: Arc<Gate>,
     watches: Arc<Gate>,
     following: Mutex<HashMap<String, AbortHandle>>,
     last_watch: AtomicU64,
-}
-
-/// What waits to be written. Boxed, because a queue has room for many messages from the beginning and most sockets have none.
-struct Queues {
-    messages: mpsc::Receiver<Box<Message>>,
-    pieces: mpsc::Receiver<Box<Message>>,
 }
 
 impl Socket {
@@ -118,9 +110,7 @@ impl Socket {
         let config = config(&self.front.counters().limits());
         let Some(stream) = upgraded(upgrade, &ending, config).await else { return };
         let (mut sink, mut stream) = stream.split();
-        let (messages, queued_messages) = mpsc::channel(MESSAGES_QUEUED);
-        let (pieces, queued_pieces) = mpsc::channel(PIECES_QUEUED);
-        let mut queues = Queues { messages: queued_messages, pieces: queued_pieces };
+        let (messages, pieces, mut queues) = outboxes();
         let parting = match self.parting {
             Some(parting) => parting,
             None => {
@@ -128,7 +118,7 @@ impl Socket {
                     front: self.front,
                     base: self.base,
                     credentials: Mutex::new(self.credentials),
-                    origin: ending.watch.origin().cloned(),
+                    watch: Arc::clone(&ending.watch),
                     streams: Arc::default(),
                     messages,
                     pieces,
@@ -179,31 +169,6 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(longest))
 }
 
-impl Queues {
-    /// Writes what the tasks have to say until the connection breaks. Neither queue waits for the other.
-    async fn write(&mut self, sink: &mut SplitSink<Stream, Message>) {
-        loop {
-            let message = tokio::select! {
-                message = self.messages.recv() => message,
-                piece = self.pieces.recv() => piece,
-            };
-            // The session holds both senders as long as this runs.
-            let Some(message) = message else { return std::future::pending().await };
-            if sink.feed(*message).await.is_err() {
-                return;
-            }
-            while let Ok(message) = self.messages.try_recv() {
-                if sink.feed(*message).await.is_err() {
-                    return;
-                }
-            }
-            if sink.flush().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
 /// Says what is still to be said, and goodbye.
 async fn part(
     parting: Parting,
@@ -213,10 +178,8 @@ async fn part(
     watch: &Watch,
 ) {
     let Some((code, reason)) = parting.said() else { return };
-    while let Ok(message) = queues.messages.try_recv() {
-        if sink.feed(*message).await.is_err() {
-            return;
-        }
+    if queues.write_the_last(&mut sink).await.is_err() {
+        return;
     }
     let frame = CloseFrame { code: code.into(), reason: short(&reason) };
     if sink.send(Message::Close(Some(frame))).await.is_err() {
@@ -245,7 +208,9 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Stream>, ending: 
                         Box::pin(session.take_text(text.as_str(), &mut tasks, stopping)).await
                     }
                     Some(Ok(Message::Binary(bytes))) => session.take_binary(bytes),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                    // The library answers by itself. More is read when that was written.
+                    Some(Ok(Message::Ping(_))) => session.messages.room().await.map_err(|Over| Parting::gone()),
+                    Some(Ok(Message::Pong(_) | Message::Frame(_))) => Ok(()),
                     Some(Ok(Message::Close(_))) | None => return Parting::gone(),
                     Some(Err(error)) => return error.into(),
                 };
@@ -260,7 +225,7 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Stream>, ending: 
                 }
                 if heard.elapsed() >= PING_AFTER {
                     // A full queue means that the client is there and slow.
-                    let _ = session.messages.try_send(Box::new(Message::Ping(WsBytes::new())));
+                    session.messages.message_now(Message::Ping(WsBytes::new()));
                 }
             }
             () = ending.shutdown.cancelled(), if !stopping => {
@@ -316,7 +281,7 @@ impl Session {
 
     async fn say(&self, text: String) {
         // Where nobody writes any more the connection is at its end.
-        let _ = self.messages.send(Box::new(Message::text(text))).await;
+        let _ = self.messages.message(Message::text(text)).await;
     }
 
     async fn result(&self, id: Option<&Id>, value: &Value) {
@@ -389,61 +354,107 @@ impl Session {
             self.refuse(id.as_ref(), &Problem::too_many_requests(detail, RETRY_AFTER_S)).await;
             return Ok(());
         };
-        tasks.spawn(Arc::clone(self).request(id, asking, incoming, permit));
+        let Asking { mut parts, payload, rendering, secrets } = *asking;
+        parts.extensions.insert(Beside(self.credentials_with(&secrets)));
+        let place = self.front.counters().begin_call(self.watch.origin());
+        let watch = place.watch();
+        let arriving = match (incoming, payload) {
+            (Some(incoming), _) => Arriving::from_stream(incoming, Arc::clone(&watch), limits.body_bytes_max),
+            (None, Payload::Bytes(bytes)) => Arriving::from_bytes(bytes, limits.body_bytes_max),
+            (None, _) => Arriving::nothing(),
+        };
+        // Before it has a task: those that are refused take no room while they wait to hear it.
+        match front::admit(&self.front, &parts, &arriving, Some(place)) {
+            Ok(held) => {
+                let session = Arc::clone(self);
+                tasks.spawn(async move {
+                    let _permit = permit;
+                    session.request(id, parts, arriving, rendering, held).await;
+                });
+            }
+            Err(full) => {
+                drop((arriving, permit));
+                self.refuse(id.as_ref(), &full).await;
+            }
+        }
         Ok(())
     }
 
-    /// Works on one call to its end, the bytes that it answers with included.
+    /// Works on one call until its answer was written, the bytes that it answers with included.
     async fn request(
-        self: Arc<Self>,
+        &self,
         id: Option<Id>,
-        asking: Box<Asking>,
-        incoming: Option<Incoming>,
-        _permit: Permit,
+        parts: Parts,
+        arriving: Arriving,
+        rendering: Rendering,
+        mut held: Held,
     ) {
-        let Asking { mut parts, payload, rendering, secrets } = *asking;
-        parts.extensions.insert(Beside(self.credentials_with(&secrets)));
         let address = Address::from_host_and_path(self.host(), parts.uri.path());
         let address = address.map_or_else(|_| parts.uri.path().to_owned(), |address| address.to_string());
-        let place = self.front.counters().begin_call(self.origin.as_ref());
-        let watch = place.watch();
-        let arriving = match (incoming, payload) {
-            (Some(incoming), _) => {
-                Arriving::from_stream(incoming, Arc::clone(&watch), self.limits().body_bytes_max)
-            }
-            (None, Payload::Bytes(bytes)) => Arriving::from_bytes(bytes, self.limits().body_bytes_max),
-            (None, _) => Arriving::nothing(),
-        };
-        let made_room = || {
-            let detail = "the client was slow and others waited for its place; try again";
-            Problem::new(Kind::RequestTimeout, detail)
-        };
+        let watch = Arc::clone(&held.watch);
         let answering = async {
-            let response = front::call(&self.front, parts, arriving, Some(place)).await;
+            let response = front::call(&self.front, parts, arriving, &mut held).await;
             answer::render(response, rendering, address).await
         };
         let outcome = tokio::select! {
             outcome = answering => outcome,
-            () = watch.doomed() => Outcome::Refused(answer::error(&made_room())),
-        };
-        match outcome {
-            Outcome::Result(value) => self.result(id.as_ref(), &value).await,
-            Outcome::Refused(error) if id.is_some() => {
-                self.say(answer::message(id.as_ref(), "error", &error)).await;
+            () = watch.doomed() => {
+                let Some(id) = &id else { return };
+                let text = answer::message(Some(id), "error", &answer::error(&made_room()));
+                return self.part_with(self.messages.message(Message::text(text))).await;
             }
-            Outcome::Stream(mut head, body) if id.is_some() => {
+        };
+        let Some(id) = &id else { return };
+        match outcome {
+            Outcome::Result(value) => self.answer(id, "result", value, &watch).await,
+            Outcome::Refused(error) => self.answer(id, "error", error, &watch).await,
+            Outcome::Document(json) => {
+                let (before, after) = answer::around(id);
+                self.write([before.into(), json, Bytes::from_static(after.as_bytes())], &watch).await;
+            }
+            Outcome::Stream(mut head, body) => {
                 let stream = self.streams.open();
                 head.insert("stream".to_owned(), stream.number.into());
-                let text = answer::message(id.as_ref(), "result", &Value::Object(head));
-                // Through the same queue as its pieces, so that none overtakes it.
-                if self.pieces.send(Box::new(Message::text(text))).await.is_ok() {
-                    tokio::select! {
-                        () = stream.send(body, &self.pieces, self.limits().progress_time) => {}
-                        () = watch.doomed() => stream.fail(&made_room(), &self.pieces).await,
+                let text = answer::message(Some(id), "result", &Value::Object(head));
+                let mut body = body.holding(held);
+                let sending = async {
+                    // Through the same queue as its pieces, so that none overtakes it.
+                    if self.pieces.message(Message::text(text)).await.is_ok() {
+                        stream.send(&mut body, &self.pieces, self.limits().progress_time).await;
                     }
+                };
+                tokio::select! {
+                    () = sending => {}
+                    () = watch.doomed() => self.part_with(stream.fail(&made_room(), &self.pieces)).await,
                 }
             }
-            Outcome::Refused(_) | Outcome::Stream(..) => {}
+        }
+    }
+
+    /// Writes what is not JSON yet.
+    async fn answer(&self, id: &Id, part: &str, value: Value, watch: &Watch) {
+        let text = answer::message(Some(id), part, &value);
+        drop(value);
+        // Escapes can make it several times as long as what it was made of.
+        match self.front.counters().memory(text.len() as u64).await {
+            Ok(memory) => self.write([memory.keep(text.into()), Bytes::new(), Bytes::new()], watch).await,
+            Err(full) => self.part_with(self.refuse(Some(id), &full)).await,
+        }
+    }
+
+    /// Writes an answer. Where the client does not take it and others wait for its place, the connection ends.
+    async fn write(&self, parts: [Bytes; 3], watch: &Watch) {
+        watch.handed_over(parts.iter().map(Bytes::len).sum());
+        tokio::select! {
+            _ = self.messages.text_to_the_end(parts) => {}
+            () = watch.doomed() => self.watch.end(Doom::Answer),
+        }
+    }
+
+    /// Tells a client that was slow that others have its place now; one that does not even take that loses the connection.
+    async fn part_with(&self, telling: impl Future) {
+        if tokio::time::timeout(FAREWELL_TIME_MAX, telling).await.is_err() {
+            self.watch.end(Doom::Answer);
         }
     }
 
@@ -529,6 +540,10 @@ impl Session {
             }
         }
     }
+}
+
+fn made_room() -> Problem {
+    Problem::new(Kind::RequestTimeout, "the client was slow and others waited for its place; try again")
 }
 
 fn add(credentials: &mut Credentials, secrets: &Secrets) {

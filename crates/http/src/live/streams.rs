@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::frame::{CREDIT_BYTES, Frame, PAYLOAD_BYTES_MAX};
+use super::outbox::{Outbox, Over};
 use crate::body::Body;
 use crate::problem::{Kind, Problem};
 
@@ -101,7 +102,7 @@ impl Streams {
     pub(crate) fn announce(
         self: &Arc<Self>,
         number: u32,
-        out: mpsc::Sender<Box<Message>>,
+        out: Outbox,
         progress_time: Duration,
     ) -> Result<Incoming, Overdrawn> {
         let mut inner = self.hold();
@@ -186,7 +187,7 @@ pub(crate) struct Incoming {
     streams: Arc<Streams>,
     arrived: Arc<Arrived>,
     /// Where credit goes out.
-    out: mpsc::Sender<Box<Message>>,
+    out: Outbox,
     progress_time: Duration,
     /// Bytes that were worked on and not yet granted again.
     owed: u32,
@@ -229,7 +230,7 @@ impl Incoming {
             let bytes = std::mem::take(&mut self.owed);
             self.streams.grant(self.number, bytes);
             // Where the connection is over there is nobody to grant to.
-            let _ = self.out.send(Box::new(Message::Binary(Frame::Credit(bytes).encode(self.number)))).await;
+            let _ = self.out.message(Message::Binary(Frame::Credit(bytes).encode(self.number))).await;
         }
     }
 }
@@ -251,13 +252,8 @@ pub(crate) struct Outgoing {
 struct Unwanted;
 
 impl Outgoing {
-    /// Sends a body to its end, as fast as the client grants.
-    pub(crate) async fn send(
-        &self,
-        mut body: Body,
-        out: &mpsc::Sender<Box<Message>>,
-        progress_time: Duration,
-    ) {
+    /// Sends a body to its end, as fast as the client grants, and waits until all of it was written.
+    pub(crate) async fn send(&self, body: &mut Body, out: &Outbox, progress_time: Duration) {
         while let Some(frame) = body.frame().await {
             let sent = match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(bytes)) => self.send_bytes(bytes, out, progress_time).await,
@@ -273,13 +269,13 @@ impl Outgoing {
                 Err(Some(problem)) => return self.fail(&problem, out).await,
             }
         }
-        let _ = out.send(Box::new(Message::Binary(Frame::End(Bytes::new()).encode(self.number)))).await;
+        let _ = out.message_to_the_end(Message::Binary(Frame::End(Bytes::new()).encode(self.number))).await;
     }
 
     async fn send_bytes(
         &self,
         mut bytes: Bytes,
-        out: &mpsc::Sender<Box<Message>>,
+        out: &Outbox,
         progress_time: Duration,
     ) -> Result<(), Option<Problem>> {
         while !bytes.is_empty() {
@@ -291,7 +287,7 @@ impl Outgoing {
                 })?
                 .map_err(|Unwanted| None)?;
             let message = Message::Binary(Frame::Data(bytes.split_to(count)).encode(self.number));
-            out.send(Box::new(message)).await.map_err(|_| None)?;
+            out.message(message).await.map_err(|Over| None)?;
         }
         Ok(())
     }
@@ -311,8 +307,9 @@ impl Outgoing {
     }
 
     /// Says why there is no more of it.
-    pub(crate) async fn fail(&self, problem: &Problem, out: &mpsc::Sender<Box<Message>>) {
-        let _ = out.send(Box::new(Message::Binary(Frame::Error(problem.json()).encode(self.number)))).await;
+    pub(crate) async fn fail(&self, problem: &Problem, out: &Outbox) {
+        let _ =
+            out.message_to_the_end(Message::Binary(Frame::Error(problem.json()).encode(self.number))).await;
     }
 }
 
@@ -326,11 +323,12 @@ impl Drop for Outgoing {
 mod tests {
     use super::{CREDIT_BYTES, CutOff, Frame, Overdrawn, Streams, WINDOW_BYTES};
     use crate::body::Body;
+    use crate::live::outbox::{Queues, outboxes};
     use bytes::Bytes;
+    use futures_util::FutureExt;
+    use std::pin::pin;
     use std::sync::Arc;
     use std::time::Duration;
-    use tokio::sync::mpsc;
-    use tokio_tungstenite::tungstenite::Message;
 
     const SOON: Duration = Duration::from_secs(30);
 
@@ -338,15 +336,14 @@ mod tests {
         Frame::Data(vec![7; bytes].into())
     }
 
-    fn next(out: &mut mpsc::Receiver<Box<Message>>) -> Option<(u32, Frame)> {
-        let message = out.try_recv().ok()?.into_data();
-        Some(Frame::decode(message).expect("a frame"))
+    fn next(out: &mut Queues) -> Option<(u32, Frame)> {
+        Some(Frame::decode(out.take_message()?.into_data()).expect("a frame"))
     }
 
     #[tokio::test]
     async fn an_upload_gets_credit_for_what_was_worked_on() {
         let streams = Arc::new(Streams::default());
-        let (out, mut sent) = mpsc::channel(8);
+        let (out, _pieces, mut sent) = outboxes();
         let mut upload = streams.announce(1, out, SOON).expect("a stream");
         for _ in 0..4 {
             streams.take(1, data(65_536)).expect("within the credit");
@@ -371,7 +368,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_upload_that_is_given_up_or_stands_still_is_cut_off() {
         let streams = Arc::new(Streams::default());
-        let (out, _sent) = mpsc::channel(8);
+        let (out, _pieces, _sent) = outboxes();
         let mut one = streams.announce(1, out.clone(), SOON).expect("a stream");
         streams.take(1, Frame::Error(Bytes::new())).expect("known");
         assert_eq!(one.next().await, Err(CutOff::GivenUp));
@@ -385,12 +382,12 @@ mod tests {
     #[tokio::test]
     async fn a_download_stops_where_its_credit_ends_and_goes_on_with_more() {
         let streams = Arc::new(Streams::default());
-        let (out, mut sent) = mpsc::channel(64);
+        let (out, _pieces, mut sent) = outboxes();
         let stream = streams.open();
         let number = stream.number;
         let bytes = Bytes::from(vec![1; CREDIT_BYTES as usize + 10]);
         let mut sending = tokio::task::JoinSet::new();
-        sending.spawn(async move { stream.send(Body::full(bytes), &out, SOON).await });
+        sending.spawn(async move { stream.send(&mut Body::full(bytes), &out, SOON).await });
         tokio::task::yield_now().await;
         let mut got = 0;
         while got < CREDIT_BYTES as usize {
@@ -402,25 +399,31 @@ mod tests {
         assert_eq!(next(&mut sent), None);
         streams.take(number, Frame::Credit(4)).expect("ours");
         streams.take(number, Frame::Credit(6)).expect("ours");
-        sending.join_all().await;
+        tokio::task::yield_now().await;
         assert!(matches!(next(&mut sent), Some((_, Frame::Data(bytes))) if bytes.len() == 10));
+        assert!(!sending.is_empty(), "it waits until all was written");
         assert_eq!(next(&mut sent), Some((number, Frame::End(Bytes::new()))));
+        sending.join_all().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_download_that_nobody_takes_or_wants_is_over() {
         let streams = Arc::new(Streams::default());
-        let (out, mut sent) = mpsc::channel(64);
+        let (out, _pieces, mut sent) = outboxes();
         let bytes = Bytes::from(vec![1; 2 * CREDIT_BYTES as usize]);
         let stream = streams.open();
         streams.take(stream.number, Frame::Error(Bytes::new())).expect("ours");
-        stream.send(Body::full(bytes.clone()), &out, SOON).await;
+        stream.send(&mut Body::full(bytes.clone()), &out, SOON).await;
         assert_eq!(next(&mut sent), None, "not a byte of what is unwanted");
         let stalled = streams.open();
-        stalled.send(Body::full(bytes), &out, SOON).await;
+        let mut body = Body::full(bytes);
+        let mut sending = pin!(stalled.send(&mut body, &out, SOON));
         let mut last = None;
-        while let Some((_, frame)) = next(&mut sent) {
-            last = Some(frame);
+        while (&mut sending).now_or_never().is_none() {
+            tokio::time::advance(SOON / 2).await;
+            while let Some((_, frame)) = next(&mut sent) {
+                last = Some(frame);
+            }
         }
         assert!(matches!(last, Some(Frame::Error(problem)) if problem.starts_with(b"{")));
     }

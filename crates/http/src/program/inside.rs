@@ -53,7 +53,14 @@ impl Interior for Inside {
                 None => Arriving::nothing(),
             };
             let is_head = parts.method == hyper::Method::HEAD;
-            outward(Box::pin(front::call(&front, parts, body, None)).await, is_head)
+            let response = match front::admit(&front, &parts, &body, None) {
+                Ok(mut held) => {
+                    let response = Box::pin(front::call(&front, parts, body, &mut held)).await;
+                    response.map(|body| body.holding(held))
+                }
+                Err(full) => full.response(),
+            };
+            outward(response, is_head)
         })
     }
 

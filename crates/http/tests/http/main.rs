@@ -5,6 +5,7 @@
 mod asyncapi;
 mod browsers;
 mod directories;
+mod floods;
 mod holes;
 mod interface;
 mod limits;
