@@ -55,6 +55,9 @@ pub(super) const GONE_AFTER: Duration = Duration::from_secs(90);
 /// How long the end of a socket may take.
 pub(super) const PARTING_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// A connection has one call for so many that it may have, while more than half of the places for requests are taken.
+const BUSY_SHARE: usize = 32;
+
 /// How long a client that was slow may take to hear that others had its place.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -348,9 +351,8 @@ impl Session {
             self.refuse(id.as_ref(), &problem).await;
             return Ok(());
         }
-        let Some(permit) = self.calls.enter(limits.socket_calls_max) else {
-            let detail =
-                "this connection has as many calls under way as limits.socket_calls allows; wait for one";
+        let Some(permit) = self.enter_calls(&limits) else {
+            let detail = "this connection has as many calls under way as limits.socket_calls allows, or fewer because the node is busy; wait for one";
             self.refuse(id.as_ref(), &Problem::too_many_requests(detail, RETRY_AFTER_S)).await;
             return Ok(());
         };
@@ -378,6 +380,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A place among the calls of this connection. Where the node has not many for all, a connection with many calls leaves room for others.
+    fn enter_calls(&self, limits: &Limits) -> Option<Permit> {
+        let most = limits.socket_calls_max;
+        let has_room = self.front.counters().has_room();
+        self.calls.enter(if has_room { most } else { (most / BUSY_SHARE).max(1) })
     }
 
     /// Works on one call until its answer was written, the bytes that it answers with included.

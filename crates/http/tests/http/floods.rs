@@ -39,14 +39,16 @@ fn answers_that_nobody_takes_keep_their_places_until_others_want_them() {
     };
     let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
     fill(&node);
-    let mut socket = Socket::open(&node, "/");
+    let mut sockets: Vec<_> = (0..3).map(|_| Socket::open(&node, "/")).collect();
     let mut full_since = None;
     let began = Instant::now();
-    // The system takes the first of them for the client.
+    // The system takes the first of them for the clients.
     while full_since.is_none_or(|since: Instant| since.elapsed() < Duration::from_millis(300)) {
         assert!(began.elapsed() < Duration::from_secs(20), "nothing waits: {:?}", node.handle.load());
         if node.handle.load().requests < 4 {
-            socket.begin("list", json!({ "path": "/wide/", "limit": 10_000 }));
+            for socket in &mut sockets {
+                socket.begin("list", json!({ "path": "/wide/", "limit": 10_000 }));
+            }
             full_since = None;
         } else {
             full_since.get_or_insert_with(Instant::now);
@@ -59,12 +61,29 @@ fn answers_that_nobody_takes_keep_their_places_until_others_want_them() {
         assert!(began.elapsed() < Duration::from_secs(10), "they make no room: {:?}", node.handle.load());
         std::thread::sleep(Duration::from_millis(20));
     }
-    while socket.inner.read().is_ok() {}
+    drop(sockets);
     let began = Instant::now();
     while node.handle.load() != jsfs_http::Load::default() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", node.handle.load());
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn one_connection_leaves_places_for_others() {
+    let node = Node::with(Limits { requests_max: 16, uploads_max: 16, ..Limits::default() });
+    let mut socket = Socket::open(&node, "/");
+    let begin =
+        |number| socket.begin("put", json!({ "path": format!("slow-{number}"), "stream": 2 * number + 1 }));
+    let ids: Vec<_> = (0..40).map(begin).collect();
+    // Half of all are looked at before each.
+    for id in &ids[9..] {
+        assert_eq!(socket.answer(*id)["error"]["code"], 429);
+    }
+    assert_eq!(node.handle.load().requests, 9);
+    assert_eq!(node.put("/quick", b"x").status, 201);
+    let mut other = Socket::open(&node, "/");
+    assert_eq!(other.refused("get", json!({ "path": "absent" })), 404);
 }
 
 #[test]
