@@ -11,6 +11,7 @@
 //!   compressed    ask for /text with a content coding, and read it
 //!   keys          present keys that have to be stretched
 //!   guesses       the same, and go without waiting
+//!   sockets       open a WebSocket and send calls without reading answers, calls, what is no call, or pings, all the time
 //!   hello HEX     send these bytes (the first of a handshake) and go when something of an answer is there
 //!
 //! To a loopback address they come from many others, because one has too few ports. Prints `under way` when all have begun, and in the end one JSON object: how
@@ -110,6 +111,7 @@ impl Attack {
             "readers" => self.sip(stream).await,
             "headers" => self.ask(stream, &self.heads[((number + round) % 3) as usize]).await,
             "connections" => Ok(End::Done),
+            "sockets" => self.flood(stream, number).await,
             "requests" => self.leave(stream, b"GET /wide/?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await,
             "compressed" => {
                 self.ask(stream, b"GET /text HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: br\r\nConnection: close\r\n\r\n").await
@@ -210,6 +212,51 @@ impl Attack {
         }
     }
 
+    /// Opens a WebSocket and sends messages for as long as they are taken. Every fourth reads nothing.
+    async fn flood(&self, mut stream: TcpStream, number: u64) -> io::Result<End> {
+        let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let handshake = format!(
+            "GET /wide/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n"
+        );
+        self.send(&mut stream, handshake.as_bytes()).await?;
+        let mut answer = Answer::default();
+        let mut space = [0; 4_096];
+        while answer.status.is_none() {
+            match stream.read(&mut space).await? {
+                0 => return Ok(answer.end()),
+                read => answer.take(&space[..read]),
+            }
+        }
+        if answer.status != Some(101) {
+            return Ok(answer.end());
+        }
+        let list = r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"path":"","limit":10000}}"#;
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":"head","params":{"path":"0"}}"#;
+        let message = match number % 4 {
+            0 => frame(TEXT, list),
+            1 => frame(TEXT, head),
+            2 => frame(TEXT, "{"),
+            _ => frame(PING, ""),
+        };
+        let piece = message.repeat(PIECE_BYTES / message.len());
+        let (mut reading, mut writing) = stream.split();
+        let sending = async {
+            while writing.write_all(&piece).await.is_ok() {
+                self.tally.borrow_mut().sent_bytes += piece.len() as u64;
+            }
+        };
+        if number % 4 == 0 {
+            sending.await;
+            return Ok(End::Closed);
+        }
+        let mut ignored = Answer::default();
+        tokio::select! {
+            () = sending => {}
+            read = ignored.read_all(&mut reading) => read?,
+        }
+        Ok(End::Closed)
+    }
+
     /// One client, for ever. Tells when its first connection is there, or is known not to be.
     async fn again(self: Rc<Self>, number: u64, begun: Rc<RefCell<u64>>) {
         sleep(APART * u32::try_from(number).unwrap_or(u32::MAX)).await;
@@ -239,6 +286,16 @@ impl Attack {
             }
         }
     }
+}
+
+const TEXT: u8 = 1;
+const PING: u8 = 9;
+
+/// A frame of a WebSocket (RFC 6455) with a mask that changes nothing.
+fn frame(kind: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("a short one");
+    assert!(length < 126, "a length of one byte");
+    [&[0x80 | kind, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
 /// What comes back.

@@ -429,9 +429,14 @@ pub(crate) async fn answer_held(
     response.map(|body| body.holding(held))
 }
 
-/// Whether a request brings a body to be stored.
+/// A body of so many bytes takes no more memory than any request does.
+const SHORT_BYTES: u64 = 64 * 1024;
+
+/// Whether a request brings a body to be stored for which there must be room.
 pub(crate) fn stores(parts: &Parts, body: &Arriving) -> bool {
-    (matches!(parts.method, Method::PUT | Method::POST) || tus::is_piece(parts)) && !body.is_empty()
+    let is_short = body.announced().is_some_and(|length| length <= SHORT_BYTES);
+    (matches!(parts.method, Method::PUT | Method::POST) && !is_short || tus::is_piece(parts))
+        && !body.is_empty()
 }
 
 /// A handler that panics answers 500.

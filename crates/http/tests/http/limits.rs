@@ -132,7 +132,7 @@ fn a_full_node_says_so_and_recovers() {
         let mut stream = connect(&node);
         write!(
             stream,
-            "PUT /u HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+            "PUT /u HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\nhe",
             node.key
         )
         .unwrap();
@@ -145,14 +145,20 @@ fn a_full_node_says_so_and_recovers() {
     };
     let mut first = begin();
     wait(1);
-    assert_eq!(node.ask(&node.own("PUT", "/other").body(b"x")).status, 503, "one upload at a time");
+    let long = [b'x'; 70_000];
+    assert_eq!(node.ask(&node.own("PUT", "/other").body(&long)).status, 503, "one upload at a time");
+    assert_eq!(
+        node.ask(&node.own("PUT", "/short").body(b"x")).status,
+        201,
+        "a short body needs no such place"
+    );
     assert_eq!(node.get("/.jsfs/status").status, 200, "reading goes on");
-    first.write_all(b"llo").unwrap();
+    first.write_all(&long[2..]).unwrap();
     let mut status = [0; 12];
     first.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 201");
     wait(0);
-    assert_eq!(node.ask(&node.own("PUT", "/other").body(b"x")).status, 201);
+    assert_eq!(node.ask(&node.own("PUT", "/other").body(&long)).status, 201);
 }
 
 #[test]
@@ -169,7 +175,7 @@ fn a_new_connection_takes_the_place_of_a_resting_one() {
             let mut stream = connect(&node);
             write!(
                 stream,
-                "PUT /b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\n",
+                "PUT /b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\n",
                 node.key
             )
             .unwrap();
@@ -224,7 +230,7 @@ fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let began = Instant::now();
-    while node.ask(&node.own("PUT", "/quick").body(b"x")).status != 201 {
+    while node.ask(&node.own("PUT", "/quick").body(&[b'x'; 70_000])).status != 201 {
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", node.handle.load());
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -236,14 +242,14 @@ fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
 fn a_body_that_nobody_wants_has_no_place_among_the_uploads() {
     let node = Node::with(Limits { uploads_max: 1, ..Limits::default() });
     let mut stranger = connect(&node);
-    stranger.write_all(b"PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n").unwrap();
+    stranger.write_all(b"PUT /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     // The answer waits half a second for the body that was announced.
     let began = Instant::now();
     while node.handle.load().requests < 1 || node.handle.load().uploads > 0 {
         assert!(began.elapsed() < Duration::from_secs(10), "it keeps its place");
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(node.ask(&node.own("PUT", "/y").body(b"y")).status, 201);
+    assert_eq!(node.ask(&node.own("PUT", "/y").body(&[b'y'; 70_000])).status, 201);
     let (answer, _) = until_closed(stranger);
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
@@ -331,7 +337,7 @@ fn a_server_that_stops_finishes_what_runs_and_takes_nothing_new() {
     let mut begun = connect(&node);
     write!(
         begun,
-        "PUT /last HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+        "PUT /last HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\nhe",
         node.key
     )
     .unwrap();
@@ -346,7 +352,7 @@ fn a_server_that_stops_finishes_what_runs_and_takes_nothing_new() {
         TcpStream::connect(node.address).is_err()
     });
     assert!(refused, "nothing new is taken");
-    begun.write_all(b"llo").unwrap();
+    begun.write_all(&[b'x'; 69_998]).unwrap();
     let (answer, _) = until_closed(begun);
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     let began = Instant::now();
@@ -360,7 +366,7 @@ fn a_server_that_stops_waits_only_so_long() {
     let mut begun = connect(&node);
     write!(
         begun,
-        "PUT /never HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5\r\n\r\nhe",
+        "PUT /never HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 70000\r\n\r\nhe",
         node.key
     )
     .unwrap();

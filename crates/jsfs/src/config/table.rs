@@ -111,7 +111,7 @@ settings! {
     "limits.connections_per_address" Kind::Count(1, 1_000_000), "256", Live, "connections of one address; loopback is not counted";
     "limits.requests" Kind::Count(1, 1_000_000), "1024", Live, "requests that are being answered; one more ends the one whose client is slowest";
     "limits.requests_per_address" Kind::Count(1, 1_000_000), "256", Live, "requests of one address that are being answered; loopback is not counted";
-    "limits.uploads" Kind::Count(1, 1_000_000), "256", Live, "requests among them that carry a body to store; each needs a few megabytes";
+    "limits.uploads" Kind::Count(1, 1_000_000), "256", Live, "requests among them that carry a body of more than 64 KiB to store; each needs a few megabytes";
     "limits.answer_bytes" Kind::Bytes(16 * MIB, TIB), "512MiB", Restart, "bytes of memory that answers may take that wait for their clients; those of at most 64 KiB are not counted";
     "limits.socket_calls" Kind::Count(1, 10_000), "64", Live, "calls of one WebSocket connection that are being answered; a thirty-second of them while more than half of `limits.requests` are taken";
     "limits.socket_watches" Kind::Count(1, 100_000), "64", Live, "watches of one WebSocket connection";
