@@ -31,7 +31,7 @@ const KINDS = {
   bombs: { what: "compressed bodies, entities, brackets, ranges", number: 32, program: ["node", join(bench, "attacks/bombs.mjs")], keyed: true, runs: 32, rest: [], shows: ({ came }) => ended(came, "PUT bomb-gzip: 415") > 5 },
   connections: { what: "connections that come and go", number: 64, ...tcp(), shows: ({ came }) => came.connected > 10_000 },
   requests: { what: "listings that nobody waits for", number: 256, ...tcp(), shows: ({ came }) => ended(came, "as it meant to") > 1_000 },
-  sockets: { what: "floods of calls, junk and pings over WebSockets", number: 256, ...tcp(), shows: ({ came, seen }) => connected({ came, number: 256 }) && came.sent_bytes > 1_000_000 && seen.requests > 10 },
+  sockets: { what: "floods of calls, junk and pings over WebSockets", number: 256, sockets: true, ...tcp(), shows: ({ came, seen }) => connected({ came, number: 256 }) && came.sent_bytes > 1_000_000 && seen.requests > 10 },
   compressed: { what: "answers that have to be compressed", number: 64, ...tcp(), shows: ({ came }) => ended(came, "200") > 20 },
   keys: { what: "keys that have to be stretched", number: 2_000, ...tcp(), shows: ({ came }) => ended(came, "404") > 20 },
   guesses: { what: "keys that have to be stretched, for nobody who waits", number: 256, ...tcp(), shows: ({ came }) => ended(came, "as it meant to") > 1_000 },
@@ -140,10 +140,10 @@ function configured(settings) {
 }
 
 /** The MB that an attack with so many connections may have the node take beside what it took before: the table of docs/operating.md. */
-function bound(setting, connections, { streams = 1, runs = 0 }) {
+function bound(setting, connections, { streams = 1, runs = 0, sockets = false }) {
   const most = (limit) => Math.min(setting(limit), connections * streams);
   const bytes =
-    Math.min(setting("limits.connections"), connections) * ((20 << 10) + 2 * setting("limits.header_bytes")) +
+    Math.min(setting("limits.connections"), connections) * (sockets ? 200 << 10 : (20 << 10) + 2 * setting("limits.header_bytes")) +
     Math.min(setting("limits.answer_bytes"), connections * streams * 2 ** 20) +
     most("limits.uploads") * (3 << 20) +
     most("limits.requests") * (128 << 10) +
