@@ -69,13 +69,21 @@ pub trait Cbor: Sized {
 
     /// Reads a value that was encoded in the one permitted way.
     fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let value = Self::from_kept(bytes)?;
+        if value.to_bytes() != bytes {
+            return Err(FormatError::NotDeterministic { what: Self::NAME });
+        }
+        Ok(value)
+    }
+
+    /// Reads what was encoded here, or was read with [`Cbor::from_bytes`] before it was kept: how it is encoded is not looked at again.
+    fn from_kept(bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.len() > Self::BYTES_MAX {
             return Err(FormatError::TooLarge { what: Self::NAME, limit: Self::BYTES_MAX });
         }
         let mut input = Reader(Decoder::new(bytes));
         let value = Self::read(&mut input)?;
-        // Trailing bytes make the two differ as well.
-        if value.to_bytes() != bytes {
+        if input.0.position() != bytes.len() {
             return Err(FormatError::NotDeterministic { what: Self::NAME });
         }
         Ok(value)

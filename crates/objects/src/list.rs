@@ -15,7 +15,7 @@ use crate::{
     error::{ReadError, Refusal, StorageError},
     grant::{Grant, Held, List, Opener},
     metadata::Metadata,
-    read::Opened,
+    read::metadata_of,
     record::Kind,
     tables::{self, Stored},
     tree,
@@ -252,7 +252,7 @@ impl<'a> Walk<'a> {
             Err(error) => Err(error.into()),
         };
         match opened {
-            Ok(Some(opened)) => return Ok(Some(Listed::Object(Box::new(opened.metadata())))),
+            Ok(Some(metadata)) => return Ok(Some(Listed::Object(Box::new(metadata)))),
             Ok(None) | Err(ReadError::Resealing { .. } | ReadError::Unreadable { .. }) => {}
             Err(ReadError::Storage(error @ StorageError::Record { .. })) => {
                 tracing::error!(%error, "an entry of a listing");
@@ -267,15 +267,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens an object with what of the caller's credentials reaches it, if anything does.
-    fn opened(&mut self, address: &Address, stored: &Stored) -> Result<Option<Opened>, ReadError> {
+    fn opened(&mut self, address: &Address, stored: &Stored) -> Result<Option<Metadata>, ReadError> {
         if !stored.is_sealed() {
-            return Opened::of(address, stored, None).map(Some);
+            return metadata_of(address, stored, None).map(Some);
         }
         let opener = match &stored.record.place {
             Some(_) => self.opener_of_place(address)?,
             None => self.opener_in_directory(address)?,
         };
-        opener.map(|opener| Opened::of(address, stored, Some(&opener))).transpose()
+        opener.map(|opener| metadata_of(address, stored, Some(&opener))).transpose()
     }
 
     /// For an object that names its own owner.

@@ -26,6 +26,7 @@ use futures_util::{
 use jsfs_store::{BlockId, block};
 use std::{
     any::Any,
+    borrow::Cow,
     ops::Range,
     sync::{Arc, OnceLock},
 };
@@ -67,6 +68,43 @@ pub(crate) struct Opened {
     pub(crate) content: Content,
 }
 
+/// What is stored, opened with whatever the reader holds.
+fn open<'s>(
+    address: &Address,
+    stored: &'s Stored,
+    opener: Option<&Opener>,
+) -> Result<Cow<'s, Content>, ReadError> {
+    let record = &stored.record;
+    let content = if stored.is_sealed() {
+        let opener = opener.ok_or(Refusal::Forbidden {
+            needs: "the token's fourth part, which holds the key to read with",
+        })?;
+        let key = opener.read_key(address, record.epoch).ok_or_else(|| match opener.waits {
+            true => ReadError::Resealing { address: address.clone() },
+            false => ReadError::Unreadable { address: address.clone() },
+        })?;
+        Some(Cow::Owned(record.open(&key).map_err(|_| ReadError::Unreadable { address: address.clone() })?))
+    } else {
+        record.content.as_ref().map(Cow::Borrowed)
+    };
+    let content = content.ok_or_else(|| ReadError::Absent { address: address.clone() })?;
+    if content.address != *address {
+        let what = format!("it speaks of {}", content.address);
+        return Err(StorageError::Record { address: address.clone(), what }.into());
+    }
+    Ok(content)
+}
+
+/// The properties of what is stored.
+pub(crate) fn metadata_of(
+    address: &Address,
+    stored: &Stored,
+    opener: Option<&Opener>,
+) -> Result<Metadata, ReadError> {
+    let content = open(address, stored, opener)?;
+    Ok(metadata(address, stored.record.version, stored.is_sealed(), stored.record.owner, &content))
+}
+
 impl Opened {
     /// Opens what is stored, with whatever the reader holds.
     pub(crate) fn of(
@@ -74,38 +112,12 @@ impl Opened {
         stored: &Stored,
         opener: Option<&Opener>,
     ) -> Result<Opened, ReadError> {
-        let record = &stored.record;
-        let damaged = |what: String| StorageError::Record { address: address.clone(), what };
-        let key = match stored.is_sealed() {
-            false => None,
-            true => {
-                let opener = opener.ok_or(Refusal::Forbidden {
-                    needs: "the token's fourth part, which holds the key to read with",
-                })?;
-                let key = opener.read_key(address, record.epoch);
-                Some(key.ok_or_else(|| match opener.waits {
-                    true => ReadError::Resealing { address: address.clone() },
-                    false => ReadError::Unreadable { address: address.clone() },
-                })?)
-            }
-        };
-        let content = match &key {
-            Some(key) => {
-                Some(record.open(key).map_err(|_| ReadError::Unreadable { address: address.clone() })?)
-            }
-            None => record.content.clone(),
-        };
-        let content = content.ok_or_else(|| ReadError::Absent { address: address.clone() })?;
-        if content.address != *address {
-            let what = format!("it speaks of {}", content.address);
-            return Err(damaged(what).into());
-        }
         Ok(Opened {
             address: address.clone(),
-            version: record.version,
+            version: stored.record.version,
             private: stored.is_sealed(),
-            owner: record.owner,
-            content,
+            owner: stored.record.owner,
+            content: open(address, stored, opener)?.into_owned(),
         })
     }
 

@@ -106,6 +106,13 @@ impl Record {
         Ok(record)
     }
 
+    /// The same of an entry of this node's own.
+    pub(crate) fn decode_kept(bytes: &[u8]) -> Result<Self, FormatError> {
+        let record = Self::from_kept(bytes)?;
+        record.check()?;
+        Ok(record)
+    }
+
     /// The hash that its successor names.
     pub fn hash(&self) -> RecordHash {
         blake3(&[&self.to_bytes()])

@@ -113,8 +113,8 @@ impl Stored {
             return Err(damaged("it was written by a newer version"));
         }
         let (size, envelope) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("it is cut short"))?;
-        let envelope = Envelope::decode(envelope).map_err(|error| damaged(&error.to_string()))?;
-        let record = envelope.record().map_err(|error| damaged(&error.to_string()))?;
+        let (envelope, record) =
+            Envelope::decode_kept(envelope).map_err(|error| damaged(&error.to_string()))?;
         // What came from another node keeps nothing here; what it needs, its record says.
         let held = entry.references;
         let references = if held.is_empty() { record.blocks.clone() } else { held.clone() };

@@ -143,6 +143,13 @@ impl Envelope {
         Self::from_bytes(bytes)
     }
 
+    /// The envelope of an entry of this node's own, and its record.
+    pub(crate) fn decode_kept(bytes: &[u8]) -> Result<(Self, Record), FormatError> {
+        let envelope = Self::from_kept(bytes)?;
+        let record = Record::decode_kept(&envelope.signed.record)?;
+        Ok((envelope, record))
+    }
+
     /// The record, decoded and checked by itself.
     pub fn record(&self) -> Result<Record, FormatError> {
         Record::decode(&self.signed.record)
