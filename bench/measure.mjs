@@ -1,4 +1,4 @@
-// What http.mjs, size.mjs, large.mjs and attacks.mjs share: programs that are started and ended, what they use, figures over several rounds, tables.
+// What the scripts here share: programs that are started and ended, what they use, figures over several rounds, tables.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";

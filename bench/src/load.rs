@@ -3,8 +3,8 @@
 //!   load ADDRESS put LIMIT CONNECTIONS BYTES PREFIX     stores objects PREFIX0, PREFIX1, …; `%` in PREFIX stands for a thousand's number
 //!   load ADDRESS check COUNT BYTES PREFIX               fetches a hundred of so many of them and compares every byte
 //!   load ADDRESS get LIMIT CONNECTIONS PATH             fetches one object again and again
-//!   load ADDRESS upload noise|text MIB PATH SEED        stores one large object
-//!   load ADDRESS compare noise|text MIB PATH SEED       fetches it and compares every byte
+//!   load ADDRESS upload noise|text|later MIB PATH SEED  stores one large object; `later` is the text of the same seed with other words in 2 KiB of each MiB
+//!   load ADDRESS compare noise|text|later MIB PATH SEED fetches it and compares every byte
 //!   load ADDRESS idle COUNT PATH                        opens connections, uses each once, and holds them until its input ends
 //!   load ADDRESS beside ROUNDS BYTES PREFIX             reads PREFIX0, over one connection and over a new one each time, and stores PREFIX-…, in turn
 //!
@@ -28,6 +28,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Bytes of a large body that are made and written at a time.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Bytes of each piece that a later version has otherwise.
+const CHANGED_BYTES: usize = 2 << 10;
 
 /// Objects that a check looks at.
 const CHECKED: u64 = 100;
@@ -251,15 +254,22 @@ impl Prose {
 
 /// The pieces of a large body.
 fn pieces(kind: &str, mib: u64, seed: u64) -> Result<impl Iterator<Item = Vec<u8>>, Failure> {
-    let (mut noise, mut prose) = match kind {
-        "noise" => (Some(Noise::new(seed)), None),
-        "text" => (None, Some(Prose::new(seed))),
-        _ => return Err("noise or text".into()),
+    let (mut noise, mut prose, mut other) = match kind {
+        "noise" => (Some(Noise::new(seed)), None, None),
+        "text" => (None, Some(Prose::new(seed)), None),
+        "later" => (None, Some(Prose::new(seed)), Some(Prose::new(!seed))),
+        _ => return Err("noise, text or later".into()),
     };
     Ok((0..mib).map(move |_| {
         let mut piece = Vec::with_capacity(PIECE_BYTES + 16);
         noise.iter_mut().for_each(|noise| noise.fill(&mut piece, PIECE_BYTES));
         prose.iter_mut().for_each(|prose| prose.fill(&mut piece, PIECE_BYTES));
+        if let Some(other) = &mut other {
+            let mut words = Vec::with_capacity(CHANGED_BYTES + 16);
+            other.fill(&mut words, CHANGED_BYTES);
+            let at = other.noise.next() as usize % (PIECE_BYTES - CHANGED_BYTES);
+            piece[at..at + CHANGED_BYTES].copy_from_slice(&words);
+        }
         piece
     }))
 }
