@@ -57,10 +57,12 @@ pub enum Refusal {
         needs: &'static str,
     },
     /// The root key's holder named a namespace that is not on this node.
-    #[error("there is no namespace {name} on this node; `jsfs namespace add {name}` makes it")]
+    #[error("there is no namespace {name} on this node; {}", next_step(.name, .meant.as_ref()))]
     NoNamespace {
         /// Its host name.
         name: String,
+        /// The namespace that is on this node and has that name the other way round.
+        meant: Option<Address>,
     },
     /// What is asked for would change something in a ROM, or run it.
     #[error(
@@ -86,6 +88,17 @@ pub enum Refusal {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// What to do about a namespace that is not there.
+fn next_step(name: &str, meant: Option<&Address>) -> String {
+    match meant {
+        None => format!("`jsfs namespace add {name}` makes it"),
+        Some(meant) => format!(
+            "an address begins with the host name the other way round, so that of {} is {meant}",
+            meant.to_url_host()
+        ),
+    }
 }
 
 impl Refusal {

@@ -242,7 +242,9 @@ impl Objects {
         let root = localhost().and_then(|localhost| Ok(Chain::load(self, &localhost)?));
         match root {
             Ok(Some(root)) if proven.key_of(root.place.owner).is_some() => {
-                Refusal::NoNamespace { name: address.to_url_host() }
+                let meant = Address::of_host(address.namespace()).ok();
+                let meant = meant.filter(|meant| self.has_namespace(meant));
+                Refusal::NoNamespace { name: address.to_url_host(), meant }
             }
             _ if V::NEED.hides() => refusal(Denial::Hidden, V::NEED, proven),
             _ => refusal(Denial::Unauthenticated, V::NEED, proven),

@@ -80,6 +80,18 @@ fn public_and_private_are_what_was_asked_for() {
 }
 
 #[test]
+fn a_host_name_that_was_not_turned_round_is_noticed() {
+    let home = Home::new();
+    home.write("a", "1");
+    let error = home.fails(3, &["put", "a", "/example.org/a"]);
+    assert!(error.contains("`jsfs namespace add org.example` makes it"), "{error}");
+    home.ok(&["namespace", "add", "example.org"]);
+    let error = home.fails(3, &["put", "a", "/example.org/a"]);
+    assert!(error.contains("that of example.org is /org.example/"), "{error}");
+    home.ok(&["put", "a", "/org.example/a"]);
+}
+
+#[test]
 fn moving_and_copying_keep_the_content() {
     let home = Home::new();
     home.write("a", "1");
