@@ -194,7 +194,7 @@ async fn a_liar_costs_one_question_is_reported_and_not_asked_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_and_a_silent_member_cost_the_time_to_ask_another() {
-    let (reader, keepers) = federation(&[Manner::Slow(1_000), Manner::Silent, Manner::Honest]).await;
+    let (reader, keepers) = federation(&[Manner::Slow(20_000), Manner::Silent, Manner::Honest]).await;
     for (at, what) in [(0, "slow"), (1, "silent")] {
         let block = block_first_at(at, &keepers, 0);
         let before = reader.node.block_counts().questions;
@@ -202,7 +202,7 @@ async fn a_slow_and_a_silent_member_cost_the_time_to_ask_another() {
         assert_eq!(reader.node.fetch_block(BlockId::of(&block)).await.as_ref(), Some(&block));
         let took = begun.elapsed();
         let asked = reader.node.block_counts().questions - before;
-        assert!(took < Duration::from_millis(1_000), "{what}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{what}: {took:?}");
         assert!((2..=3).contains(&asked), "{what}: {asked} questions");
         eprintln!("a {what} member: {took:?}, {asked} questions");
     }
@@ -210,7 +210,7 @@ async fn a_slow_and_a_silent_member_cost_the_time_to_ask_another() {
     let begun = Instant::now();
     assert!(reader.node.fetch_block(nowhere).await.is_none());
     assert!(
-        begun.elapsed() < Duration::from_secs(4),
+        begun.elapsed() < Duration::from_secs(20),
         "a block that nobody has is given up: {:?}",
         begun.elapsed()
     );

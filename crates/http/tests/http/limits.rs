@@ -53,11 +53,11 @@ fn a_head_that_trickles_in_is_given_up() {
     let (answer, took) = until_closed(stream);
     trickle.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     // Who says nothing at all is not answered.
     let (answer, took) = until_closed(connect(&node));
     assert_eq!(answer, "");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_connection_that_rests_too_long_is_closed() {
     stream.write_all(b"GET /.jsfs/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let (answer, took) = until_closed(stream);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(3), "{took:?}");
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_body_that_stalls_is_answered_and_stores_nothing() {
     write!(stream, "PUT /stall HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 100000\r\n\r\nsome", node.key).unwrap();
     let (answer, took) = until_closed(stream);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(node.ask(&node.own("GET", "/stall")).status, 404);
 }
 
@@ -220,7 +220,7 @@ fn slow(node: &Node, request: &str) -> TcpStream {
 
 #[test]
 fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
-    let limits = Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(4), ..quick() };
+    let limits = Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(16), ..quick() };
     let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
     node.put("/large", &vec![7; 30_000_000]);
     let mut reader = connect(&node);
@@ -231,7 +231,7 @@ fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
     }
     let began = Instant::now();
     while node.ask(&node.own("PUT", "/quick").body(&[b'x'; 70_000])).status != 201 {
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", node.handle.load());
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", node.handle.load());
         std::thread::sleep(Duration::from_millis(20));
     }
     let told: Vec<_> = uploads.into_iter().map(|stream| until_closed(stream).0).collect();
@@ -305,7 +305,7 @@ fn sockets_leave_room_for_requests() {
 
 #[test]
 fn a_slow_call_of_a_socket_makes_room() {
-    let limits = Limits { uploads_max: 1, progress_time: Duration::from_secs(4), ..quick() };
+    let limits = Limits { uploads_max: 1, progress_time: Duration::from_secs(16), ..quick() };
     let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
     let mut socket = Socket::open(&node, "/");
     let id = socket.begin("put", json!({ "path": "/slow", "stream": 1 }));
@@ -314,7 +314,7 @@ fn a_slow_call_of_a_socket_makes_room() {
     }
     let began = Instant::now();
     while node.ask(&node.own("PUT", "/quick").body(b"x")).status != 201 {
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", node.handle.load());
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", node.handle.load());
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(socket.answer(id)["error"]["code"], 408);
@@ -346,7 +346,7 @@ fn a_server_that_stops_finishes_what_runs_and_takes_nothing_new() {
     }
     node.begin_stop();
     let (_, took) = until_closed(resting);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     let refused = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         TcpStream::connect(node.address).is_err()
@@ -357,7 +357,7 @@ fn a_server_that_stops_finishes_what_runs_and_takes_nothing_new() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     let began = Instant::now();
     node.stop();
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -375,5 +375,5 @@ fn a_server_that_stops_waits_only_so_long() {
     }
     let began = Instant::now();
     node.stop();
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }

@@ -102,7 +102,7 @@ fn members_that_stop_in_silence_delay_a_write_by_seconds_and_the_next_by_less() 
     eprintln!("two of five members silent: {took:?}");
     for (status, time) in took {
         assert_eq!(status, 201, "three of five have the record, and three the blocks");
-        assert!(time < Duration::from_secs(6), "{time:?}");
+        assert!(time < Duration::from_secs(20), "{time:?}");
     }
 }
 
