@@ -416,7 +416,12 @@ impl Session {
         let Some(id) = &id else { return };
         match outcome {
             Outcome::Result(value) => self.answer(id, "result", value, &watch).await,
-            Outcome::Refused(error) => self.answer(id, "error", error, &watch).await,
+            Outcome::Refused(mut error) => {
+                if let Some(request) = &held.id {
+                    error["data"]["id"] = request.as_str().into();
+                }
+                self.answer(id, "error", error, &watch).await;
+            }
             Outcome::Document(json) => {
                 let (before, after) = answer::around(id);
                 self.write([before.into(), json, Bytes::from_static(after.as_bytes())], &watch).await;

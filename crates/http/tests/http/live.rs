@@ -99,6 +99,9 @@ fn a_call_is_refused_as_its_request_would_be() {
     ] {
         assert_eq!(stranger.refused(method, params.clone()), 401, "{method} {params}");
     }
+    let id = stranger.begin("get", json!({"path": "absent"}));
+    let request = &stranger.answer(id)["error"]["data"]["id"];
+    assert_eq!(request.as_str().map(str::len), Some(16), "what the log names it by");
     assert_eq!(stranger.call("get", json!({"path": "open", "inline": true}))["text"], "y");
     // The credential of one call is not the connection's.
     let own = stranger.call("get", json!({"path": "secret", "inline": true, "access_key": node.key}));
