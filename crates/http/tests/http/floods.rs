@@ -37,7 +37,7 @@ fn answers_that_nobody_takes_keep_their_places_until_others_want_them() {
         progress_time: Duration::from_secs(4),
         ..Limits::default()
     };
-    let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
+    let node = Node::with(Limits { head_time_max: Duration::from_secs(2), ..limits });
     fill(&node);
     let mut sockets: Vec<_> = (0..3).map(|_| Socket::open(&node, "/")).collect();
     let mut full_since = None;

@@ -221,7 +221,7 @@ fn slow(node: &Node, request: &str) -> TcpStream {
 #[test]
 fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
     let limits = Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(16), ..quick() };
-    let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
+    let node = Node::with(Limits { head_time_max: Duration::from_secs(1), ..limits });
     node.put("/large", &vec![7; 30_000_000]);
     let mut reader = connect(&node);
     reader.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -306,7 +306,7 @@ fn sockets_leave_room_for_requests() {
 #[test]
 fn a_slow_call_of_a_socket_makes_room() {
     let limits = Limits { uploads_max: 1, progress_time: Duration::from_secs(16), ..quick() };
-    let node = Node::with(Limits { head_time_max: Duration::from_millis(100), ..limits });
+    let node = Node::with(Limits { head_time_max: Duration::from_secs(1), ..limits });
     let mut socket = Socket::open(&node, "/");
     let id = socket.begin("put", json!({ "path": "/slow", "stream": 1 }));
     while node.handle.load().uploads < 1 {
