@@ -44,6 +44,7 @@
 pub mod backend;
 pub mod backup;
 pub mod block;
+pub mod buffers;
 mod check;
 pub mod chunk;
 mod commit;

@@ -6,6 +6,7 @@
 use crate::{
     backend::{Backend, PackFile},
     block::base_of,
+    buffers::{BLOCKS, Lent},
     error::ReadError,
     health::Met,
     id::{BlockId, Tag},
@@ -170,12 +171,12 @@ impl Reading {
     }
 
     /// What lies where the block should, if no disk needs to be waited for.
-    pub(crate) fn unverified_now(&self, id: &BlockId) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(crate) fn unverified_now(&self, id: &BlockId) -> Result<Option<Lent>, ReadError> {
         let row = self.row(id)?.filter(|row| !row.places.is_empty()).ok_or(ReadError::NotFound(*id))?;
         let place = row.places[0];
         let key = (place.location, place.pack);
         let Some(file) = hold(&self.open).get(key) else { return Ok(None) };
-        let mut bytes = vec![0; place.len as usize];
+        let mut bytes = BLOCKS.stale(place.len as usize);
         match file.read_now_at(&mut bytes, place.offset) {
             Ok(Some(count)) if count == bytes.len() => Ok(Some(bytes)),
             _ => Ok(None),
@@ -184,7 +185,7 @@ impl Reading {
 
     fn read_place(&self, place: &Place) -> io::Result<Bytes> {
         let file = self.pack(place.location, place.pack)?;
-        let mut bytes = vec![0; place.len as usize];
+        let mut bytes = BLOCKS.stale(place.len as usize);
         if file.read_at(&mut bytes, place.offset)? < bytes.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

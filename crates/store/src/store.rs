@@ -2,6 +2,7 @@
 
 use crate::{
     backend::{Backend, LockGuard},
+    buffers::Lent,
     chunk::Chunker,
     commit::{Commit, Committed, Entry, NewBlock, check_blocks},
     committer::{Committer, Request},
@@ -287,7 +288,7 @@ impl Store {
 
     /// As [`Store::block_now`], but not compared with the id: for whoever opens a sealed block, which finds damage by itself and asks for the block
     /// in the usual way then.
-    pub fn unverified_now(&self, id: &BlockId) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn unverified_now(&self, id: &BlockId) -> Result<Option<Lent>, ReadError> {
         self.inner.reading.unverified_now(id)
     }
 
