@@ -82,9 +82,13 @@ pub(crate) async fn run(connection: &Connection, arguments: &Serve, output: Outp
         .map_err(|error| cannot_run(anyhow::anyhow!("processes cannot be taken up: {error}")))?;
     let serving =
         server.run(std::iter::once(listener.into()).chain(beside.listeners()).collect(), stop.clone());
+    let rest = || {
+        exec.rest();
+        objects.rest();
+    };
     let ended = tokio::select! {
         ended = until_told(serving, signals, &stop, &url_file, &exec, reload) => ended,
-        never = allocator::give_back_at_rest(|| exec.rest()) => match never {},
+        never = allocator::give_back_at_rest(rest) => match never {},
     };
     exec.close().await;
     peers.close().await;

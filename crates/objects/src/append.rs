@@ -56,7 +56,7 @@ pub(crate) async fn join(
             if let Some(last) = &walked.last {
                 release(&mut walked.uses, last.block);
             }
-            worker.place(&[bytes.into()])?;
+            worker.place(bytes::Bytes::from(bytes).into())?;
         }
         None => {
             let mut cursor = Cursor::new(stowed.manifest.clone(), 0..stowed.size);

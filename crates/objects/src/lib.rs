@@ -121,6 +121,7 @@ use std::{
     },
 };
 use tail::Tails;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use turns::Turns;
 
@@ -205,6 +206,7 @@ struct Inner {
     memory: cache::Memory,
     stretching: Turns,
     listing: Turns,
+    places: Arc<Semaphore>,
     resealing: Mutex<HashSet<Address>>,
     maintaining: maintenance::UnderWay,
     node_seed: OnceLock<Seed>,
@@ -234,6 +236,7 @@ impl Objects {
             memory: cache::Memory::new(settings.memory_bytes),
             stretching: Turns::new(STRETCHED_AT_ONCE),
             listing: Turns::new(half_of_the_processors()),
+            places: stow::places(),
             resealing: Mutex::default(),
             maintaining: maintenance::UnderWay::default(),
             node_seed: OnceLock::new(),
@@ -321,6 +324,16 @@ impl Objects {
 
     pub(crate) fn listing(&self) -> &Turns {
         &self.0.listing
+    }
+
+    /// Lets go of memory that is kept for the next work.
+    pub fn rest(&self) {
+        stow::rest();
+    }
+
+    /// Places for pieces of bodies at work.
+    pub(crate) fn places(&self) -> &Arc<Semaphore> {
+        &self.0.places
     }
 
     pub(crate) fn memory(&self) -> &cache::Memory {

@@ -4,6 +4,9 @@
 //! refers to, which collection removes.
 
 mod make;
+mod pieces;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     Objects,
@@ -17,22 +20,12 @@ use crate::{
     seal::{self, BlockKey},
     similar::Near,
 };
-use bytes::{Bytes, BytesMut};
-use jsfs_store::{BlockId, NewBlock, Pin, block, chunk::Chunker};
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
-use tokio::task::JoinHandle;
-
-/// Pieces whose blocks are on their way to other nodes at once.
-const PLACING_MAX: usize = 4;
-
-/// Pieces whose blocks are on their way into the store at once: while it syncs, the next are made.
-const APPENDING_MAX: usize = 4;
-
-/// Bytes gathered before a piece goes to a worker thread.
-const PIECE_BYTES: usize = 1 << 20;
+use bytes::Bytes;
+use jsfs_store::{BlockId, NewBlock, Pin, block, buffers::BLOCKS, chunk::Chunker};
+use make::Maker;
+use pieces::{Piece, Working};
+pub(crate) use pieces::{places, rest};
+use std::{collections::HashSet, sync::Arc};
 
 /// A body no longer than this is worked on where it arrived: handing it to a thread would cost more.
 const INLINE_BYTES: usize = 64 << 10;
@@ -45,6 +38,9 @@ const NOTED_BLOCKS: usize = 65_536;
 
 /// zstd's level: the trials found higher ones not worth their time.
 const COMPRESSION_LEVEL: i32 = 3;
+
+/// Blocks of so many bytes are made in buffers that are used again.
+const POOLED_BYTES: usize = 64 << 10;
 
 /// What a sealed block has beside its plaintext: headers and the authentication tag.
 const SEALED_EXTRA_BYTES: usize = 32;
@@ -112,51 +108,35 @@ impl Sealing {
     }
 }
 
-/// A body being stowed.
+/// A body being stowed. Dropping it ends the work.
 pub(crate) struct Stowing {
-    objects: Objects,
-    namespace: String,
-    /// Blocks on their way to the other nodes that keep them, the oldest first.
-    placing: VecDeque<JoinHandle<()>>,
-    gathered: BytesMut,
-    idle: Option<Box<Worker>>,
-    working: Option<Working>,
-    /// Blocks on their way into the store, the oldest first.
-    appending: VecDeque<JoinHandle<Result<Vec<Pin>, WriteError>>>,
-    pins: Vec<Pin>,
+    gathered: Piece,
+    line: Line,
 }
 
-/// A piece that is worked on: hashed as a whole on one thread, cut and encoded on another.
-struct Working {
-    hashing: JoinHandle<RunningSha256>,
-    cutting: JoinHandle<Result<Box<Worker>, WriteError>>,
+/// Where the pieces of a body go.
+enum Line {
+    Idle(Box<Worker>),
+    Working(Working),
+    /// A piece could not be stowed.
+    Ended,
 }
 
 impl Stowing {
     pub(crate) fn new(objects: &Objects, address: &Address, sealing: Sealing) -> Self {
-        Stowing::of(objects, address, Worker::new(objects, address, sealing))
+        Stowing::of(Worker::new(objects, address, sealing))
     }
 
     /// A body that goes on with what a worker has.
-    pub(crate) fn of(objects: &Objects, address: &Address, worker: Worker) -> Self {
-        Stowing {
-            objects: objects.clone(),
-            namespace: address.namespace().to_owned(),
-            placing: VecDeque::new(),
-            gathered: BytesMut::new(),
-            idle: Some(Box::new(worker)),
-            working: None,
-            appending: VecDeque::new(),
-            pins: Vec::new(),
-        }
+    pub(crate) fn of(worker: Worker) -> Self {
+        Stowing { gathered: Piece::default(), line: Line::Idle(Box::new(worker)) }
     }
 
-    /// Takes the next bytes; waits while the piece before is still being worked on.
+    /// Takes the next bytes; waits while as many pieces are being worked on as may be.
     pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), WriteError> {
         while !bytes.is_empty() {
-            let room = PIECE_BYTES - self.gathered.len();
-            self.gathered.extend_from_slice(&bytes.split_to(room.min(bytes.len())));
-            if self.gathered.len() == PIECE_BYTES {
+            self.gathered.take(&mut bytes);
+            if self.gathered.is_full() {
                 self.hand_over().await?;
             }
         }
@@ -164,110 +144,45 @@ impl Stowing {
     }
 
     async fn hand_over(&mut self) -> Result<(), WriteError> {
-        let mut worker = self.worker().await?;
-        let fresh = std::mem::take(&mut worker.blocks.fresh);
-        let piece = std::mem::replace(&mut self.gathered, BytesMut::with_capacity(PIECE_BYTES)).freeze();
-        let (mut sha256, whole) =
-            (std::mem::replace(&mut worker.sha256, RunningSha256::whole()), piece.clone());
-        let hashing = tokio::task::spawn_blocking(move || {
-            sha256.update(&whole);
-            sha256
-        });
-        let cutting = tokio::task::spawn_blocking(move || {
-            worker.cut(&piece)?;
-            Ok(worker)
-        });
-        self.working = Some(Working { hashing, cutting });
-        // While the next are made.
-        self.append(fresh).await
-    }
-
-    /// Waits for the worker to be done with its piece.
-    async fn worker(&mut self) -> Result<Box<Worker>, WriteError> {
-        match (self.idle.take(), self.working.take()) {
-            (Some(worker), _) => Ok(worker),
-            (None, Some(Working { hashing, cutting })) => {
-                let mut worker = cutting.await.map_err(stopping)??;
-                worker.sha256 = hashing.await.map_err(stopping)?;
-                Ok(worker)
-            }
-            (None, None) => Err(StorageError::Stopping.into()),
+        if matches!(self.line, Line::Idle(_)) {
+            self.line = Line::Working(Working::begin(self.settled().await?));
         }
-    }
-
-    /// Hands finished blocks to the store, which makes them durable with the commit at the latest.
-    async fn append(&mut self, fresh: Vec<NewBlock>) -> Result<(), WriteError> {
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        if self.objects.remote().is_some() {
-            self.place(fresh.clone()).await;
-        }
-        if self.appending.len() >= APPENDING_MAX {
-            self.appended().await?;
-        }
-        let store = self.objects.store().clone();
-        let appending = async move { store.append(fresh).await.map_err(WriteError::from) };
-        self.appending.push_back(self.objects.task(appending));
-        Ok(())
-    }
-
-    /// Waits for the oldest that are on their way into the store.
-    async fn appended(&mut self) -> Result<(), WriteError> {
-        if let Some(oldest) = self.appending.pop_front() {
-            self.pins.extend(oldest.await.map_err(stopping)??);
+        let Line::Working(working) = &self.line else { return Err(StorageError::Stopping.into()) };
+        let place = working.place().await.map_err(|_| StorageError::Stopping)?;
+        let piece = std::mem::replace(&mut self.gathered, Piece::next());
+        if !working.hand_over(piece, place) {
+            return Err(self.settled().await.err().unwrap_or(StorageError::Stopping.into()));
         }
         Ok(())
     }
 
-    /// The worker, when all that it made is in the store.
+    /// The worker, when all that it was given is in the store.
     async fn settled(&mut self) -> Result<Box<Worker>, WriteError> {
-        let mut worker = self.worker().await?;
-        self.append(std::mem::take(&mut worker.blocks.fresh)).await?;
-        while !self.appending.is_empty() {
-            self.appended().await?;
-        }
-        worker.blocks.pins.append(&mut self.pins);
-        self.placed().await;
-        Ok(worker)
-    }
-
-    /// Sends blocks to the other nodes that keep them while the next are made.
-    async fn place(&mut self, fresh: Vec<NewBlock>) {
-        if self.placing.len() >= PLACING_MAX
-            && let Some(oldest) = self.placing.pop_front()
-        {
-            let _ = oldest.await;
-        }
-        let (objects, namespace) = (self.objects.clone(), self.namespace.clone());
-        self.placing.push_back(self.objects.task(async move { objects.place(&namespace, &fresh).await }));
-    }
-
-    /// Waits until they are where they belong.
-    async fn placed(&mut self) {
-        while let Some(oldest) = self.placing.pop_front() {
-            let _ = oldest.await;
+        match std::mem::replace(&mut self.line, Line::Ended) {
+            Line::Idle(worker) => Ok(worker),
+            Line::Working(working) => working.end().await,
+            Line::Ended => Err(StorageError::Stopping.into()),
         }
     }
 
     /// Works on all that came so far and gives what is needed to go on from here later. The body may go on at once as well.
     pub(crate) async fn pause(&mut self) -> Result<Pause, WriteError> {
         let mut worker = self.settled().await?;
-        let rest = std::mem::take(&mut self.gathered).freeze();
+        let rest = std::mem::take(&mut self.gathered).into_bytes();
         let work = tokio::task::spawn_blocking(move || -> Result<_, WriteError> {
             worker.take(&rest)?;
             let pause = worker.pause()?;
             Ok((worker, pause))
         });
         let (worker, pause) = work.await.map_err(stopping)??;
-        self.idle = Some(worker);
+        self.line = Line::Idle(worker);
         Ok(pause)
     }
 
     /// The end of the body.
     pub(crate) async fn finish(mut self) -> Result<Stowed, WriteError> {
         let mut worker = self.settled().await?;
-        let rest = std::mem::take(&mut self.gathered).freeze();
+        let rest = self.gathered.into_bytes();
         let inline = worker.size == 0 && rest.len() <= INLINE_BYTES;
         let finish = move || {
             worker.take(&rest)?;
@@ -281,19 +196,20 @@ fn stopping(_: tokio::task::JoinError) -> WriteError {
     StorageError::Stopping.into()
 }
 
-/// Chunks, looks up, encodes and seals, on whichever thread it is moved to.
+/// Chunks, looks up and notes, on whichever thread it is moved to.
 pub(crate) struct Worker {
-    objects: Objects,
-    sealing: Sealing,
+    /// Encodes and seals.
+    maker: Arc<Maker>,
+    /// The namespace of the object.
+    namespace: String,
     chunker: Chunker,
     sha256: RunningSha256,
     size: u64,
     manifest: Builder,
     seen: Recent<Extent>,
+    /// Chunks whose blocks are being made.
+    coming: HashSet<[u8; 32]>,
     blocks: Blocks,
-    near: Near,
-    /// Bases that were read last, and what they hold.
-    bases: VecDeque<(BlockId, Bytes)>,
 }
 
 impl Worker {
@@ -303,15 +219,14 @@ impl Worker {
             Sealing::Private(convergence) => Near::new(address, Some(convergence)),
         };
         Worker {
-            near,
-            bases: VecDeque::new(),
+            maker: Arc::new(Maker::new(objects, sealing, near)),
+            namespace: address.namespace().to_owned(),
             chunker: objects.store().chunker(),
-            objects: objects.clone(),
-            sealing,
             sha256: RunningSha256::whole(),
             size: 0,
             manifest: Builder::new(),
             seen: Recent::new(REMEMBERED_HALF),
+            coming: HashSet::new(),
             blocks: Blocks::default(),
         }
     }
@@ -325,12 +240,12 @@ impl Worker {
     fn cut(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.size += piece.len() as u64;
         let chunks = self.chunker.push(piece);
-        self.place(&chunks)
+        self.place(chunks)
     }
 
     fn finish(mut self, small: Option<Bytes>) -> Result<Stowed, WriteError> {
-        let chunker = std::mem::replace(&mut self.chunker, self.objects.store().chunker());
-        self.place(&chunker.finish())?;
+        let chunker = std::mem::replace(&mut self.chunker, self.maker.objects.store().chunker());
+        self.place(chunker.finish())?;
         let sha256 = self.sha256.finish();
         let size = self.size;
         let (manifest, blocks) = self.end()?;
@@ -353,13 +268,14 @@ impl Worker {
         let size = manifest.length() + tail.len() as u64;
         let mut worker = Worker { sha256, size, manifest, blocks, ..self };
         let chunks = worker.chunker.push(tail);
-        worker.place(&chunks)?;
+        worker.place(chunks)?;
         Ok(worker)
     }
 
     fn pause(&mut self) -> Result<Pause, WriteError> {
         self.blocks.fold()?;
-        let Worker { objects, sealing, manifest, blocks, .. } = self;
+        let Worker { maker, manifest, blocks, .. } = self;
+        let Maker { objects, sealing, .. } = &**maker;
         let mut edge = Blocks::default();
         let manifest = manifest.clone().finish(&mut |page| store_page(objects, sealing, &page, &mut edge))?;
         let tail = match self.chunker.held() {
@@ -378,8 +294,8 @@ impl Worker {
 
     /// Adds an extent whose block is already there.
     pub(crate) fn adopt(&mut self, extent: Extent) -> Result<(), WriteError> {
-        let Worker { objects, sealing, manifest, blocks, .. } = self;
-        manifest.push(extent, &mut |page| store_page(objects, sealing, &page, blocks))
+        let Worker { maker, manifest, blocks, .. } = self;
+        manifest.push(extent, &mut |page| store_page(&maker.objects, &maker.sealing, &page, blocks))
     }
 
     /// Takes over the blocks that adopted extents lie in.
@@ -392,8 +308,9 @@ impl Worker {
 
     /// Stores the pages that are left and gives the root.
     pub(crate) fn end(self) -> Result<(Manifest, Blocks), WriteError> {
-        let Worker { objects, sealing, manifest, mut blocks, .. } = self;
-        let root = manifest.finish(&mut |page| store_page(&objects, &sealing, &page, &mut blocks))?;
+        let Worker { maker, manifest, mut blocks, .. } = self;
+        let Maker { objects, sealing, .. } = &*maker;
+        let root = manifest.finish(&mut |page| store_page(objects, sealing, &page, &mut blocks))?;
         Ok((root, blocks))
     }
 }
@@ -444,17 +361,24 @@ fn encode_block(
     sealing: &Sealing,
     plain: &[u8],
 ) -> Result<(Bytes, Option<BlockKey>), WriteError> {
-    match sealing {
-        Sealing::Public => Ok((block::encode_clear(plain, COMPRESSION_LEVEL).map_err(unfit)?, None)),
+    let is_large = plain.len() >= POOLED_BYTES;
+    let mut stored =
+        if is_large { BLOCKS.take() } else { Vec::with_capacity(plain.len() + SEALED_EXTRA_BYTES) };
+    let key = match sealing {
+        Sealing::Public => {
+            stored.extend_from_slice(&block::header(block::Kind::Clear));
+            block::encode_body_into(plain, COMPRESSION_LEVEL, &mut stored).map_err(unfit)?;
+            None
+        }
         Sealing::Private(_) => {
             let key = BlockKey::generate(objects.random());
-            let mut stored = Vec::with_capacity(plain.len() + SEALED_EXTRA_BYTES);
             stored.extend_from_slice(&block::header(block::Kind::Sealed));
             block::encode_body_into(plain, COMPRESSION_LEVEL, &mut stored).map_err(unfit)?;
             seal::seal_block_in_place(&key, &mut stored);
-            Ok((stored.into(), Some(key)))
+            Some(key)
         }
-    }
+    };
+    Ok((if is_large { BLOCKS.lend(stored).into() } else { stored.into() }, key))
 }
 
 fn unfit(error: block::BlockError) -> WriteError {

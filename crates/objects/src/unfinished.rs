@@ -204,7 +204,7 @@ impl Objects {
             append: asked.append,
             ..WriteOptions::default()
         };
-        let stowing = Stowing::of(self, &held.address, worker);
+        let stowing = Stowing::of(worker);
         let upload = Upload::taken_up(self, Arc::clone(&held), options, clear.private, stowing);
         let (objects, offset) = (self.clone(), clear.offset);
         Ok(Resumed { turn, id: *id, objects, held, upload, clear, sequence, asked, offset })

@@ -3,33 +3,50 @@
 //! The same bytes give the same chunks however they are pushed. At most one maximum chunk is held back.
 
 use crate::params::Chunking;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
 
-/// Cuts pushed bytes into chunks.
+/// Cuts the bytes of one object into chunks.
 #[derive(Debug)]
 pub struct Chunker {
     chunking: Chunking,
-    held: BytesMut,
+    held: Vec<u8>,
+}
+
+/// Chunks that follow each other.
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    /// Their bytes.
+    pub bytes: Bytes,
+    /// How long each of them is.
+    pub lengths: Vec<usize>,
 }
 
 impl Chunker {
     /// A chunker for one object.
     #[must_use]
     pub fn new(chunking: Chunking) -> Self {
-        Self { chunking, held: BytesMut::new() }
+        Self { chunking, held: Vec::new() }
     }
 
     /// Takes more of the object's bytes and returns the chunks that are certain now.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Bytes> {
-        self.held.extend_from_slice(bytes);
-        let mut chunks = Vec::new();
+    pub fn push(&mut self, bytes: &[u8]) -> Chunks {
+        let bytes = [&self.held, bytes].concat();
+        self.cut(bytes.into())
+    }
+
+    /// As [`Chunker::push`], without copying them: they begin with what is held back.
+    pub fn cut(&mut self, mut bytes: Bytes) -> Chunks {
+        let (mut lengths, mut at) = (Vec::new(), 0);
         // A cut point depends on nothing after the maximum chunk that begins here.
-        while self.held.len() >= self.chunking.max as usize {
-            let cut = self.cut();
-            chunks.push(self.held.split_to(cut).freeze());
+        while bytes.len() - at >= self.chunking.max as usize {
+            lengths.push(self.first(&bytes[at..]));
+            at += lengths.last().unwrap_or(&0);
         }
-        chunks
+        self.held.clear();
+        self.held.extend_from_slice(&bytes[at..]);
+        bytes.truncate(at);
+        Chunks { bytes, lengths }
     }
 
     /// The bytes that are held back: the beginning of the next chunk.
@@ -40,23 +57,32 @@ impl Chunker {
 
     /// Returns the chunks that were held back. The object has no bytes after them.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Bytes> {
-        let mut chunks = Vec::new();
-        while !self.held.is_empty() {
-            let cut = self.cut();
-            chunks.push(self.held.split_to(cut).freeze());
+    pub fn finish(mut self) -> Chunks {
+        let bytes = Bytes::from(std::mem::take(&mut self.held));
+        let (mut lengths, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            lengths.push(self.first(&bytes[at..]));
+            at += lengths.last().unwrap_or(&0);
         }
-        chunks
+        Chunks { bytes, lengths }
     }
 
-    fn cut(&self) -> usize {
+    /// The length of the first chunk of these bytes.
+    fn first(&self, bytes: &[u8]) -> usize {
         let Chunking { min, avg, max } = self.chunking;
-        let window = &self.held[..self.held.len().min(max as usize)];
+        let window = &bytes[..bytes.len().min(max as usize)];
         let chunker = FastCDC::new(window, min as usize, avg as usize, max as usize);
         match chunker.cut(0, window.len()).1 {
             0 => window.len(),
             cut => cut,
         }
+    }
+}
+
+impl From<Bytes> for Chunks {
+    /// One chunk.
+    fn from(bytes: Bytes) -> Self {
+        Self { lengths: vec![bytes.len()], bytes }
     }
 }
 
@@ -72,9 +98,13 @@ mod tests {
 
     fn chunks(bytes: &[u8], step: usize) -> Vec<Bytes> {
         let mut chunker = Chunker::new(Chunking::default());
-        let mut chunks: Vec<Bytes> = bytes.chunks(step).flat_map(|part| chunker.push(part)).collect();
-        chunks.extend(chunker.finish());
+        let mut chunks: Vec<Bytes> = bytes.chunks(step).flat_map(|part| apart(chunker.push(part))).collect();
+        chunks.extend(apart(chunker.finish()));
         chunks
+    }
+
+    fn apart(Chunks { mut bytes, lengths }: Chunks) -> Vec<Bytes> {
+        lengths.into_iter().map(|length| bytes.split_to(length)).collect()
     }
 
     #[test]

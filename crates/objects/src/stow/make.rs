@@ -3,18 +3,26 @@
 //! Chunks are worked on as many at a time as a piece of the body has. Those that follow each other and are like the same block become one delta; the rest
 //! of public chunks are grouped, so that they compress better and take fewer descriptions. Private chunks that others may find by their content stand alone:
 //! who may open a block sees all of it (`docs/security.md`).
+//!
+//! A piece is looked up ([`Worker::plan`]), its blocks are made ([`Maker::make`]), and they are noted ([`Worker::settle`]). The first and the last are done
+//! piece by piece in the order of the body; blocks of several pieces are made at once. What a piece has in common with one whose blocks are being made, it finds when it is noted.
 
 use super::{COMPRESSION_LEVEL, Sealing, Worker, encode_block, unfit};
 use crate::{
-    error::WriteError,
+    Objects,
+    error::{StorageError, WriteError},
     manifest::{ChunkPlace, Extent},
     read,
     seal::{self, BlockKey},
     similar::{FEATURES_FROM_BYTES, Near, Neighbour, features},
 };
 use bytes::Bytes;
-use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, Tag, block};
-use std::collections::HashMap;
+use jsfs_store::{BlockId, ChunkTag, NewBlock, Pin, Tag, block, chunk::Chunks};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 /// Plaintext of a block of several chunks.
 const GROUP_BYTES: usize = 256 << 10;
@@ -30,10 +38,39 @@ const DELTA_COSTS: usize = 100;
 const LIKE: usize = 50;
 const GUESSED: usize = 20;
 
+/// A piece of which is known what is stored already.
+pub(super) struct Plan {
+    bytes: Bytes,
+    /// Of the body so far.
+    size: u64,
+    order: Vec<Found>,
+    fresh: Vec<Fresh>,
+    /// What blocks that were found are deltas of.
+    bases: Vec<BlockId>,
+}
+
+/// A piece whose blocks are made.
+#[derive(Default)]
+pub(super) struct Made {
+    order: Vec<Found>,
+    extents: Vec<([u8; 32], Extent)>,
+    bases: Vec<BlockId>,
+    pins: Vec<Pin>,
+    blocks: Vec<NewBlock>,
+}
+
+/// Where a chunk of the piece lies.
+enum Found {
+    There(Extent),
+    /// In a block that is being made, of this piece or of one before it.
+    Coming([u8; 32]),
+}
+
 /// A chunk that is not stored yet.
-struct Fresh<'chunk> {
+struct Fresh {
     hash: [u8; 32],
-    bytes: &'chunk [u8],
+    /// Where it lies in the piece.
+    at: Range<usize>,
     is_compressible: bool,
     features: Vec<Tag>,
     base: Option<Base>,
@@ -48,55 +85,69 @@ struct Base {
     hundredths: usize,
 }
 
-/// Where a chunk of the piece lies.
-enum Found {
-    There(Extent),
-    /// The chunk with this number among those that are not stored yet.
-    Fresh(usize),
-}
-
 impl Worker {
     /// Finds or makes the blocks of chunks that follow each other, and notes them in the manifest.
-    pub(crate) fn place(&mut self, chunks: &[Bytes]) -> Result<(), WriteError> {
-        let (mut found, mut fresh) = (Vec::with_capacity(chunks.len()), Vec::<Fresh<'_>>::new());
-        let mut coming: HashMap<[u8; 32], usize> = HashMap::new();
+    pub(crate) fn place(&mut self, chunks: Chunks) -> Result<(), WriteError> {
+        let plan = self.plan(chunks)?;
+        let made = self.maker.make(plan)?;
+        self.settle(made)
+    }
+
+    /// Looks up chunks that follow each other.
+    pub(super) fn plan(&mut self, chunks: Chunks) -> Result<Plan, WriteError> {
+        let Chunks { bytes, lengths } = chunks;
+        let (size, order, fresh) = (self.size, Vec::with_capacity(lengths.len()), Vec::new());
+        let mut plan = Plan { bytes, size, order, fresh, bases: Vec::new() };
         // The block that the chunk before lies in, or is a delta of.
         let mut beside: Option<Base> = None;
-        for chunk in chunks {
+        let mut end = 0;
+        for length in lengths {
+            let at = end..end + length;
+            end = at.end;
+            let chunk = &plan.bytes[at.clone()];
             let hash = *blake3::hash(chunk).as_bytes();
-            if let Some(at) = coming.get(&hash) {
-                found.push(Found::Fresh(*at));
+            if self.coming.contains(&hash) {
+                plan.order.push(Found::Coming(hash));
                 continue;
             }
             let there = match self.seen.get(&hash) {
                 Some(extent) => Some(extent.clone()),
-                None => self.find(&hash, chunk.len())?,
+                None => self.find(&hash, length, &mut plan.bases)?,
             };
             if let Some(extent) = there {
                 let Extent { block, key, .. } = &extent;
-                beside = self.near.secret.is_none().then(|| Base {
-                    block: *block,
-                    key: key.clone(),
-                    hundredths: GUESSED,
-                });
-                found.push(Found::There(extent));
+                let is_public = self.maker.near.secret.is_none();
+                beside = is_public.then(|| Base { block: *block, key: key.clone(), hundredths: GUESSED });
+                plan.order.push(Found::There(extent));
                 continue;
             }
-            let new = self.examine(hash, chunk, beside.take())?;
+            let new = self.examine(hash, chunk, at, beside.take())?;
             beside = new.base.clone().map(|base| Base { hundredths: GUESSED, ..base });
-            coming.insert(hash, fresh.len());
-            found.push(Found::Fresh(fresh.len()));
-            fresh.push(new);
+            self.coming.insert(hash);
+            plan.order.push(Found::Coming(hash));
+            plan.fresh.push(new);
         }
-        let made = self.make(&fresh)?;
-        for (hash, at) in coming {
-            self.seen.insert(hash, made[at].clone());
+        Ok(plan)
+    }
+
+    /// Notes in the manifest where the chunks of the next piece lie.
+    pub(super) fn settle(&mut self, made: Made) -> Result<(), WriteError> {
+        let Made { order, extents, bases, pins, blocks } = made;
+        for (hash, extent) in extents {
+            self.coming.remove(&hash);
+            self.seen.insert(hash, extent);
         }
-        let extents = found.into_iter().map(|found| match found {
-            Found::There(extent) => extent,
-            Found::Fresh(at) => made[at].clone(),
+        bases.into_iter().for_each(|base| self.blocks.note_base(base));
+        self.blocks.pins.extend(pins);
+        self.blocks.fresh.extend(blocks);
+        // What comes with this piece or came with those before it is among the last that were seen.
+        let places = order.into_iter().map(|found| match found {
+            Found::There(extent) => Some(extent),
+            Found::Coming(hash) => self.seen.get(&hash).cloned(),
         });
-        for extent in joined(extents) {
+        let places = places.collect::<Option<Vec<Extent>>>();
+        let places = places.ok_or_else(|| StorageError::Write("a chunk of the body was lost".into()))?;
+        for extent in joined(places) {
             self.blocks.note(extent.block, extent.length());
             self.adopt(extent)?;
         }
@@ -104,13 +155,19 @@ impl Worker {
     }
 
     /// Looks a chunk up among the blocks that this author may share.
-    fn find(&mut self, hash: &[u8; 32], length: usize) -> Result<Option<Extent>, WriteError> {
-        let store = self.objects.store();
-        let (found, key) = match &self.sealing {
+    fn find(
+        &mut self,
+        hash: &[u8; 32],
+        length: usize,
+        bases: &mut Vec<BlockId>,
+    ) -> Result<Option<Extent>, WriteError> {
+        let Maker { objects, sealing, near, .. } = &*self.maker;
+        let store = objects.store();
+        let (found, key) = match sealing {
             Sealing::Public => (store.find_chunk(hash)?, None),
             Sealing::Private(convergence) => {
                 // Those that tell more than the chunk are found by whoever writes in the same directory.
-                let secrets = [Some(&**convergence), self.near.secret.as_ref()];
+                let secrets = [Some(&**convergence), near.secret.as_ref()];
                 let mut hit = (None, None);
                 for secret in secrets.into_iter().flatten() {
                     let Some(found) = store.find_chunk(&secret.tag(hash))? else { continue };
@@ -124,7 +181,7 @@ impl Worker {
         let Some(found) = found.filter(|found| found.len as usize == length) else { return Ok(None) };
         self.blocks.pins.push(found.pin);
         if let Some(base) = found.base {
-            self.blocks.note_base(base.block());
+            bases.push(base.block());
             self.blocks.pins.push(base);
         }
         let chunk = ChunkPlace { offset: found.offset, length: found.len, hash: *hash };
@@ -132,35 +189,69 @@ impl Worker {
     }
 
     /// A chunk that is not stored, with what it may be a delta of.
-    fn examine<'chunk>(
+    fn examine(
         &mut self,
         hash: [u8; 32],
-        bytes: &'chunk [u8],
+        bytes: &[u8],
+        at: Range<usize>,
         beside: Option<Base>,
-    ) -> Result<Fresh<'chunk>, WriteError> {
+    ) -> Result<Fresh, WriteError> {
         let is_compressible = block::is_compressible(bytes);
-        let mut new = Fresh { hash, bytes, is_compressible, features: Vec::new(), base: None };
+        let mut new = Fresh { hash, at, is_compressible, features: Vec::new(), base: None };
         if !is_compressible {
             return Ok(new);
         }
+        let Maker { objects, near, .. } = &*self.maker;
         if bytes.len() < FEATURES_FROM_BYTES {
             new.base = beside.or_else(|| {
-                let Neighbour { block, key } = self.objects.neighbours().find(&self.near)?;
+                let Neighbour { block, key } = objects.neighbours().find(near)?;
                 Some(Base { block, key, hundredths: LIKE })
             });
             return Ok(new);
         }
-        new.features = features(bytes).iter().map(|feature| self.near.tag(feature)).collect();
-        new.base = match self.objects.store().find_most(&new.features, 1)? {
-            Some(pin) => self.like(pin)?,
-            None => None,
-        };
+        new.features = features(bytes).iter().map(|feature| near.tag(feature)).collect();
+        if let Some(pin) = objects.store().find_most(&new.features, 1)? {
+            new.base = self.maker.like(&pin)?;
+            self.blocks.pins.extend(new.base.is_some().then_some(pin));
+        }
         new.base = new.base.or(beside);
         Ok(new)
     }
+}
+
+/// Makes blocks of one body, on as many threads at once as call it.
+pub(super) struct Maker {
+    pub(super) objects: Objects,
+    pub(super) sealing: Sealing,
+    pub(super) near: Near,
+    /// Bases that were read last, and what they hold.
+    bases: Mutex<VecDeque<(BlockId, Bytes)>>,
+}
+
+/// A piece whose blocks are being made.
+struct Making<'plan> {
+    maker: &'plan Maker,
+    plan: &'plan Plan,
+    made: Made,
+}
+
+impl Maker {
+    pub(super) fn new(objects: &Objects, sealing: Sealing, near: Near) -> Self {
+        Maker { objects: objects.clone(), sealing, near, bases: Mutex::default() }
+    }
+
+    /// Makes the blocks of a piece.
+    pub(super) fn make(&self, mut plan: Plan) -> Result<Made, WriteError> {
+        let (order, bases) = (std::mem::take(&mut plan.order), std::mem::take(&mut plan.bases));
+        let made = Made { order, bases, ..Made::default() };
+        let mut making = Making { maker: self, plan: &plan, made };
+        let extents = making.make(&plan.fresh)?;
+        making.made.extents = plan.fresh.iter().map(|new| new.hash).zip(extents).collect();
+        Ok(making.made)
+    }
 
     /// The block that has features in common with a chunk, where this author can open it.
-    fn like(&mut self, pin: Pin) -> Result<Option<Base>, WriteError> {
+    fn like(&self, pin: &Pin) -> Result<Option<Base>, WriteError> {
         let block = pin.block();
         let key = match &self.near.secret {
             None => None,
@@ -171,19 +262,35 @@ impl Worker {
                 Some(key)
             }
         };
-        self.blocks.pins.push(pin);
         Ok(Some(Base { block, key, hundredths: LIKE }))
     }
 
+    /// What a base holds; nothing if it is gone, or no block that a delta may rest on.
+    fn base(&self, base: &Base) -> Option<Bytes> {
+        let bases = || self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = bases().iter().find(|(block, _)| *block == base.block).map(|(_, plain)| plain.clone());
+        if kept.is_some() {
+            return kept;
+        }
+        let stored = self.objects.store().block(&base.block).ok()?;
+        let plain = read::decode(&stored, base.key.as_ref()).ok()?;
+        let mut bases = bases();
+        bases.push_front((base.block, plain.clone()));
+        bases.truncate(BASES_KEPT);
+        Some(plain)
+    }
+}
+
+impl Making<'_> {
     /// Makes blocks of chunks; says where each lies.
-    fn make(&mut self, fresh: &[Fresh<'_>]) -> Result<Vec<Extent>, WriteError> {
+    fn make(&mut self, fresh: &[Fresh]) -> Result<Vec<Extent>, WriteError> {
         let mut made: Vec<Option<Extent>> = fresh.iter().map(|_| None).collect();
         let mut alone = Vec::new();
         let mut at = 0;
         while at < fresh.len() {
             let base = fresh[at].base.as_ref();
             let alike =
-                |new: &&Fresh<'_>| new.base.as_ref().map(|base| base.block) == base.map(|base| base.block);
+                |new: &&Fresh| new.base.as_ref().map(|base| base.block) == base.map(|base| base.block);
             let run = first(&fresh[at..], alike);
             let deltas = match base {
                 Some(base) => self.delta(&fresh[at..at + run], base)?,
@@ -199,11 +306,11 @@ impl Worker {
             }
             at += run;
         }
-        let may_group = self.near.secret.is_none();
+        let may_group = self.maker.near.secret.is_none();
         let mut rest = &alone[..];
         while let Some(one) = rest.first() {
-            let news: Vec<&Fresh<'_>> = rest.iter().map(|at| &fresh[*at]).collect();
-            let is_alike = |new: &&&Fresh<'_>| new.is_compressible == fresh[*one].is_compressible;
+            let news: Vec<&Fresh> = rest.iter().map(|at| &fresh[*at]).collect();
+            let is_alike = |new: &&&Fresh| new.is_compressible == fresh[*one].is_compressible;
             let count = if may_group { first(&news, is_alike) } else { 1 };
             for (at, extent) in rest[..count].iter().zip(self.whole(&news[..count])?) {
                 made[*at] = Some(extent);
@@ -214,9 +321,9 @@ impl Worker {
     }
 
     /// Stores chunks as one delta, if that is worth it.
-    fn delta(&mut self, fresh: &[Fresh<'_>], base: &Base) -> Result<Option<Vec<Extent>>, WriteError> {
-        let Some(plain) = self.base(base) else { return Ok(None) };
-        let content = joined_bytes(fresh.iter());
+    fn delta(&mut self, fresh: &[Fresh], base: &Base) -> Result<Option<Vec<Extent>>, WriteError> {
+        let Some(plain) = self.maker.base(base) else { return Ok(None) };
+        let content = self.bytes(fresh.iter());
         let hundredths = fresh.iter().filter_map(|new| new.base.as_ref()).map(|base| base.hundredths).max();
         let mut stored = block::delta_header(block::Kind::Delta, &base.block).to_vec();
         stored.reserve(content.len() / 8);
@@ -230,51 +337,33 @@ impl Worker {
             return Ok(None);
         }
         // A pin that was taken before the block was collected keeps it; one that comes too late is none.
-        let Some(pin) = self.objects.store().pin(&base.block)? else { return Ok(None) };
-        self.blocks.pins.push(pin);
-        self.blocks.note_base(base.block);
-        let key = base.key.as_ref().map(|_| BlockKey::generate(self.objects.random()));
+        let objects = &self.maker.objects;
+        let Some(pin) = objects.store().pin(&base.block)? else { return Ok(None) };
+        self.made.pins.push(pin);
+        self.made.bases.push(base.block);
+        let key = base.key.as_ref().map(|_| BlockKey::generate(objects.random()));
         if let Some(key) = &key {
             seal::seal_delta_in_place(key, &base.block, &mut stored);
         }
-        let is_whole = content.len() as u64 == self.size;
+        let is_whole = content.len() as u64 == self.plan.size;
         if is_whole && content.len() < FEATURES_FROM_BYTES {
-            self.objects
-                .neighbours()
-                .insert(&self.near, Neighbour { block: base.block, key: base.key.clone() });
+            let neighbour = Neighbour { block: base.block, key: base.key.clone() };
+            objects.neighbours().insert(&self.maker.near, neighbour);
         }
-        let fresh: Vec<&Fresh<'_>> = fresh.iter().collect();
+        let fresh: Vec<&Fresh> = fresh.iter().collect();
         self.store(stored.into(), key, &fresh, true).map(Some)
     }
 
-    /// What a base holds; nothing if it is gone, or no block that a delta may rest on.
-    fn base(&mut self, base: &Base) -> Option<Bytes> {
-        if let Some((_, plain)) = self.bases.iter().find(|(block, _)| *block == base.block) {
-            return Some(plain.clone());
-        }
-        let stored = self.objects.store().block(&base.block).ok()?;
-        let plain = read::decode(&stored, base.key.as_ref()).ok()?;
-        self.bases.push_front((base.block, plain.clone()));
-        self.bases.truncate(BASES_KEPT);
-        Some(plain)
-    }
-
     /// Stores chunks in a block of their own.
-    fn whole(&mut self, fresh: &[&Fresh<'_>]) -> Result<Vec<Extent>, WriteError> {
-        let content;
-        let plain = match fresh {
-            [one] => one.bytes,
-            many => {
-                content = joined_bytes(many.iter().copied());
-                &content
-            }
-        };
-        let (bytes, key) = encode_block(&self.objects, &self.sealing, plain)?;
+    fn whole(&mut self, fresh: &[&Fresh]) -> Result<Vec<Extent>, WriteError> {
+        let plain = self.bytes(fresh.iter().copied());
+        let Maker { objects, sealing, near, .. } = self.maker;
+        let (bytes, key) = encode_block(objects, sealing, &plain)?;
         let extents = self.store(bytes, key, fresh, false)?;
-        let is_whole = plain.len() as u64 == self.size;
+        let is_whole = plain.len() as u64 == self.plan.size;
         if is_whole && plain.len() < FEATURES_FROM_BYTES && fresh.iter().all(|new| new.is_compressible) {
             let Extent { block, key, .. } = &extents[0];
-            self.objects.neighbours().insert(&self.near, Neighbour { block: *block, key: key.clone() });
+            objects.neighbours().insert(near, Neighbour { block: *block, key: key.clone() });
         }
         Ok(extents)
     }
@@ -284,14 +373,14 @@ impl Worker {
         &mut self,
         bytes: Bytes,
         key: Option<BlockKey>,
-        fresh: &[&Fresh<'_>],
+        fresh: &[&Fresh],
         is_delta: bool,
     ) -> Result<Vec<Extent>, WriteError> {
         let id = BlockId::of(&bytes);
         let (mut tags, mut extents, mut offset) = (Vec::new(), Vec::with_capacity(fresh.len()), 0);
         for new in fresh {
             // Chunks have at most 1 MiB.
-            let length = u32::try_from(new.bytes.len()).unwrap_or(u32::MAX);
+            let length = u32::try_from(new.at.len()).unwrap_or(u32::MAX);
             tags.push(self.chunk_tag(&new.hash, key.as_ref(), offset, length, is_delta));
             let chunk = ChunkPlace { offset, length, hash: new.hash };
             extents.push(Extent { block: id, key: key.clone(), chunks: vec![chunk] });
@@ -302,14 +391,14 @@ impl Worker {
         }
         // In the order in which a damaged description is put together again.
         tags.sort_by_key(|tag| (tag.offset, tag.tag));
-        self.blocks.fresh.push(NewBlock { id, bytes, tags });
+        self.made.blocks.push(NewBlock { id, bytes, tags });
         Ok(extents)
     }
 
     /// Tags by which what is like these chunks finds their block, and where that is private its key.
     fn tag_alike(
         &self,
-        fresh: &[&Fresh<'_>],
+        fresh: &[&Fresh],
         id: &BlockId,
         key: Option<&BlockKey>,
         tags: &mut Vec<ChunkTag>,
@@ -319,11 +408,11 @@ impl Worker {
         alike.dedup();
         for tag in &alike {
             // Of two blocks the one that was first keeps its tags, so that the index still tells what its description said.
-            if self.objects.store().extra(tag)?.is_none() {
+            if self.maker.objects.store().extra(tag)?.is_none() {
                 tags.push(ChunkTag { tag: *tag, offset: 0, len: 0, extra: Vec::new() });
             }
         }
-        if let (false, Some(secret), Some(key)) = (alike.is_empty(), &self.near.secret, key) {
+        if let (false, Some(secret), Some(key)) = (alike.is_empty(), &self.maker.near.secret, key) {
             let of = Near::key_of(id);
             tags.push(ChunkTag {
                 tag: secret.tag(&of),
@@ -335,6 +424,20 @@ impl Worker {
         Ok(())
     }
 
+    /// The bytes of chunks that come one after the other; a copy only where others lie between them.
+    fn bytes<'new>(&self, fresh: impl Iterator<Item = &'new Fresh> + Clone) -> Bytes {
+        let piece = &self.plan.bytes;
+        let (mut next, mut is_split) = (None, false);
+        for new in fresh.clone() {
+            is_split |= next.is_some_and(|next| next != new.at.start);
+            next = Some(new.at.end);
+        }
+        match fresh.clone().next() {
+            Some(first) if !is_split => piece.slice(first.at.start..next.unwrap_or(first.at.end)),
+            _ => fresh.map(|new| &piece[new.at.clone()]).collect::<Vec<_>>().concat().into(),
+        }
+    }
+
     fn chunk_tag(
         &self,
         hash: &[u8; 32],
@@ -343,9 +446,9 @@ impl Worker {
         len: u32,
         is_delta: bool,
     ) -> ChunkTag {
-        let (tag, extra) = match (&self.sealing, key) {
+        let (tag, extra) = match (&self.maker.sealing, key) {
             (Sealing::Private(convergence), Some(key)) => {
-                let secret = self.near.secret.as_ref().filter(|_| is_delta).unwrap_or(convergence);
+                let secret = self.maker.near.secret.as_ref().filter(|_| is_delta).unwrap_or(convergence);
                 (secret.tag(hash), secret.wrap(hash, key).to_vec())
             }
             _ => (*hash, Vec::new()),
@@ -354,26 +457,18 @@ impl Worker {
     }
 }
 
-/// The bytes of chunks that follow each other.
-fn joined_bytes<'new>(fresh: impl Iterator<Item = &'new Fresh<'new>>) -> Vec<u8> {
-    fresh.map(|new| new.bytes).collect::<Vec<_>>().concat()
-}
-
 /// How many of these, the first always among them, are of a kind and fit into one block.
-fn first<'new, N>(news: &'new [N], is_alike: impl Fn(&&'new N) -> bool) -> usize
-where
-    N: std::borrow::Borrow<Fresh<'new>>,
-{
+fn first<'new, N: std::borrow::Borrow<Fresh>>(news: &'new [N], is_alike: impl Fn(&&'new N) -> bool) -> usize {
     let mut bytes = 0;
     let fits = |new: &&N| {
-        bytes += (**new).borrow().bytes.len();
+        bytes += (**new).borrow().at.len();
         bytes <= GROUP_BYTES
     };
     news.iter().take_while(is_alike).take_while(fits).count().max(1)
 }
 
 /// Extents whose chunks follow each other in one block become one.
-fn joined(extents: impl Iterator<Item = Extent>) -> Vec<Extent> {
+fn joined(extents: Vec<Extent>) -> Vec<Extent> {
     let mut joined: Vec<Extent> = Vec::new();
     for extent in extents {
         match joined.last_mut() {

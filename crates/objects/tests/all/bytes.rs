@@ -1,6 +1,6 @@
 //! Bytes come back as they went in, whatever their size and however they came.
 
-use crate::world::{World, noise, private, public};
+use crate::world::{World, noise, private, public, text};
 use jsfs_objects::{Read, WriteOptions};
 
 const SIZES: [usize; 12] =
@@ -17,6 +17,35 @@ async fn what_was_put_comes_back_byte_for_byte() {
             assert_eq!(Some(written.metadata.private), options.private);
             assert!(world.get("/localhost/a.bin").await == bytes, "{size} bytes");
         }
+    }
+}
+
+/// Pieces of every kind take differently long, and what is in one comes again in those after it.
+fn mixed(seed: u64) -> Vec<u8> {
+    let (again, plain) = (noise(seed, 700_000), vec![0; 300_000]);
+    let mut bytes = Vec::new();
+    for part in 0..9 {
+        bytes.extend_from_slice(&again);
+        bytes.extend(text(seed + part, 300_000));
+        bytes.extend_from_slice(&plain);
+        bytes.extend(noise(seed + 100 + part, 100_000));
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_that_are_worked_on_at_once_come_back_in_order_and_what_they_share_is_stored_once() {
+    for (seed, options) in (1_000..).step_by(1_000).zip([public(), private(), public(), private()]) {
+        let world = World::new().await;
+        let bytes = mixed(seed);
+        let before = world.store.stats().unwrap().locations[0].used;
+        let written = world.put("/localhost/m.bin", &bytes, options).await;
+        assert_eq!(written.metadata.size, bytes.len() as u64);
+        assert!(world.get("/localhost/m.bin").await == bytes);
+        let stored = world.store.stats().unwrap().locations[0].used - before;
+        // Noise once each but for the chunks at its ends, and of the text less than a half.
+        let most = 700_000 + 9 * (100_000 + 200_000 + 150_000);
+        assert!(stored < most, "{stored} bytes");
     }
 }
 
