@@ -18,6 +18,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a node that was told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest wait for a port that the node had before.
+const PORT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How much of the log a failed test shows.
 const LINES_OF_A_FAILURE: usize = 40;
 
@@ -142,11 +145,20 @@ impl Setup {
         Node { child, log: self.log.clone(), address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
     }
 
-    /// Starts the node and waits until it says that it is ready.
+    /// Starts the node and waits until it says that it is ready. The port of one that comes back may be somebody else's for a moment: while a node is away, any
+    /// connection of this machine can be given it.
     pub fn start(&self) -> Node {
-        let mut node = self.spawn();
-        node.wait_until_ready();
-        node
+        let end = Instant::now() + PORT_TIMEOUT;
+        loop {
+            let logged = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+            let mut node = self.spawn();
+            let Err(why) = node.wait_until_ready() else { return node };
+            let log = node.log_text();
+            let is_taken =
+                log.get(usize::try_from(logged).unwrap_or(0)..).is_some_and(|log| log.contains("is in use"));
+            assert!(self.port > 0 && is_taken && Instant::now() < end, "the node {why}: {log}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// `jsfs check` of the data directory, whose node must not run.
@@ -208,7 +220,8 @@ impl Node {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Says what became of it where it is not.
+    fn wait_until_ready(&mut self) -> Result<(), String> {
         let stdout = self.child.stdout.take().expect("stdout is a pipe");
         let (found, line) = sync_channel(1);
         // Ends when the node closes its standard output, at the latest when it dies.
@@ -220,11 +233,13 @@ impl Node {
             }
         });
         match line.recv_timeout(READY_TIMEOUT) {
-            Ok(port) => self.address.set_port(port),
-            Err(RecvTimeoutError::Timeout) => panic!("the node was not ready in time: {}", self.log_text()),
+            Ok(port) => {
+                self.address.set_port(port);
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => Err("was not ready in time".into()),
             Err(RecvTimeoutError::Disconnected) => {
-                let status = self.child.wait();
-                panic!("the node ended before it was ready, {status:?}: {}", self.log_text())
+                Err(format!("ended before it was ready, {:?}", self.child.wait()))
             }
         }
     }

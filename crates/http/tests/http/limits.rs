@@ -220,7 +220,8 @@ fn slow(node: &Node, request: &str) -> TcpStream {
 
 #[test]
 fn slow_clients_make_room_for_others_long_before_they_are_too_slow() {
-    let limits = Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(16), ..quick() };
+    let limits =
+        Limits { requests_max: 3, uploads_max: 2, progress_time: Duration::from_secs(16), ..quick() };
     let node = Node::with(Limits { head_time_max: Duration::from_secs(1), ..limits });
     node.put("/large", &vec![7; 30_000_000]);
     let mut reader = connect(&node);
