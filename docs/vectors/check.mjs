@@ -267,6 +267,9 @@ const checks = {
     fingerprints(vector) {
       assert.equal(hex(metastore.fingerprint(vector.rows.map(unhex))), vector.fingerprint);
     },
+    shards(vector) {
+      assert.equal(hex(metastore.shard(unhex(vector.group), unhex(vector.locator), vector.digits)), vector.home);
+    },
   },
 
   protocols: {

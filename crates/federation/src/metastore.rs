@@ -1,7 +1,7 @@
 //! The metastore: signed records, kept by the members nearest to what they are filed under and merged without being understood.
 //!
-//! A record lies at two **homes**: its locator, where its versions are, and its group, where its directory is listed. A home is 32 bytes, and
-//! the best few members for it (`placement`) keep what lies there. What lies under one locator at one home is a **slot** (`slot`): a set that
+//! A record lies at two **homes**: its locator, where its versions are, and its group, where its directory is listed; what a large group lists lies at
+//! homes of its shards (`shard`). A home is 32 bytes, and the best few members for it (`placement`) keep what lies there. What lies under one locator at one home is a **slot** (`slot`): a set that
 //! only grows by merging, so that no order of arrival matters. Everything that a member takes in is judged first (`version`).
 //!
 //! # How it is used
@@ -25,6 +25,7 @@ mod keeper;
 mod message;
 mod placement;
 mod server;
+mod shard;
 mod shelf;
 mod slot;
 mod store_shelf;
@@ -39,6 +40,7 @@ pub use message::{
 };
 pub use placement::{HOME_REPLICAS_MAX, Member, Members};
 pub use server::{Limits, Server};
+pub use shard::{DEPTH_MAX, Shard};
 pub use shelf::{Change, Content, MemoryShelf, Note, Row, Shelf, ShelfError};
 pub use slot::{Added, HEADS_MAX, Mark, OWNERS_MAX, Slot};
 pub use store_shelf::{NOTES, ROWS, StoreShelf};
@@ -48,7 +50,7 @@ pub use watch::{CHANGED_MAX, Cursor, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
 use jsfs_objects::read_key::{Group, Locator};
 
 /// The name of the protocol.
-pub const PROTOCOL: &str = "/jsfs/metastore/1";
+pub const PROTOCOL: &str = "/jsfs/metastore/2";
 
 /// What says which members keep something: a locator, or a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

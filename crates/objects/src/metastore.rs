@@ -121,8 +121,8 @@ pub trait Metastore: Send + Sync {
     fn store(&self, storing: Storing) -> RemoteAnswer<'_, StoredAs>;
     /// Whether what was read last of a locator's versions, or a group's entries, is still so.
     fn is_fresh(&self, home: [u8; 32], entries: bool) -> bool;
-    /// Has this node told of changes there from now on; none if it will not be.
-    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>>;
+    /// Has this node told of changes of a locator's versions, or a group's entries, from now on; none if it will not be.
+    fn observe(&self, home: [u8; 32], entries: bool) -> RemoteAnswer<'_, Option<Observed>>;
     /// Says that all that was there when it was observed has been read: under the number that it was observed with.
     fn settle(&self, home: [u8; 32], ticket: u64, entries: bool);
     /// Says that what was read of it is not so any more.

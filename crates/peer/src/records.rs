@@ -16,14 +16,15 @@ pub(crate) use streams::RecordService;
 use crate::error::PeerError;
 use crate::hub::Hub;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use jsfs_federation::membership::{PeerId, Role};
 use jsfs_federation::metastore::{
-    CHANGED_MAX, Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Writing, Written,
+    CHANGED_MAX, Home, LEASE_MS_MAX, Members, Outcome, Quorum, Repaired, Request, Response, Shard, Writing,
+    Written,
 };
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::read_key::{Group, Locator};
-use leases::Leases;
+use leases::{Leases, Told};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +42,12 @@ const PAGE: u64 = 500;
 /// How long members are waited for that are to tell of changes, while they are too few, and others when they are enough.
 const WATCH_TIME: Duration = Duration::from_secs(1);
 const WATCH_MORE_TIME: Duration = Duration::from_millis(150);
+
+/// Homes that one group is observed at; one with more is read whenever it is asked for.
+const SHARDS_MAX: usize = 1_024;
+
+/// Shards that are observed at the same time.
+const SHARDS_AT_ONCE: usize = 16;
 
 /// What the keeper is told.
 pub(crate) enum Input {
@@ -213,15 +220,55 @@ impl Records {
         self.leases.is_fresh(&home, reading)
     }
 
-    /// Has the replicas tell this node when something changes at a home from now on; none where too few of them do. Of a group that was read before, as many as are
-    /// needed say what has changed since, if they can.
-    pub async fn observe(&self, home: Home) -> Option<Observation> {
+    /// Has the replicas tell this node when something changes at a home from now on, or where a group is cut at those of its shards as well; none where too few of them do.
+    /// Of a group that was read before, as many as are needed say what has changed since, if they can.
+    pub async fn observe(&self, home: Home, reading: Reading) -> Option<Observation> {
+        match reading {
+            Reading::Versions => {
+                let (ticket, told) = self.observe_one(home).await?;
+                Some(Observation { ticket, changed: told.changed })
+            }
+            Reading::Entries => self.observe_group(home).await,
+        }
+    }
+
+    async fn observe_group(&self, home: Home) -> Option<Observation> {
+        let group = Group::from_bytes(*home.as_bytes());
+        let (mut homes, mut next) = (Vec::new(), vec![Shard::WHOLE]);
+        let mut changed = Some(BTreeSet::new());
+        while !next.is_empty() {
+            if homes.len() + next.len() > SHARDS_MAX {
+                return None;
+            }
+            let observed = stream::iter(next).map(|shard| async move {
+                let home = shard.home(group);
+                (shard, home, self.observe_one(home).await)
+            });
+            let observed: Vec<_> = observed.buffered(SHARDS_AT_ONCE).collect().await;
+            next = Vec::new();
+            for (shard, home, one) in observed {
+                let (ticket, told) = one?;
+                homes.push((home, ticket));
+                changed = changed.zip(told.changed).map(|(mut all, more)| {
+                    all.extend(more);
+                    all
+                });
+                next.extend(told.cut.then(|| shard.parts()).into_iter().flatten());
+            }
+        }
+        let (_, ticket) = homes.remove(0);
+        let ticket = self.leases.bind(&home, ticket, homes)?;
+        let changed = changed.filter(|all| all.len() < CHANGED_MAX);
+        Some(Observation { ticket, changed: changed.map(|all| all.into_iter().collect()) })
+    }
+
+    async fn observe_one(&self, home: Home) -> Option<(Ticket, Told)> {
         let members = self.members();
         let quorum = Quorum::DEFAULT.among(members.keepers());
         let needed = quorum.replicas + 1 - quorum.write;
         let replicas: Vec<PeerId> = members.order(&home).iter().take(quorum.replicas).copied().collect();
-        if let Some(ticket) = self.leases.ticket(&home, needed) {
-            return Some(Observation { ticket, changed: None });
+        if let Some(observed) = self.leases.ticket(&home, needed) {
+            return Some(observed);
         }
         let read = self.leases.read_until(&home, members.id());
         let ticket = self.leases.begin(home, members.id());
@@ -229,20 +276,22 @@ impl Records {
             let since = read.iter().find(|(other, _)| *other == peer).map(|(_, cursor)| *cursor);
             async move {
                 let request = Request::Watch { home, cursor: since, lease_ms: LEASE_MS_MAX };
-                let Ok(Response::Changes { cursor, gap, locators }) = self.request(peer, request).await
+                let Ok(Response::Changes { cursor, gap, locators, cut }) = self.request(peer, request).await
                 else {
                     return None;
                 };
                 let is_all = since.is_some() && !gap && locators.len() < CHANGED_MAX;
-                Some(((peer, cursor), is_all.then_some(locators)))
+                Some(((peer, cursor), (is_all.then_some(locators), cut)))
             }
         });
-        let told = enough(asked.collect(), needed).await;
-        let (peers, changed): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let answers = enough(asked.collect(), needed).await;
+        let (peers, answers): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+        let (changed, cut): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
         let goes_on = changed.iter().flatten().count() >= needed;
         let changed: BTreeSet<Locator> = changed.into_iter().flatten().flatten().collect();
-        let ticket = self.leases.granted(&home, ticket, peers, needed, goes_on)?;
-        Some(Observation { ticket, changed: goes_on.then(|| changed.into_iter().collect()) })
+        let told = Told { changed: goes_on.then(|| changed.into_iter().collect()), cut: cut.contains(&true) };
+        let ticket = self.leases.granted(&home, ticket, peers, needed, told.clone())?;
+        Some((ticket, told))
     }
 
     /// Says that a home was read after it was observed, and all that was found is here.
@@ -252,7 +301,7 @@ impl Records {
 
     /// Says that what was read of a home is not so any more.
     pub fn distrust(&self, home: Home) {
-        self.leases.changed(&home);
+        self.leases.distrust(&home);
     }
 
     /// Woken when something changed at a home that is observed.

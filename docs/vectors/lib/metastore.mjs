@@ -65,12 +65,13 @@ const sides = {
     9: [list(row, 1, 64)],
     10: [id, orNull(cursor), any],
     11: [id],
+    12: [id],
   }),
   answer: oneOf({
     0: [any],
     1: [list(bool, 0, 16)],
     2: [bool, list(slot, 0, 64)],
-    3: [bool, list(entry, 0, 1000), bool],
+    3: [bool, list(entry, 0, 1000), bool, bool],
     4: [bool, list(summaries, 0, 64)],
     5: [],
     6: [summaries],
@@ -78,13 +79,21 @@ const sides = {
     8: [list(oneOf({ 0: [], 1: [list(range, 0, 16)], 2: [list(row, 0, 64)] }), 0, 16)],
     9: [list(orNull(envelope), 0, 64)],
     10: [],
-    11: [cursor, bool, list(id, 0, 1024)],
+    11: [cursor, bool, list(id, 0, 1024), bool],
+    12: [],
   }),
 };
 
 export const read = (side, encoding) => sides[side](cbor.decode(encoding));
 
 export const fingerprint = (rows) => blake3(...rows);
+
+// Where a group lists a locator, with so many of its digits.
+export function shard(group, locator, digits) {
+  if (digits === 0) return group;
+  const bits = ((locator[0] << 8) | locator[1]) & ~(0xffff >> (4 * digits));
+  return blake3('jsfs/v1/shard', group, Uint8Array.of(digits, bits >> 8, bits & 0xff));
+}
 
 // The best five members for a home: greater draws first, of equal ones the lesser peer.
 export function replicas(home, members) {

@@ -9,8 +9,10 @@
 //! goes on with it, after a restart as well ([`Client::resume`]), until enough replicas have it.
 
 mod alarms;
+mod list;
 mod merge;
 mod outbox;
+mod places;
 mod read;
 mod recent;
 mod write;
@@ -22,8 +24,9 @@ use alarms::Alarms;
 use jsfs_objects::clock::Random;
 use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::RecordHash;
+use list::ListRead;
 use outbox::Outbox;
-use read::{ListRead, SlotRead};
+use read::SlotRead;
 use recent::Recent;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -361,7 +364,7 @@ impl Client {
         members: &Members,
         now_ms: u64,
     ) -> OpId {
-        self.begin(Operation::List(ListRead::new(group.into(), after, limit)), members, now_ms)
+        self.begin(Operation::List(ListRead::new(group, after, limit)), members, now_ms)
     }
 
     /// Stores a record. An envelope that is not good is refused here already.

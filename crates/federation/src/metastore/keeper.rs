@@ -12,7 +12,7 @@ use super::{
     CHAIN_MAX, Home, Members, Request, RequestId, Response, Row, Server, Shelf, ShelfError, Slot, Version,
 };
 use crate::membership::PeerId;
-use handing::Handing;
+use handing::{Handing, Step};
 use session::Session;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -73,7 +73,7 @@ pub struct Repaired {
 #[derive(Clone, Copy, Debug)]
 enum For {
     Session,
-    Handing(u64),
+    Handing(u64, Home),
     Doubt(Row),
 }
 
@@ -234,14 +234,10 @@ impl Keeper {
                 self.ask(peer, server, now_ms)?;
             }
         }
-        if let Some(handing) = self.handing.front_mut() {
-            let until_ms = now_ms + self.pace.request_ms;
-            let over = handing.go_on(server, members, self.pace.handing, &mut |to, job, request| {
-                self.post.send(to, For::Handing(job), request, until_ms);
-            })?;
-            if over {
-                self.handing.pop_front();
-            }
+        self.handing.extend(server.take_cuts().iter().map(Handing::of_home));
+        let at_once = self.pace.handing;
+        if self.hand(server, members, now_ms, |handing, step| handing.go_on(at_once, step))? == Some(true) {
+            self.handing.pop_front();
         }
         self.look_up(server, members, now_ms)?;
         if self.unsettled && !self.changed && self.queue.is_empty() && self.sessions.is_empty() {
@@ -317,9 +313,11 @@ impl Keeper {
                 let versions: Vec<_> = judged.filter_map(Result::ok).collect();
                 server.resolve_doubt(&row, &versions, members, now_ms)?;
             }
-            For::Handing(job) => {
-                let stored = matches!(response, Response::Stored(_));
-                self.handed(job, to, stored, server, members)?;
+            For::Handing(job, home) => {
+                self.repaired.pushed += u64::from(matches!(response, Response::Stored(_)));
+                self.hand(server, members, now_ms, |handing, step| {
+                    handing.handed((job, home), to, Some(response), step)
+                })?;
             }
         }
         self.go_on(server, members, now_ms)
@@ -337,7 +335,11 @@ impl Keeper {
         match what {
             For::Session => self.miss(to),
             For::Doubt(_) => {}
-            For::Handing(job) => self.handed(job, to, false, server, members)?,
+            For::Handing(job, home) => {
+                self.hand(server, members, now_ms, |handing, step| {
+                    handing.handed((job, home), to, None, step)
+                })?;
+            }
         }
         self.go_on(server, members, now_ms)
     }
@@ -347,19 +349,20 @@ impl Keeper {
         self.missed.insert(peer);
     }
 
-    fn handed<S: Shelf>(
+    /// Lets what is being handed on take a step.
+    fn hand<S: Shelf, T>(
         &mut self,
-        job: u64,
-        to: PeerId,
-        stored: bool,
         server: &mut Server<S>,
         members: &Members,
-    ) -> Result<(), ShelfError> {
-        self.repaired.pushed += u64::from(stored);
-        if let Some(handing) = self.handing.front_mut() {
-            self.repaired.dropped += u64::from(handing.handed(job, to, stored, server, members)?);
-        }
-        Ok(())
+        now_ms: u64,
+        take: impl FnOnce(&mut Handing, &mut Step<'_, S>) -> Result<T, ShelfError>,
+    ) -> Result<Option<T>, ShelfError> {
+        let Some(handing) = self.handing.front_mut() else { return Ok(None) };
+        let (post, until_ms) = (&mut self.post, now_ms + self.pace.request_ms);
+        let mut send = |to, (job, home), request| post.send(to, For::Handing(job, home), request, until_ms);
+        let taken = take(handing, &mut Step { server, members, now_ms, send: &mut send })?;
+        self.repaired.dropped += std::mem::take(&mut handing.dropped);
+        Ok(Some(taken))
     }
 
     /// When [`Keeper::tick`] is due.

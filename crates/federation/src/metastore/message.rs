@@ -1,4 +1,4 @@
-//! Messages of `/jsfs/metastore/1` (docs/protocols/metastore.md): each an array that begins with the number of its kind, of at most
+//! Messages of `/jsfs/metastore/2` (docs/protocols/metastore.md): each an array that begins with the number of its kind, of at most
 //! [`MESSAGE_BYTES_MAX`]. A decoder refuses whatever the encoder does not make.
 
 use super::compare::{Compared, RANGES_MAX, ROWS_TOLD_MAX, Range, read_rows, write_rows};
@@ -125,6 +125,11 @@ pub enum Request {
         /// Where.
         home: Home,
     },
+    /// A home is cut: what its group lists there lies at homes of its parts.
+    Cut {
+        /// Which.
+        home: Home,
+    },
 }
 
 /// A head, without its record.
@@ -186,6 +191,8 @@ pub enum Response {
         entries: Vec<Listing>,
         /// Whether there are more after the last.
         more: bool,
+        /// Whether the home is cut: others are at its parts.
+        cut: bool,
     },
     /// Heads.
     Heads {
@@ -214,7 +221,11 @@ pub enum Response {
         gap: bool,
         /// Under which locators, at most 1,024; there may be more if the cursor is not at the end.
         locators: Vec<Locator>,
+        /// Whether the home is cut: its parts are to be watched as well.
+        cut: bool,
     },
+    /// The home is cut: entries are stored at its parts.
+    Elsewhere,
 }
 
 impl Response {
@@ -328,6 +339,9 @@ impl Cbor for Request {
             Request::Notice { home } => {
                 out.array(2).uint(11).bytes(home.as_bytes());
             }
+            Request::Cut { home } => {
+                out.array(2).uint(12).bytes(home.as_bytes());
+            }
         }
     }
 
@@ -373,6 +387,7 @@ impl Cbor for Request {
                 lease_ms: input.uint("the time of a lease")?,
             }),
             (11, 1) => Ok(Request::Notice { home: Home::from_bytes(input.fixed("a home")?) }),
+            (12, 1) => Ok(Request::Cut { home: Home::from_bytes(input.fixed("a home")?) }),
             _ => Err(FormatError::Malformed { what }),
         }
     }
@@ -507,10 +522,10 @@ impl Cbor for Response {
                 out.array(3).uint(2).bool(*settled).array(found.len());
                 found.iter().for_each(|found| write_found(out, found));
             }
-            Response::Page { settled, entries, more } => {
-                out.array(4).uint(3).bool(*settled).array(entries.len());
+            Response::Page { settled, entries, more, cut } => {
+                out.array(5).uint(3).bool(*settled).array(entries.len());
                 entries.iter().for_each(|entry| write_listing(out, entry));
-                out.bool(*more);
+                out.bool(*more).bool(*cut);
             }
             Response::Heads { settled, found } => {
                 out.array(3).uint(4).bool(*settled).array(found.len());
@@ -544,9 +559,13 @@ impl Cbor for Response {
             Response::Noted => {
                 out.array(1).uint(10);
             }
-            Response::Changes { cursor, gap, locators } => {
-                out.array(4).uint(11).array(2).uint(cursor.life).uint(cursor.next).bool(*gap);
+            Response::Changes { cursor, gap, locators, cut } => {
+                out.array(5).uint(11).array(2).uint(cursor.life).uint(cursor.next).bool(*gap);
                 write_locators(out, locators);
+                out.bool(*cut);
+            }
+            Response::Elsewhere => {
+                out.array(1).uint(12);
             }
         }
     }
@@ -560,10 +579,11 @@ impl Cbor for Response {
                 settled: input.bool(what)?,
                 found: input.list(what, LOCATORS_MAX, read_found)?,
             },
-            (3, 3) => Response::Page {
+            (3, 4) => Response::Page {
                 settled: input.bool(what)?,
                 entries: input.list(what, page_max(), read_listing)?,
                 more: input.bool(what)?,
+                cut: input.bool(what)?,
             },
             (4, 2) => Response::Heads {
                 settled: input.bool(what)?,
@@ -577,12 +597,14 @@ impl Cbor for Response {
                 if input.null() { Ok(None) } else { read_envelope(input).map(Some) }
             })?),
             (10, 0) => Response::Noted,
-            (11, 3) => Response::Changes {
+            (11, 4) => Response::Changes {
                 cursor: read_cursor(input)?,
                 gap: input.bool(what)?,
                 locators: input
                     .list(what, CHANGED_MAX, |input| input.fixed(what).map(Locator::from_bytes))?,
+                cut: input.bool(what)?,
             },
+            (12, 0) => Response::Elsewhere,
             _ => return Err(FormatError::Malformed { what }),
         })
     }

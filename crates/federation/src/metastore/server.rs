@@ -4,7 +4,9 @@
 //! union, and what is dropped leaves a mark. Holds are in memory alone: they are short, and a member that was started again lets a write
 //! under an old hold fail, which the writer takes for an answer that did not come. Everything kept per sender or per slot is bounded.
 
+mod cut;
 mod past;
+mod usage;
 
 use super::compare::{
     Bound, Common, Compared, Fingerprint, Range, all_fingerprints, common_rows, compare, fingerprint,
@@ -22,7 +24,7 @@ use crate::wire::ErrorCode;
 use jsfs_objects::key::Owner;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::RecordHash;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Members beyond the replicas from whom records are taken as well, because lists of members differ for a moment when one comes or goes.
@@ -52,6 +54,8 @@ pub struct Limits {
     pub holds: usize,
     /// The longest hold.
     pub hold_ms: u64,
+    /// Entries at one home: with more, the home is cut.
+    pub entries: usize,
 }
 
 impl Default for Limits {
@@ -62,6 +66,7 @@ impl Default for Limits {
             bytes_per_member: 16 << 30,
             holds: 65_536,
             hold_ms: 10_000,
+            entries: 8_192,
         }
     }
 }
@@ -79,14 +84,14 @@ const PAST_HEARD_MAX: usize = 65_536;
 /// The name of the note that counts how often this member was started.
 const LIFE: &[u8] = b"life";
 
+/// Homes of which the number of entries is remembered, and that were cut and wait for the keeper.
+const ENTRIES_MAX: usize = 65_536;
+
 /// Rows that are to be looked up.
 const DOUBTS_MAX: usize = 1_024;
 
 /// The name of the note that says that this member has compared itself with all others since the members changed.
 const SETTLED: &[u8] = b"settled";
-
-/// The name of the note that counts the bytes that a member accepted; that of all is the prefix alone.
-const USAGE: &[u8] = b"usage/";
 
 /// One member's part of the metastore.
 #[derive(Debug)]
@@ -105,6 +110,10 @@ pub struct Server<S> {
     /// Rows of which that is to be looked up where the versions are.
     doubts: Vec<Row>,
     watched: Watched,
+    /// How many entries there are at homes that entries came to.
+    entries: HashMap<Home, usize>,
+    /// Homes that were cut and wait for the keeper.
+    cuts: Vec<Home>,
 }
 
 /// For which homes this member can be without something that was acknowledged.
@@ -144,6 +153,8 @@ impl<S: Shelf> Server<S> {
             past: HashMap::new(),
             doubts: Vec::new(),
             watched: Watched::new(life),
+            entries: HashMap::new(),
+            cuts: Vec::new(),
         })
     }
 
@@ -241,13 +252,15 @@ impl<S: Shelf> Server<S> {
             Request::Pull { rows } => self.pull(rows),
             Request::Past { rows } => self.hear_past(from, rows, members, now_ms),
             Request::Watch { home, cursor, lease_ms } => {
+                let cut = self.is_cut(home)?;
                 Ok(match self.watched.watch(*from, *home, *cursor, *lease_ms, now_ms) {
-                    Some((cursor, gap, locators)) => Response::Changes { cursor, gap, locators },
+                    Some((cursor, gap, locators)) => Response::Changes { cursor, gap, locators, cut },
                     None => Response::refused(ErrorCode::Busy),
                 })
             }
             // For the watcher's client; a member that keeps records has nothing to do about it.
             Request::Notice { .. } => Ok(Response::Noted),
+            Request::Cut { home } => self.hear_cut(*home, *from, members),
         }
     }
 
@@ -319,16 +332,22 @@ impl<S: Shelf> Server<S> {
         Ok(Response::Pulled(envelopes))
     }
 
-    /// Makes the shelf hold a slot as it is now; false where that would be more than anybody may have.
+    /// Makes the shelf hold a slot as it is now, and tells who watches it; false where that would be more than anybody may have.
     fn change(&mut self, before: &Slot, after: &Slot) -> Result<bool, ShelfError> {
+        let has_room = self.put(before, after)?;
+        if has_room && before.versions() != after.versions() {
+            self.watched.changed(after.home(), after.locator());
+        }
+        Ok(has_room)
+    }
+
+    fn put(&mut self, before: &Slot, after: &Slot) -> Result<bool, ShelfError> {
         let mut changes = after.changes_since(before);
-        let Some(notes) = self.count(before, after)? else { return Ok(false) };
+        let Some(notes) = self.account(usage::grown(before, after))? else { return Ok(false) };
         changes.extend(notes);
         if !changes.is_empty() {
             self.generation += 1;
-            if before.versions() != after.versions() {
-                self.watched.changed(after.home(), after.locator());
-            }
+            self.count_entry(before, after);
             self.shelf.apply(changes)?;
         }
         Ok(true)
@@ -339,10 +358,10 @@ impl<S: Shelf> Server<S> {
         self.watched.take_notices(now_ms)
     }
 
-    /// Drops a slot that others keep now.
+    /// Drops a slot that others keep now. What is listed does not change with that, so nobody is told.
     pub(super) fn drop_slot(&mut self, home: Home, locator: Locator) -> Result<(), ShelfError> {
         let before = Slot::load(&self.shelf, home, locator)?;
-        let changed = self.change(&before, &Slot::empty(home, locator))?;
+        let changed = self.put(&before, &Slot::empty(home, locator))?;
         debug_assert!(changed, "what is dropped needs no room");
         Ok(())
     }
@@ -400,6 +419,9 @@ impl<S: Shelf> Server<S> {
         now_ms: u64,
     ) -> Result<Response, ShelfError> {
         let before = Slot::load(&self.shelf, home, locator)?;
+        if self.is_elsewhere(&before, &versions)? {
+            return Ok(Response::Elsewhere);
+        }
         let mut slot = before.clone();
         let mut behind = Vec::new();
         for (at, version) in versions.iter().enumerate() {
@@ -421,35 +443,6 @@ impl<S: Shelf> Server<S> {
         let has_room = self.change(&before, &slot)?;
         self.doubt(&slot);
         Ok(if has_room { Response::Stored(behind) } else { Response::refused(ErrorCode::Full) })
-    }
-
-    /// What the counters become; none where that is more than anybody may have.
-    fn count(&self, before: &Slot, after: &Slot) -> Result<Option<Vec<Change>>, ShelfError> {
-        let mut grown: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-        let mut note = |version: &Version, sign: i64| {
-            let bytes = i64::try_from(version.bytes().len()).unwrap_or(i64::MAX);
-            for name in [USAGE.to_vec(), [USAGE, version.node().as_bytes()].concat()] {
-                *grown.entry(name).or_default() += sign * bytes;
-            }
-        };
-        let (old, new) = (before.versions(), after.versions());
-        new.iter().filter(|version| !old.contains(version)).for_each(|version| note(version, 1));
-        old.iter().filter(|version| !new.contains(version)).for_each(|version| note(version, -1));
-        let mut changes = Vec::new();
-        for (name, grown) in grown.into_iter().filter(|(_, grown)| *grown != 0) {
-            let used = self.usage(&name)?.saturating_add_signed(grown);
-            let limit = if name == USAGE { self.limits.bytes } else { self.limits.bytes_per_member };
-            if grown > 0 && used > limit {
-                return Ok(None);
-            }
-            changes.push(Change::Note(name, (used > 0).then(|| used.to_be_bytes().to_vec())));
-        }
-        Ok(Some(changes))
-    }
-
-    fn usage(&self, name: &[u8]) -> Result<u64, ShelfError> {
-        let note = self.shelf.note(name)?;
-        Ok(note.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
     fn fetch(&self, locators: &[Locator], chain: u64, members: &Members) -> Result<Response, ShelfError> {
@@ -477,11 +470,12 @@ impl<S: Shelf> Server<S> {
     }
 
     fn list(&self, home: Home, after: Option<&Locator>, limit: u64) -> Result<Response, ShelfError> {
+        let (settled, cut) = (self.is_settled(&home), self.is_cut(&home)?);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut from = match after {
-            None => Some(Row::marks(home, Locator::from_bytes([0; 32])).to_bytes()),
+            None => Some(Row::first_of(home).to_bytes()),
             Some(after) => super::shelf::after_slot(&home, after),
         };
         let end = after_home(&home);
@@ -498,7 +492,7 @@ impl<S: Shelf> Server<S> {
             let mut contents = contents.into_iter().peekable();
             while let Some((Row { locator, .. }, _)) = contents.peek() {
                 if entries.len() >= limit || bytes > ANSWER_BYTES_MAX {
-                    return Ok(Response::Page { settled: self.is_settled(&home), entries, more: true });
+                    return Ok(Response::Page { settled, entries, more: true, cut });
                 }
                 let locator = *locator;
                 let slot = std::iter::from_fn(|| contents.next_if(|(row, _)| row.locator == locator));
@@ -515,7 +509,7 @@ impl<S: Shelf> Server<S> {
                 }
             }
         }
-        Ok(Response::Page { settled: self.is_settled(&home), entries, more: false })
+        Ok(Response::Page { settled, entries, more: false, cut })
     }
 
     fn head(&self, locators: &[Locator]) -> Result<Response, ShelfError> {
@@ -565,12 +559,10 @@ impl<S: Shelf> Server<S> {
 
 /// A record lies at its locator, in its group, and in a group that an earlier version of its owner's was in, so that it is known there to have left.
 fn is_filed_at(version: &Version, home: &Home, others: &[Version]) -> bool {
-    let record = version.record();
-    *home == Home::from(record.locator)
-        || *home == Home::from(record.group)
+    *home == Home::from(version.locator())
+        || version.is_listed_at(home)
         || others.iter().any(|other| {
-            *home == Home::from(other.record().group)
-                && (version.owner() == other.owner() || version.follows(other))
+            other.is_listed_at(home) && (version.owner() == other.owner() || version.follows(other))
         })
 }
 

@@ -29,7 +29,7 @@ pub struct Row {
     pub home: Home,
     /// What its record is filed under.
     pub locator: Locator,
-    /// Which version it is. All zeros name the slot's marks.
+    /// Which version it is. All zeros name the slot's marks; all ones, here and as the locator, say that the home is cut.
     pub hash: RecordHash,
 }
 
@@ -43,6 +43,16 @@ impl Row {
     /// The row of a slot's marks, which is the first of the slot.
     pub fn marks(home: Home, locator: Locator) -> Self {
         Self { home, locator, hash: [0; 32] }
+    }
+
+    /// The first row that a home can have.
+    pub(super) fn first_of(home: Home) -> Self {
+        Self::marks(home, Locator::from_bytes([0; 32]))
+    }
+
+    /// The row that says that a home is cut, which is the last of the home.
+    pub fn cut(home: Home) -> Self {
+        Self { home, locator: Locator::from_bytes([0xff; 32]), hash: [0xff; 32] }
     }
 
     /// Its bytes.
@@ -63,6 +73,16 @@ impl Row {
     /// Whether this is where a slot's marks are, which no other member is told of.
     pub fn is_marks(&self) -> bool {
         self.hash == [0; 32]
+    }
+
+    /// Whether this says that its home is cut.
+    pub fn is_cut(&self) -> bool {
+        *self == Self::cut(self.home)
+    }
+
+    /// Whether this is of something that a group lists there: what is filed under the home itself is not.
+    pub(super) fn is_of_entry(&self) -> bool {
+        self.home != Home::from(self.locator) && !self.is_cut()
     }
 }
 

@@ -10,9 +10,9 @@
 
 use super::placement::Members;
 use super::shelf::{Change, Content, Row, Shelf, ShelfError, after_slot};
-use super::{Home, Summary, Version};
+use super::{Home, Shard, Summary, Version};
 use jsfs_objects::key::Owner;
-use jsfs_objects::read_key::Locator;
+use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::RecordHash;
 
 /// The most heads of one owner in a slot.
@@ -93,6 +93,11 @@ impl Slot {
     /// Whether followed versions are kept: at the home of the locator itself.
     fn keeps_past(&self) -> bool {
         self.home == Home::from(self.locator)
+    }
+
+    /// The group that lists this here, and the shard of it whose home this is.
+    pub fn shard(&self) -> Option<(Group, Shard)> {
+        shard_at(&self.home, &self.versions)
     }
 
     /// Every version that is kept.
@@ -216,7 +221,7 @@ impl Slot {
 
     /// Where a directory is listed, what it has left from: it shows that the record that left belongs here, so that other members take that in.
     fn left_from(&self) -> Option<Version> {
-        let is_here = |version: &&Version| Home::from(version.record().group) == self.home;
+        let is_here = |version: &&Version| version.is_listed_at(&self.home);
         let heads = self.heads();
         // What left and has been followed elsewhere since shows nothing any more.
         if self.keeps_past() || heads.is_empty() || heads.iter().any(is_here) {
@@ -244,11 +249,25 @@ impl Slot {
         let mut changes: Vec<_> =
             added.map(|version| Change::Put(row(version), version.bytes().to_vec())).collect();
         changes.extend(removed.map(|version| Change::Remove(row(version))));
-        if self.marks != before.marks {
-            changes.push(Change::Put(Row::marks(self.home, self.locator), self.marks.concat()));
+        let marks = Row::marks(self.home, self.locator);
+        if self.marks.is_empty() && !before.marks.is_empty() {
+            changes.push(Change::Remove(marks));
+        } else if self.marks != before.marks {
+            changes.push(Change::Put(marks, self.marks.concat()));
         }
         changes
     }
+}
+
+/// The group that lists any of these at a home, and its shard there.
+pub(super) fn shard_at<'v>(
+    home: &Home,
+    versions: impl IntoIterator<Item = &'v Version>,
+) -> Option<(Group, Shard)> {
+    versions.into_iter().find_map(|version| {
+        let record = version.record();
+        Shard::at(home, record.group, &record.locator).map(|shard| (record.group, shard))
+    })
 }
 
 /// Rows of one slot: heads, past, and the marks.

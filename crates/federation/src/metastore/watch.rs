@@ -72,6 +72,11 @@ impl Watched {
             self.changes.pop_front();
             self.first += 1;
         }
+        self.wake(home);
+    }
+
+    /// Tells those who watch a home that it is not as it was.
+    pub(super) fn wake(&mut self, home: Home) {
         let (least, most) = (PeerId::from_bytes([0; 32]), PeerId::from_bytes([0xff; 32]));
         let holders = self.leases.range((home, least)..=(home, most)).map(|((_, peer), _)| *peer);
         for peer in holders.collect::<Vec<_>>() {

@@ -4,12 +4,16 @@
 use crate::records::{Draft, group, hash_of, keys, locator};
 use crate::seeds;
 use crate::world::{Event, World};
-use jsfs_federation::metastore::{Home, OpId, Outcome, Pace, Slot, Writing, Written};
+use jsfs_federation::metastore::{
+    DEPTH_MAX, Entry, Home, OpId, Outcome, Pace, Shard, Slot, Writing, Written,
+};
 use jsfs_objects::clock::HybridTime;
 use jsfs_objects::key::Keys;
+use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::{Kind, RecordHash};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Objects of the runs here.
 const OBJECTS: u64 = 4;
 
 /// What a node is doing.
@@ -21,11 +25,12 @@ enum Doing {
 
 /// What is known of all writes, by whoever looks on.
 #[derive(Default)]
-struct History {
+pub(crate) struct History {
     before: BTreeMap<RecordHash, Option<RecordHash>>,
     object: BTreeMap<RecordHash, u64>,
+    deletes: BTreeSet<RecordHash>,
     /// When each was acknowledged, in the world's time.
-    acknowledged: BTreeMap<RecordHash, u64>,
+    pub(crate) acknowledged: BTreeMap<RecordHash, u64>,
     /// What each node was told is kept or settled, in each of its lives: after a crash it is as any reader to what was settled.
     own: BTreeMap<(usize, u64), BTreeMap<RecordHash, u64>>,
 }
@@ -46,11 +51,13 @@ impl History {
     }
 }
 
-struct Run {
-    world: World,
+pub(crate) struct Run {
+    pub(crate) world: World,
     owner: Keys,
+    /// Those that there can be; the first moves between two groups.
+    objects: Vec<u64>,
     doing: BTreeMap<(usize, OpId), Doing>,
-    history: History,
+    pub(crate) history: History,
     salt: u64,
     /// Whether nobody begins to write any more.
     quiet: bool,
@@ -61,7 +68,7 @@ fn heads(slot: &Slot) -> Vec<RecordHash> {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, objects: Vec<u64>) -> Self {
         let pace = Pace { round_ms: 20_000, ..Pace::default() };
         let mut world = World::keeping(5 + usize::from(seed % 3 == 2) * 3, seed, Some(pace));
         world.links.lost_permille = 30;
@@ -74,6 +81,7 @@ impl Run {
         Self {
             world,
             owner: keys(1),
+            objects,
             doing: BTreeMap::new(),
             history: History::default(),
             salt: seed << 32,
@@ -88,7 +96,7 @@ impl Run {
         up.get(usize::try_from(at).unwrap()).copied()
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         let Some(node) = self.running() else { return };
         let began_ms = self.world.schedule.now_ms();
         if self.world.random.chance(10) {
@@ -97,7 +105,8 @@ impl Run {
             self.doing.insert((node, op.unwrap()), Doing::Listing { began_ms });
             return;
         }
-        let (object, and_write) = (self.world.random.within(0..OBJECTS), self.world.random.chance(60));
+        let at = usize::try_from(self.world.random.within(0..self.objects.len() as u64)).unwrap();
+        let (object, and_write) = (self.objects[at], self.world.random.chance(60));
         let op = self.world.call(node, |client, members, now| client.fetch(locator(object), members, now));
         self.doing.insert((node, op.unwrap()), Doing::Reading { object, began_ms, and_write });
     }
@@ -110,7 +119,7 @@ impl Run {
         let draft = Draft {
             locator: locator(object),
             // Some objects move between two groups.
-            group: group(if object == 0 { self.salt % 2 } else { 0 }),
+            group: group(if object == self.objects[0] { self.salt % 2 } else { 0 }),
             kind,
             owner: &self.owner,
             after: before.as_ref(),
@@ -121,6 +130,9 @@ impl Run {
         let hash = hash_of(&envelope);
         self.history.before.insert(hash, before.as_ref().map(|before| before.hash()));
         self.history.object.insert(hash, object);
+        if kind == Kind::Tombstone {
+            self.history.deletes.insert(hash);
+        }
         let condition = self.world.random.chance(50).then(|| before.as_ref().map(|before| before.hash()));
         let writing = Writing { envelope, before: before.map(|before| before.bytes().to_vec()), condition };
         let op = self.world.call(node, |client, members, now| client.store(writing, members, now));
@@ -147,7 +159,7 @@ impl Run {
         }
     }
 
-    fn take_outcomes(&mut self) {
+    pub(crate) fn take_outcomes(&mut self) {
         let outcomes = std::mem::take(&mut self.world.outcomes);
         for ((node, op), (at_ms, outcome)) in outcomes {
             let Some(doing) = self.doing.remove(&(node, op)) else { continue };
@@ -163,7 +175,7 @@ impl Run {
                     }
                 }
                 (Doing::Listing { began_ms }, Outcome::Listed(listed)) if listed.settled => {
-                    self.check_listing(began_ms, &listed.entries);
+                    self.check_listing(began_ms, &listed.entries, listed.next);
                 }
                 (Doing::Writing { hash, .. }, Outcome::Written(Written::Settled)) => {
                     self.history.acknowledged.insert(hash, at_ms);
@@ -190,25 +202,26 @@ impl Run {
     }
 
     /// A settled listing shows what was acknowledged before it began, where nothing newer was written since.
-    fn check_listing(&self, began_ms: u64, entries: &[jsfs_federation::metastore::Entry]) {
-        for object in 1..OBJECTS {
-            let shown = entries.iter().find(|entry| entry.locator == locator(object));
-            let shown = shown.map(|entry| heads(&entry.slot)).unwrap_or_default();
-            let acknowledged = self.history.acknowledged.iter();
-            for (hash, _) in
-                acknowledged.filter(|(hash, at)| **at < began_ms && self.history.object[*hash] == object)
-            {
-                // An entry that is not shown was deleted: then some delete followed.
-                let seed = self.world.seed;
-                assert!(
-                    shown.is_empty() || self.history.shows(&shown, hash),
-                    "seed {seed}: a settled listing is stale"
-                );
+    fn check_listing(&self, began_ms: u64, entries: &[Entry], next: Option<Locator>) {
+        let seed = self.world.seed;
+        for (hash, object) in self.history.object.iter().filter(|(_, object)| **object != self.objects[0]) {
+            let is_due = self.history.acknowledged.get(hash).is_some_and(|at| *at < began_ms)
+                && next.is_none_or(|next| locator(*object) <= next);
+            if !is_due {
+                continue;
             }
+            let shown = entries.iter().find(|entry| entry.locator == locator(*object));
+            let shown = shown.map(|entry| heads(&entry.slot)).unwrap_or_default();
+            // An entry that is not shown was deleted: then some delete followed.
+            let deleted = self.history.deletes.iter().any(|delete| self.history.shows(&[*delete], hash));
+            assert!(
+                (shown.is_empty() && deleted) || self.history.shows(&shown, hash),
+                "seed {seed}: a settled listing is stale: {object}"
+            );
         }
     }
 
-    fn disturb(&mut self) {
+    pub(crate) fn disturb(&mut self) {
         let nodes = self.world.nodes.len() as u64;
         match self.world.random.within(0..10) {
             0..=2 => {
@@ -233,7 +246,7 @@ impl Run {
         }
     }
 
-    fn start_all(&mut self) {
+    pub(crate) fn start_all(&mut self) {
         for node in self.members() {
             if self.world.nodes[node].running.is_none() {
                 self.world.start(node);
@@ -242,7 +255,7 @@ impl Run {
         self.world.look_soon();
     }
 
-    fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.quiet = true;
         self.world.links.cut([]);
         self.world.links.lost_permille = 0;
@@ -253,14 +266,14 @@ impl Run {
         self.take_outcomes();
     }
 
-    fn check_in_the_end(&mut self) {
+    pub(crate) fn check_in_the_end(&mut self) {
         let seed = self.world.seed;
         for node in self.members() {
             let running = self.world.nodes[node].running.as_ref().unwrap();
             assert_eq!(running.client.kept(), 0, "seed {seed}: node {node} still keeps writes");
         }
         self.check_replicas();
-        for object in 0..OBJECTS {
+        for object in self.objects.clone() {
             let mut seen = BTreeSet::new();
             for node in self.members() {
                 let op =
@@ -284,7 +297,77 @@ impl Run {
         }
     }
 
-    fn members(&self) -> Vec<usize> {
+    /// Lets a while pass, and takes in what came of what was begun.
+    pub(crate) fn pass(&mut self, ms: std::ops::Range<u64>) {
+        let at = self.world.schedule.now_ms() + self.world.random.within(ms);
+        self.world.schedule.at(at, Event::Act(0));
+        while self.world.run_until(at).is_none() && self.world.schedule.now_ms() < at {}
+        self.take_outcomes();
+    }
+
+    /// One goes with all that it has, another comes with nothing; then there is time to repair.
+    pub(crate) fn replace_one(&mut self) {
+        let members = self.members();
+        let leaver = members[usize::try_from(self.world.random.within(0..members.len() as u64)).unwrap()];
+        self.world.leave(leaver);
+        self.doing.retain(|(at, _), _| *at != leaver);
+        self.world.join();
+        let until = self.world.schedule.now_ms() + 25_000;
+        while self.world.run_until(until).is_some() {}
+    }
+
+    /// What every node lists in the end, page by page.
+    pub(crate) fn listed_in_the_end(&mut self) -> BTreeMap<u64, Vec<RecordHash>> {
+        let seed = self.world.seed;
+        let mut seen = BTreeSet::new();
+        for node in self.members() {
+            let (mut listed, mut after) = (BTreeMap::new(), None);
+            loop {
+                let op = self
+                    .world
+                    .call(node, |client, members, now| client.list(group(0), after, 7, members, now));
+                let Outcome::Listed(page) = self.world.finish(node, op.unwrap()) else {
+                    panic!("seed {seed}: node {node} cannot list")
+                };
+                assert!(page.settled, "seed {seed}: a listing in the end is not settled");
+                for entry in page.entries {
+                    assert!(
+                        Some(entry.locator) > after && page.next.is_none_or(|next| entry.locator <= next)
+                    );
+                    let object = self.objects.iter().find(|object| locator(**object) == entry.locator);
+                    let mut heads = heads(&entry.slot);
+                    heads.sort_unstable();
+                    listed.insert(*object.unwrap(), heads);
+                }
+                assert!(page.next > after || page.next.is_none(), "seed {seed}: a page leads back");
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            seen.insert(listed);
+        }
+        assert_eq!(seen.len(), 1, "seed {seed}: nodes list different things");
+        seen.pop_first().unwrap()
+    }
+
+    /// What is listed is what was acknowledged, and nothing that an acknowledged version follows.
+    pub(crate) fn check_listed(&self, listed: &BTreeMap<u64, Vec<RecordHash>>) {
+        let (seed, history) = (self.world.seed, &self.history);
+        for hash in history.acknowledged.keys() {
+            let object = history.object[hash];
+            let shown = listed.get(&object).map(Vec::as_slice).unwrap_or_default();
+            if object != self.objects[0] {
+                let deleted = history.deletes.iter().any(|delete| history.shows(&[*delete], hash));
+                let is_there = history.shows(shown, hash) || (shown.is_empty() && deleted);
+                assert!(is_there, "seed {seed}: what was acknowledged of {object} is not listed");
+            }
+            let past = shown.iter().find(|head| *head != hash && history.shows(&[*hash], head));
+            assert_eq!(past, None, "seed {seed}: of {object} is listed what was followed");
+        }
+    }
+
+    pub(crate) fn members(&self) -> Vec<usize> {
         (0..self.world.nodes.len()).filter(|node| !self.world.gone.contains(node)).collect()
     }
 
@@ -293,8 +376,11 @@ impl Run {
         let seed = self.world.seed;
         let members = self.members();
         let view = &self.world.nodes[members[0]].members;
-        for object in 0..OBJECTS {
-            for home in [Home::from(locator(object)), Home::from(group(0)), Home::from(group(1))] {
+        for object in self.objects.iter().copied() {
+            let listed = [group(0), group(1)].map(|group| {
+                (0..=DEPTH_MAX).map(move |depth| Shard::of(&locator(object), depth).home(group))
+            });
+            for home in listed.into_iter().flatten().chain([Home::from(locator(object))]) {
                 let order = view.order(&home);
                 let mut seen = BTreeSet::new();
                 for node in &members {
@@ -318,12 +404,9 @@ impl Run {
 
 /// A run with cuts and crashes, up to its checked end.
 fn disturbed(seed: u64) -> Run {
-    let mut run = Run::new(seed);
-    for act in 0..80 {
-        let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
-        run.world.schedule.at(at, Event::Act(act));
-        while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
-        run.take_outcomes();
+    let mut run = Run::new(seed, (0..OBJECTS).collect());
+    for _ in 0..80 {
+        run.pass(50..600);
         if run.world.random.chance(12) { run.disturb() } else { run.begin() }
     }
     run.heal();
@@ -333,22 +416,12 @@ fn disturbed(seed: u64) -> Run {
 
 /// A run in which members leave with all that they have and others come with nothing.
 fn replaced(seed: u64) {
-    let mut run = Run::new(seed);
+    let mut run = Run::new(seed, (0..OBJECTS).collect());
     run.world.crash_permille = 0;
     for act in 0..60 {
-        let at = run.world.schedule.now_ms() + run.world.random.within(50..600);
-        run.world.schedule.at(at, Event::Act(act));
-        while run.world.run_until(at).is_none() && run.world.schedule.now_ms() < at {}
-        run.take_outcomes();
+        run.pass(50..600);
         if act % 15 == 14 {
-            // One goes with all that it has, another comes with nothing; then there is time to repair.
-            let members = run.members();
-            let leaver = members[usize::try_from(run.world.random.within(0..members.len() as u64)).unwrap()];
-            run.world.leave(leaver);
-            run.doing.retain(|(at, _), _| *at != leaver);
-            run.world.join();
-            let until = run.world.schedule.now_ms() + 25_000;
-            while run.world.run_until(until).is_some() {}
+            run.replace_one();
         }
         run.begin();
     }

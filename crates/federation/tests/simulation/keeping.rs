@@ -241,7 +241,7 @@ fn a_watcher_hears_of_every_change_and_of_a_restart() {
         let server = &mut world.nodes[0].running.as_mut().unwrap().server;
         let request = Request::Watch { home: group(0).into(), cursor, lease_ms: 60_000 };
         match server.handle(&peer, &request, &members, now).unwrap() {
-            Response::Changes { cursor, gap, locators } => (cursor, gap, locators),
+            Response::Changes { cursor, gap, locators, .. } => (cursor, gap, locators),
             other => panic!("{other:?}"),
         }
     };

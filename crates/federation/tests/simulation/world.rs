@@ -26,6 +26,8 @@ pub(crate) enum Nature {
     Forges,
     /// Says of everything that something follows it.
     Denies,
+    /// Cuts every home at its first entry.
+    Cuts,
 }
 
 /// What a node has in memory.
@@ -138,7 +140,7 @@ impl World {
             schedule: Schedule::starting_at(START_MS),
             random: Random::seeded(seed),
             quorum: Quorum::DEFAULT,
-            limits: Limits::default(),
+            limits: Limits { entries: crate::entries(Limits::default().entries), ..Limits::default() },
             timing: Timing::default(),
             pace,
             founding: true,
@@ -209,7 +211,9 @@ impl World {
         node.wakes_at = None;
         let shelf = std::mem::take(&mut node.shelf);
         let notes = shelf.notes(Client::OUTBOX, &[], usize::MAX).unwrap();
-        let mut server = Server::new(node.peer, shelf, self.quorum, self.limits).unwrap();
+        let entries = if node.nature == Nature::Cuts { 0 } else { self.limits.entries };
+        let limits = Limits { entries, ..self.limits };
+        let mut server = Server::new(node.peer, shelf, self.quorum, limits).unwrap();
         if self.founding {
             server.set_settled().unwrap();
         }
@@ -433,6 +437,9 @@ impl World {
             Some(response) => response,
             None => server.handle(&peer, &request, &node.members, now_ms).unwrap(),
         };
+        // What was cut is the keeper's business at once.
+        self.keep(to, |keeper, server, members, now_ms| keeper.tick(server, members, now_ms).unwrap());
+        let node = &mut self.nodes[to];
         let response = match node.nature {
             Nature::Replays => node.replayed.entry(bytes.to_vec()).or_insert(response).clone(),
             Nature::Forges => forged(response),
@@ -493,7 +500,7 @@ fn misbehave(
             found: locators.iter().map(|_| Default::default()).collect(),
         }),
         (Nature::Withholds, Request::List { .. }) => {
-            Some(Response::Page { settled: true, entries: Vec::new(), more: false })
+            Some(Response::Page { settled: true, entries: Vec::new(), more: false, cut: false })
         }
         (Nature::Replays, _) => replayed.get(bytes).cloned(),
         _ => None,

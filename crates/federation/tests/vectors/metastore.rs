@@ -2,12 +2,12 @@
 
 use super::{hex, key};
 use jsfs_federation::metastore::{
-    Compared, Cursor, Found, Home, Listing, Member, Members, Range, Request, Response, Row, Summary,
-    fingerprint,
+    Compared, Cursor, DEPTH_MAX, Found, Home, Listing, Member, Members, Range, Request, Response, Row, Shard,
+    Summary, fingerprint,
 };
 use jsfs_objects::cbor::Cbor;
 use jsfs_objects::key::Owner;
-use jsfs_objects::read_key::Locator;
+use jsfs_objects::read_key::{Group, Locator};
 use jsfs_objects::record::Kind;
 use serde_json::{Value, json};
 
@@ -78,6 +78,7 @@ fn requests() -> Vec<(Request, Value)> {
             json!([10, id(1), [2, 300], 60_000]),
         ),
         (Request::Notice { home }, json!([11, id(1)])),
+        (Request::Cut { home }, json!([12, id(1)])),
     ]
 }
 
@@ -98,8 +99,12 @@ fn answers() -> Vec<(Response, Value)> {
             json!([2, true, [[["0506"], [hex([8; 8])]], [[], []]]]),
         ),
         (
-            Response::Page { settled: false, entries: vec![entry], more: true },
-            json!([3, false, [entry_value], true]),
+            Response::Page { settled: false, entries: vec![entry], more: true, cut: false },
+            json!([3, false, [entry_value], true, false]),
+        ),
+        (
+            Response::Page { settled: true, entries: Vec::new(), more: false, cut: true },
+            json!([3, true, [], false, true]),
         ),
         (
             Response::Heads { settled: true, found: vec![vec![summary(Kind::Tombstone)], Vec::new()] },
@@ -123,9 +128,11 @@ fn answers() -> Vec<(Response, Value)> {
                 cursor: Cursor { life: 2, next: 301 },
                 gap: false,
                 locators: vec![locator(1)],
+                cut: true,
             },
-            json!([11, [2, 301], false, [id(1)]]),
+            json!([11, [2, 301], false, [id(1)], true]),
         ),
+        (Response::Elsewhere, json!([12])),
     ]
 }
 
@@ -174,6 +181,16 @@ fn homes() -> Vec<Value> {
     [1, 2, 3].map(order).to_vec()
 }
 
+/// A group, a locator, and the home at which it is listed with so many digits.
+fn shards() -> Vec<Value> {
+    let (group, locator) = (Group::from_bytes([1; 32]), Locator::from_bytes([0x5a; 32]));
+    let shard = |depth| {
+        let home = Shard::of(&locator, depth).home(group);
+        json!({"group": id(1), "locator": id(0x5a), "digits": depth, "home": hex(home.as_bytes())})
+    };
+    (0..=DEPTH_MAX).map(shard).collect()
+}
+
 /// All of them.
 pub(crate) fn vectors() -> Value {
     let mut messages = Vec::new();
@@ -190,5 +207,11 @@ pub(crate) fn vectors() -> Value {
         let names: Vec<String> = rows[..count].iter().map(|row| hex(row.to_bytes())).collect();
         json!({"rows": names, "fingerprint": hex(fingerprint(&rows[..count]))})
     });
-    json!({"fingerprints": fingerprints, "homes": homes(), "malformed": malformed(), "messages": messages})
+    json!({
+        "fingerprints": fingerprints,
+        "homes": homes(),
+        "malformed": malformed(),
+        "messages": messages,
+        "shards": shards(),
+    })
 }

@@ -79,9 +79,10 @@ impl Metastore for Shared {
         self.0.records().is_fresh(Home::from_bytes(home), reading(entries))
     }
 
-    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>> {
+    fn observe(&self, home: [u8; 32], entries: bool) -> RemoteAnswer<'_, Option<Observed>> {
         Box::pin(async move {
-            let Observation { ticket, changed } = self.0.records().observe(Home::from_bytes(home)).await?;
+            let home = Home::from_bytes(home);
+            let Observation { ticket, changed } = self.0.records().observe(home, reading(entries)).await?;
             Some(Observed { ticket, changed })
         })
     }

@@ -39,7 +39,7 @@ impl Objects {
         openers: &[Opener],
         group: Group,
     ) -> Result<bool, Refusal> {
-        let observed = metastore.observe(*group.as_bytes()).await;
+        let observed = metastore.observe(*group.as_bytes(), true).await;
         let (ticket, changed) = observed.map_or((None, None), |it| (Some(it.ticket), it.changed));
         let mut all = None;
         if let Some(changed) = changed {

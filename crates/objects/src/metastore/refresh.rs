@@ -52,7 +52,7 @@ async fn look(metastore: &Shared, locator: Locator, observing: bool) -> Looked {
     if metastore.is_fresh(home, false) {
         return Looked::Fresh;
     }
-    let observed = if observing { metastore.observe(home).await } else { None };
+    let observed = if observing { metastore.observe(home, false).await } else { None };
     let ticket = observed.map(|observed| observed.ticket);
     match metastore.versions(locator, false).await {
         Some(versions) => Looked::Found(versions, ticket),

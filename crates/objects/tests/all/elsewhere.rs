@@ -154,7 +154,7 @@ impl Metastore for Way {
         self.changed(home, entries).is_some_and(|changed| changed.is_empty())
     }
 
-    fn observe(&self, home: [u8; 32]) -> RemoteAnswer<'_, Option<Observed>> {
+    fn observe(&self, home: [u8; 32], _: bool) -> RemoteAnswer<'_, Option<Observed>> {
         let ticket = self.common.changes.lock().unwrap().len() as u64;
         Box::pin(ready(Some(Observed { ticket, changed: self.changed(home, true) })))
     }

@@ -6,12 +6,15 @@
 //! What was read of a group is remembered by the cursors of those that told: whoever observes it again asks them for what has changed, and reads that alone. All of it is
 //! read from time to time all the same: what only few replicas had when it was read, and more have since, can have come to one that was not asked.
 //!
+//! A group that is cut is observed as its home and those of its shards, and is fresh as long as all of them are.
+//!
 //! Homes that are observed are bounded. The oldest makes room, as it does at the members that gave the lease: these keep more of a member's than it has itself, by as
 //! many as can be on their way at once, so none that counts here is over there.
 
 use super::streams::ASKED_MAX;
 use jsfs_federation::membership::PeerId;
 use jsfs_federation::metastore::{Cursor, Home, LEASE_MS_MAX, LEASES_OF_ONE_MAX};
+use jsfs_objects::read_key::Locator;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,8 +29,8 @@ const _: () = assert!(HOMES_MAX + ASKED_MAX < LEASES_OF_ONE_MAX);
 /// A lease counts for less here than at who gave it, since clocks begin at different times.
 const LEASE_TIME: Duration = Duration::from_millis(LEASE_MS_MAX - 5_000);
 
-/// Groups of which it is remembered how far they were read.
-const READ_MAX: usize = 1_024;
+/// Homes of groups of which it is remembered how far they were read.
+const READ_MAX: usize = HOMES_MAX;
 
 /// How long that counts after all of a group was read.
 const READ_TIME: Duration = Duration::from_millis(LEASE_MS_MAX);
@@ -56,6 +59,18 @@ struct Lease {
     read_at: Instant,
     versions: bool,
     entries: bool,
+    told: Told,
+    /// Of a group that is cut, the homes of its shards, and how they are observed.
+    shards: Vec<(Home, Ticket)>,
+}
+
+/// What those that tell of a home said when that began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// What has changed since its entries were read last; none if that is not known.
+    pub(crate) changed: Option<Vec<Locator>>,
+    /// Whether it is cut.
+    pub(crate) cut: bool,
 }
 
 impl Lease {
@@ -101,6 +116,8 @@ impl Observed {
             read_at: now,
             versions: false,
             entries: false,
+            told: Told::default(),
+            shards: Vec::new(),
         };
         self.leases.insert(home, lease);
         ticket
@@ -115,6 +132,16 @@ impl Observed {
             }
         }
         self.read.insert(home, read);
+    }
+
+    /// All that a group lists at a home has been read.
+    fn settle_entries(&mut self, home: Home, ticket: Ticket) {
+        let lease = self.leases.get_mut(&home);
+        let Some(lease) = lease.filter(|lease| lease.ticket == ticket && lease.holds()) else { return };
+        lease.entries = true;
+        lease.told.changed = Some(Vec::new());
+        let (cursors, at, members) = (lease.peers.clone(), lease.read_at, lease.members);
+        self.keep_read(home, Read { cursors, at, members });
     }
 
     fn remove(&mut self, home: &Home) {
@@ -151,20 +178,35 @@ impl Leases {
     }
 
     pub(crate) fn is_fresh(&self, home: &Home, reading: Reading) -> bool {
-        self.locked().leases.get(home).is_some_and(|lease| {
-            lease.holds()
-                && match reading {
-                    Reading::Versions => lease.versions,
-                    Reading::Entries => lease.entries,
-                }
+        let observed = self.locked();
+        let lease = observed.leases.get(home).filter(|lease| lease.holds());
+        lease.is_some_and(|lease| match reading {
+            Reading::Versions => lease.versions,
+            Reading::Entries => {
+                let mut shards =
+                    lease.shards.iter().map(|(home, ticket)| (observed.leases.get(home), ticket));
+                lease.entries
+                    && shards.all(|(shard, ticket)| {
+                        shard.is_some_and(|shard| shard.ticket == *ticket && shard.holds() && shard.entries)
+                    })
+            }
         })
     }
 
-    /// The ticket of a home that is observed already by as many as are needed.
-    pub(crate) fn ticket(&self, home: &Home, needed: usize) -> Option<Ticket> {
+    /// The ticket of a home that is observed already by as many as are needed, and what they told.
+    pub(crate) fn ticket(&self, home: &Home, needed: usize) -> Option<(Ticket, Told)> {
         let observed = self.locked();
         let lease = observed.leases.get(home).filter(|lease| lease.holds() && lease.needed >= needed);
-        lease.map(|lease| lease.ticket)
+        lease.map(|lease| (lease.ticket, lease.told.clone()))
+    }
+
+    /// Takes note that a group is fresh only as long as these shards are. None where something has changed meanwhile. Who reads a group sees to it that nobody else does
+    /// until it is settled.
+    pub(crate) fn bind(&self, home: &Home, ticket: Ticket, shards: Vec<(Home, Ticket)>) -> Option<Ticket> {
+        let mut observed = self.locked();
+        let lease = observed.leases.get_mut(home).filter(|lease| lease.ticket == ticket)?;
+        lease.shards = shards;
+        Some(ticket)
     }
 
     /// Begins to observe. The leases are asked for next, so that they come to be everywhere in about this order.
@@ -187,12 +229,12 @@ impl Leases {
         ticket: Ticket,
         peers: Vec<(PeerId, Cursor)>,
         needed: usize,
-        goes_on: bool,
+        told: Told,
     ) -> Option<Ticket> {
         let mut observed = self.locked();
-        let read_at = observed.read.get(home).map(|read| read.at).filter(|_| goes_on);
+        let read_at = observed.read.get(home).map(|read| read.at).filter(|_| told.changed.is_some());
         let lease = observed.leases.get_mut(home).filter(|lease| lease.ticket == ticket)?;
-        (lease.peers, lease.needed) = (peers, needed);
+        (lease.peers, lease.needed, lease.told) = (peers, needed, told);
         lease.read_at = read_at.unwrap_or(lease.read_at);
         lease.holds().then_some(ticket)
     }
@@ -204,11 +246,21 @@ impl Leases {
         match reading {
             Reading::Versions => lease.versions = true,
             Reading::Entries => {
-                lease.entries = true;
-                let (cursors, at, members) = (lease.peers.clone(), lease.read_at, lease.members);
-                observed.keep_read(*home, Read { cursors, at, members });
+                let shards = lease.shards.clone();
+                for (home, ticket) in shards.into_iter().chain([(*home, ticket)]) {
+                    observed.settle_entries(home, ticket);
+                }
             }
         }
+    }
+
+    /// What is known of a home is not to be believed, nor of its shards.
+    pub(crate) fn distrust(&self, home: &Home) {
+        let mut observed = self.locked();
+        let shards = observed.leases.get(home).map(|lease| lease.shards.clone()).unwrap_or_default();
+        shards.iter().for_each(|(shard, _)| observed.remove(shard));
+        drop(observed);
+        self.changed(home);
     }
 
     /// Something changed at a home. Whoever is reading it now has a ticket that counts no more.
@@ -243,12 +295,22 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cursor, HOMES_MAX, Leases, READ_TIME, Reading};
+    use super::{Cursor, HOMES_MAX, Leases, READ_TIME, Reading, Told};
     use jsfs_federation::membership::PeerId;
     use jsfs_federation::metastore::Home;
     use std::time::Duration;
 
     const HERE: Cursor = Cursor { life: 1, next: 7 };
+
+    /// What is told of a home of which nothing was known.
+    fn anew() -> Told {
+        Told::default()
+    }
+
+    /// What is told of one where nothing has changed since it was read.
+    fn the_same() -> Told {
+        Told { changed: Some(Vec::new()), cut: false }
+    }
 
     fn told(peers: Vec<PeerId>) -> Vec<(PeerId, Cursor)> {
         peers.into_iter().map(|peer| (peer, HERE)).collect()
@@ -260,7 +322,11 @@ mod tests {
             (Leases::default(), Home::from_bytes([7; 32]), PeerId::from_bytes([1; 32]));
         let read = |goes_on| {
             let ticket = leases.begin(home, 1);
-            assert!(leases.granted(&home, ticket, told(vec![peer]), 1, goes_on).is_some());
+            assert!(
+                leases
+                    .granted(&home, ticket, told(vec![peer]), 1, if goes_on { the_same() } else { anew() })
+                    .is_some()
+            );
             leases.settle(&home, ticket, Reading::Entries);
         };
         assert_eq!(leases.read_until(&home, 1), []);
@@ -282,7 +348,7 @@ mod tests {
         // Versions say nothing of what lies in a group.
         let other = Home::from_bytes([8; 32]);
         let ticket = leases.begin(other, 1);
-        assert!(leases.granted(&other, ticket, told(vec![peer]), 1, false).is_some());
+        assert!(leases.granted(&other, ticket, told(vec![peer]), 1, anew()).is_some());
         leases.settle(&other, ticket, Reading::Versions);
         assert_eq!(leases.read_until(&other, 1), []);
     }
@@ -292,7 +358,7 @@ mod tests {
         let (leases, home) = (Leases::default(), Home::from_bytes([7; 32]));
         let peer = |number| PeerId::from_bytes([number; 32]);
         let observe =
-            |peers: Vec<PeerId>| leases.granted(&home, leases.begin(home, 1), told(peers), 2, false);
+            |peers: Vec<PeerId>| leases.granted(&home, leases.begin(home, 1), told(peers), 2, anew());
         assert_eq!(observe(vec![peer(1)]), None, "too few");
         let ticket = observe(vec![peer(1), peer(2)]).unwrap_or_default();
         assert!(!leases.is_fresh(&home, Reading::Versions), "not read yet");
@@ -315,12 +381,39 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_is_cut_is_fresh_as_long_as_all_of_its_shards_are() {
+        let (leases, peer) = (Leases::default(), PeerId::from_bytes([1; 32]));
+        let [whole, shard, other] = [7, 8, 9].map(|number| Home::from_bytes([number; 32]));
+        let observe = |home: Home| {
+            leases.granted(&home, leases.begin(home, 1), told(vec![peer]), 1, anew()).unwrap_or_default()
+        };
+        let [ticket, first, second] = [whole, shard, other].map(observe);
+        let fresh = |home: &Home| leases.is_fresh(home, Reading::Entries);
+        assert!(leases.bind(&whole, ticket, vec![(shard, first), (other, second)]).is_some());
+        assert!(!fresh(&whole));
+        leases.settle(&whole, ticket, Reading::Entries);
+        assert!(fresh(&whole) && fresh(&shard) && fresh(&other));
+        leases.changed(&shard);
+        assert!(!fresh(&whole) && !fresh(&shard) && fresh(&other), "something is new in one of them");
+        assert_eq!(leases.read_until(&shard, 1), [(peer, HERE)]);
+        let first = observe(shard);
+        leases.settle(&shard, first, Reading::Entries);
+        assert!(!fresh(&whole), "the group was not read with it");
+        assert!(leases.bind(&whole, ticket, vec![(shard, first), (other, second)]).is_some());
+        leases.settle(&whole, ticket, Reading::Entries);
+        assert!(fresh(&whole));
+        leases.distrust(&whole);
+        assert!(!fresh(&whole) && !fresh(&shard) && !fresh(&other));
+        assert!(leases.bind(&whole, ticket, Vec::new()).is_none());
+    }
+
+    #[test]
     fn however_much_is_read_and_written_what_was_read_last_is_fresh() {
         let (leases, peer) = (Leases::default(), PeerId::from_bytes([1; 32]));
         let home = |number: usize| Home::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes());
         let read = |number| {
             let ticket = leases.begin(home(number), 1);
-            assert!(leases.granted(&home(number), ticket, told(vec![peer]), 1, false).is_some());
+            assert!(leases.granted(&home(number), ticket, told(vec![peer]), 1, anew()).is_some());
             leases.settle(&home(number), ticket, Reading::Versions);
             assert!(leases.is_fresh(&home(number), Reading::Versions), "{number}");
         };

@@ -1,4 +1,4 @@
-//! `/jsfs/metastore/1` over streams: one request and its answer after another on each.
+//! `/jsfs/metastore/2` over streams: one request and its answer after another on each.
 
 use super::{Counts, Input, Origin};
 use crate::Service;

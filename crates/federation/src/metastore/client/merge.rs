@@ -1,4 +1,4 @@
-//! What several replicas say of one slot, put together.
+//! What several replicas say of one slot, put together. Of a group that is cut, they can be replicas of several homes.
 //!
 //! Versions are a union. Of a version that one replica still shows as a head and that others have dropped, nothing shows in what the others
 //! send that it is past; there the marks of two of them are believed, so that no single member can hide a version.
@@ -8,6 +8,7 @@ use super::super::{Added, Home, Mark, Members, Slot, Version};
 use crate::membership::PeerId;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::RecordHash;
+use std::collections::BTreeSet;
 
 /// Replicas whose marks are believed together.
 const WITNESSES: usize = 2;
@@ -15,6 +16,7 @@ const WITNESSES: usize = 2;
 /// What one replica said.
 #[derive(Clone, Debug)]
 struct Said {
+    home: Home,
     peer: PeerId,
     versions: Vec<RecordHash>,
     marks: Vec<Mark>,
@@ -44,7 +46,7 @@ impl Merge {
     /// Adds what a replica said. False if any of it cannot be believed; then none of it is.
     pub(super) fn hear<'b>(
         &mut self,
-        peer: PeerId,
+        (home, peer): (Home, PeerId),
         envelopes: impl Iterator<Item = &'b [u8]>,
         marks: &[Mark],
         members: &Members,
@@ -60,8 +62,8 @@ impl Merge {
         }
         let versions = heard.iter().map(Version::hash).collect();
         heard.iter().for_each(|version| self.know(version));
-        self.said.retain(|said| said.peer != peer);
-        self.said.push(Said { peer, versions, marks: marks.to_vec() });
+        self.said.retain(|said| (said.home, said.peer) != (home, peer));
+        self.said.push(Said { home, peer, versions, marks: marks.to_vec() });
         true
     }
 
@@ -84,8 +86,9 @@ impl Merge {
         }
         for version in &self.versions {
             let mark = mark(&version.hash(), &version.owner());
-            let witnesses = self.said.iter().filter(|said| said.marks.contains(&mark)).count();
-            if witnesses >= WITNESSES.min(read) {
+            let telling = self.said.iter().filter(|said| said.marks.contains(&mark));
+            let witnesses: BTreeSet<PeerId> = telling.map(|said| said.peer).collect();
+            if witnesses.len() >= WITNESSES.min(read) {
                 slot.mark_past(version);
             }
         }
@@ -107,7 +110,7 @@ impl Merge {
     }
 
     /// What each replica that answered lacks of the heads; once told, it counts as given.
-    pub(super) fn take_lacking(&mut self, slot: &Slot) -> Vec<(PeerId, Vec<Version>)> {
+    pub(super) fn take_lacking(&mut self, slot: &Slot) -> Vec<(Home, PeerId, Vec<Version>)> {
         let heads = slot.heads();
         let mut lacking = Vec::new();
         for said in &mut self.said {
@@ -118,7 +121,7 @@ impl Merge {
                 .collect();
             said.versions.extend(lacks.iter().map(Version::hash));
             if !lacks.is_empty() {
-                lacking.push((said.peer, lacks));
+                lacking.push((said.home, said.peer, lacks));
             }
         }
         lacking

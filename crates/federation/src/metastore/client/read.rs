@@ -1,12 +1,10 @@
-//! Reading: one slot, or a page of a group, from as many replicas as a settled read needs, and one more whenever one takes long.
+//! Reading one slot from as many replicas as a settled read needs, and one more whenever one takes long.
 
-use super::super::{CHAIN_MAX, Home, Listing, Request, Response, Slot, Version};
+use super::super::{CHAIN_MAX, Home, Request, Response, Slot, Version};
 use super::merge::Merge;
-use super::{Entry, Failure, Listed, Outcome, Step, Tag, Written};
+use super::{Failure, Outcome, Step, Tag, Written};
 use crate::membership::PeerId;
-use jsfs_objects::read_key::{Group, Locator};
-use std::collections::BTreeMap;
-use std::ops::{Bound, RangeBounds};
+use jsfs_objects::read_key::Locator;
 
 /// Asking for what is there, asking for what was there, and repairing.
 const PLAIN: Tag = 0;
@@ -16,24 +14,28 @@ const REPAIR: Tag = 2;
 /// Bytes of envelopes in one repair.
 const REPAIR_BYTES_MAX: usize = 1 << 20;
 
-/// Entries of a page that are repaired at once.
-const REPAIRS_MAX: usize = 16;
-
 /// Which replicas were asked, and which answered.
 #[derive(Debug, Default)]
-struct Asking {
+pub(super) struct Asking {
+    /// What the answers come with.
+    tag: Tag,
     /// To be asked before others.
     first: Vec<PeerId>,
     /// Not asked yet, best last.
     left: Vec<PeerId>,
-    waiting: usize,
-    settled: usize,
+    pub(super) waiting: usize,
+    pub(super) settled: usize,
     hedge_at: u64,
     until_ms: u64,
 }
 
 impl Asking {
-    fn begin(&mut self, step: &mut Step<'_>, home: &Home, request: impl Fn() -> Request) {
+    /// One whose answers come with a tag.
+    pub(super) fn tagged(tag: Tag) -> Self {
+        Self { tag, ..Self::default() }
+    }
+
+    pub(super) fn begin(&mut self, step: &mut Step<'_>, home: &Home, request: impl Fn() -> Request) {
         self.left = step.replicas(home);
         self.left.sort_by_key(|peer| !self.first.contains(peer));
         self.left.reverse();
@@ -44,23 +46,23 @@ impl Asking {
         }
     }
 
-    fn ask_next(&mut self, step: &mut Step<'_>, request: impl Fn() -> Request) {
+    pub(super) fn ask_next(&mut self, step: &mut Step<'_>, request: impl Fn() -> Request) {
         if let Some(peer) = self.left.pop() {
             self.waiting += 1;
-            step.send(peer, PLAIN, request());
+            step.send(peer, self.tag, request());
         }
     }
 
     /// Whether as many have answered as are needed, or can.
-    fn is_over(&self, step: &Step<'_>) -> bool {
+    pub(super) fn is_over(&self, step: &Step<'_>) -> bool {
         self.is_settled(step) || (self.waiting == 0 && self.left.is_empty()) || step.now_ms >= self.until_ms
     }
 
-    fn is_settled(&self, step: &Step<'_>) -> bool {
+    pub(super) fn is_settled(&self, step: &Step<'_>) -> bool {
         self.settled >= step.quorum().read
     }
 
-    fn tick(&mut self, step: &mut Step<'_>, request: impl Fn() -> Request) {
+    pub(super) fn tick(&mut self, step: &mut Step<'_>, request: impl Fn() -> Request) {
         if step.now_ms >= self.hedge_at {
             self.hedge_at = step.now_ms + step.timing.hedge_ms;
             if !self.is_settled(step) {
@@ -69,7 +71,7 @@ impl Asking {
         }
     }
 
-    fn wakes_at(&self) -> u64 {
+    pub(super) fn wakes_at(&self) -> u64 {
         if self.left.is_empty() { self.until_ms } else { self.hedge_at.min(self.until_ms) }
     }
 }
@@ -111,7 +113,7 @@ impl SlotRead {
 
     /// A read that ends as the conflict of a write. Those who said that there is one are asked first: nobody else need have heard of what is in the way yet.
     pub(super) fn for_conflict(locator: Locator, first: Vec<PeerId>) -> Self {
-        let asking = Asking { first, ..Asking::default() };
+        let asking = Asking { first, tag: PLAIN, ..Asking::default() };
         Self { is_conflict: true, asking, ..Self::new(locator) }
     }
 
@@ -143,7 +145,13 @@ impl SlotRead {
         let settled = match result {
             Ok(Response::Versions { settled, found }) if found.len() == 1 => {
                 let envelopes = found[0].envelopes.iter().map(Vec::as_slice);
-                if self.merge.hear(peer, envelopes, &found[0].marks, step.members, step.now_ms) {
+                if self.merge.hear(
+                    (self.locator.into(), peer),
+                    envelopes,
+                    &found[0].marks,
+                    step.members,
+                    step.now_ms,
+                ) {
                     Some(settled)
                 } else {
                     self.suspects.push(peer);
@@ -202,8 +210,8 @@ impl SlotRead {
     /// Gives the replicas that answered what they lack.
     fn repair(&mut self, step: &mut Step<'_>) {
         let slot = self.slot(step);
-        for (peer, lacking) in self.merge.take_lacking(&slot) {
-            step.send(peer, REPAIR, repair_of(self.locator.into(), &lacking));
+        for (home, peer, lacking) in self.merge.take_lacking(&slot) {
+            step.send(peer, REPAIR, repair_of(home, &lacking));
         }
     }
 
@@ -225,7 +233,8 @@ impl SlotRead {
     }
 }
 
-fn repair_of(home: Home, lacking: &[Version]) -> Request {
+/// Gives a replica what it lacks.
+pub(super) fn repair_of(home: Home, lacking: &[Version]) -> Request {
     let mut bytes = 0;
     let fitting = lacking.iter().take(super::super::message::STORE_MAX).take_while(|version| {
         bytes += version.bytes().len();
@@ -233,159 +242,3 @@ fn repair_of(home: Home, lacking: &[Version]) -> Request {
     });
     Request::Store { home, envelopes: fitting.map(|version| version.bytes().to_vec()).collect(), hold: None }
 }
-
-#[derive(Debug)]
-struct Page {
-    peer: PeerId,
-    entries: Vec<Listing>,
-    more: bool,
-}
-
-/// Reading a page of a group.
-#[derive(Debug)]
-pub(super) struct ListRead {
-    home: Home,
-    after: Option<Locator>,
-    limit: u64,
-    asking: Asking,
-    pages: Vec<Page>,
-    done: bool,
-}
-
-impl ListRead {
-    pub(super) fn new(home: Home, after: Option<Locator>, limit: u64) -> Self {
-        let limit = limit.clamp(1, super::super::LIST_MAX);
-        Self { home, after, limit, asking: Asking::default(), pages: Vec::new(), done: false }
-    }
-
-    fn request(home: Home, after: Option<Locator>, limit: u64) -> Request {
-        Request::List { home, after, limit }
-    }
-
-    pub(super) fn begin(&mut self, step: &mut Step<'_>) {
-        let (home, after, limit) = (self.home, self.after, self.limit);
-        self.asking.begin(step, &home, || Self::request(home, after, limit));
-        self.advance(step);
-    }
-
-    pub(super) fn resolved(
-        &mut self,
-        step: &mut Step<'_>,
-        peer: PeerId,
-        tag: Tag,
-        result: Result<Response, Failure>,
-    ) {
-        if tag != PLAIN {
-            return;
-        }
-        self.asking.waiting -= 1;
-        match result {
-            Ok(Response::Page { settled, entries, more }) if self.is_in_order(&entries, more) => {
-                self.asking.settled += usize::from(settled);
-                self.pages.push(Page { peer, entries, more });
-            }
-            _ if !self.done => {
-                let (home, after, limit) = (self.home, self.after, self.limit);
-                self.asking.ask_next(step, || Self::request(home, after, limit));
-            }
-            _ => {}
-        }
-        self.advance(step);
-    }
-
-    /// Whether the entries ascend from what was asked for. A page that says there is more has something that the next can begin after.
-    fn is_in_order(&self, entries: &[Listing], more: bool) -> bool {
-        let after = entries.first().is_none_or(|first| self.after.is_none_or(|after| first.locator > after));
-        let ascends = entries.is_sorted_by(|one, next| one.locator < next.locator);
-        after && ascends && !(more && entries.is_empty())
-    }
-
-    fn advance(&mut self, step: &mut Step<'_>) {
-        if self.done || !self.asking.is_over(step) {
-            return;
-        }
-        self.done = true;
-        if self.pages.is_empty() {
-            return step.done(Outcome::Unreached);
-        }
-        // What lies beyond the shortest page was not heard of by all.
-        let ends = self.pages.iter().filter(|page| page.more).filter_map(|page| page.entries.last());
-        let end = ends.map(|entry| entry.locator).min();
-        let mut merges = self.merge(step, end);
-        let read = step.quorum().read;
-        let mut entries = Vec::new();
-        let mut repaired = 0;
-        for (locator, (merge, large)) in &mut merges {
-            let slot = merge.slot(step.members, read);
-            for (peer, lacking) in merge.take_lacking(&slot) {
-                if repaired < REPAIRS_MAX {
-                    repaired += 1;
-                    step.send(peer, REPAIR, repair_of(self.home, &lacking));
-                }
-            }
-            let is_here = |head: &&Version| head.rank().0 && Home::from(head.record().group) == self.home;
-            if !large.is_empty() || slot.heads().iter().any(is_here) {
-                entries.push(Entry { locator: *locator, slot, large: std::mem::take(large) });
-            }
-        }
-        step.done(Outcome::Listed(Listed { entries, next: end, settled: self.asking.is_settled(step) }));
-    }
-
-    fn merge(&self, step: &Step<'_>, end: Option<Locator>) -> Merges {
-        let mut merges = Merges::new();
-        let within = (
-            self.after.map_or(Bound::Unbounded, Bound::Excluded),
-            end.map_or(Bound::Unbounded, Bound::Included),
-        );
-        let group = Group::from_bytes(*self.home.as_bytes());
-        for version in step.recent.of_group(group, within) {
-            let locator = version.locator();
-            let (merge, _) =
-                merges.entry(locator).or_insert_with(|| (Merge::new(self.home, locator), Vec::new()));
-            merge.know(version);
-        }
-        for locator in self.pages.iter().flat_map(|page| page.entries.iter().map(|entry| entry.locator)) {
-            if within.contains(&locator) {
-                merges.entry(locator).or_insert_with(|| (Merge::new(self.home, locator), Vec::new()));
-            }
-        }
-        for page in &self.pages {
-            let mut listed: BTreeMap<_, _> =
-                page.entries.iter().map(|entry| (entry.locator, entry)).collect();
-            for (locator, (merge, large)) in &mut merges {
-                let Some(entry) = listed.remove(locator) else {
-                    merge.hear(page.peer, std::iter::empty(), &[], step.members, step.now_ms);
-                    continue;
-                };
-                for (summary, _) in entry.heads.iter().filter(|(_, envelope)| envelope.is_none()) {
-                    if !large.contains(summary) {
-                        large.push(*summary);
-                    }
-                }
-                let envelopes = entry.heads.iter().filter_map(|(_, envelope)| envelope.as_deref());
-                merge.hear(page.peer, envelopes, &entry.marks, step.members, step.now_ms);
-            }
-        }
-        merges
-    }
-
-    pub(super) fn tick(&mut self, step: &mut Step<'_>) {
-        if self.done {
-            return;
-        }
-        let (home, after, limit) = (self.home, self.after, self.limit);
-        self.asking.tick(step, || Self::request(home, after, limit));
-        self.advance(step);
-    }
-
-    pub(super) fn wakes_at(&self) -> Option<u64> {
-        (!self.done).then(|| self.asking.wakes_at())
-    }
-
-    pub(super) fn is_done(&self) -> bool {
-        self.done
-    }
-}
-
-/// What replicas said of each entry, and what of it was too large for a page.
-type Merges = BTreeMap<Locator, (Merge, Vec<super::Summary>)>;

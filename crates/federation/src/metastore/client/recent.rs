@@ -3,14 +3,17 @@
 //! What is kept until enough replicas have it is remembered for as long; the rest within a bound, the least lately seen forgotten first.
 //! Each is found by its locator and by its group, so that a page of a listing costs what lies in it.
 
-use super::super::HEADS_MAX;
+use super::super::{HEADS_MAX, Home};
 use super::Version;
 use jsfs_objects::read_key::{Group, Locator};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::{Bound, RangeBounds};
 
 /// Bytes of envelopes that are remembered.
 const BYTES_MAX: usize = 16 << 20;
+
+/// Homes that are remembered to be cut.
+const CUTS_MAX: usize = 65_536;
 
 /// Heads by locator.
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub(super) struct Recent {
     order: BTreeMap<u64, Locator>,
     next: u64,
     bytes: usize,
+    /// Homes of which as many replicas know that they are cut as have taken an acknowledged write: whoever reads there hears of it.
+    cuts: HashSet<Home>,
 }
 
 #[derive(Debug)]
@@ -54,6 +59,19 @@ impl Recent {
         };
         let found = self.listed.range((start, end)).flat_map(|(_, locator)| self.of(locator));
         found.filter(move |version| version.record().group == group)
+    }
+
+    /// Whether everybody who reads at a home hears that it is cut, as far as this node knows.
+    pub(super) fn is_cut(&self, home: &Home) -> bool {
+        self.cuts.contains(home)
+    }
+
+    /// Takes note that it is so.
+    pub(super) fn see_cut(&mut self, home: Home) {
+        if self.cuts.len() >= CUTS_MAX {
+            self.cuts.clear();
+        }
+        self.cuts.insert(home);
     }
 
     /// Takes note of a version beside those that it does not follow.

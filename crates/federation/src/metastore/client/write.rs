@@ -1,5 +1,7 @@
 //! Writing: at the replicas of the locator, of the group, and of the group that an object left.
 //!
+//! Where a group is cut (`places`), the write goes on to the shard.
+//!
 //! Without a condition all are asked at once. With one, the writer first holds as many replicas of the locator as an acknowledged write needs,
 //! each of which looks at the condition; two writers cannot hold as many at the same time, and who comes later finds what the first has
 //! stored. Then it stores under the hold, and last where directories are listed. Where too few replicas can be reached for anything to be
@@ -8,6 +10,7 @@
 use super::super::message::Request;
 use super::super::{Change, HoldId, Home, Response, Version};
 use super::outbox::KeptWrite;
+use super::places::Places;
 use super::read::SlotRead;
 use super::{Client, Failure, Outcome, Step, Tag, Written};
 use crate::membership::PeerId;
@@ -21,27 +24,6 @@ const BACKOFF_MS_MAX: u64 = 120;
 
 /// Tags: holds are numbered from here on by attempt, stores by target below it.
 const HOLD: Tag = 1 << 32;
-
-/// How one replica stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Not asked yet, or to be asked again from this time on.
-    Idle {
-        from_ms: u64,
-    },
-    Asked,
-    Stored,
-    Refused(ErrorCode),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    home: Home,
-    peer: PeerId,
-    standing: Standing,
-    /// Whether it holds the slot for this write.
-    holds: bool,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -61,7 +43,7 @@ pub(super) struct Write {
     version: Version,
     before: Option<Version>,
     condition: Option<Option<RecordHash>>,
-    targets: Vec<Target>,
+    places: Places,
     phase: Phase,
     attempt: Tag,
     hold: HoldId,
@@ -103,7 +85,7 @@ impl Write {
             version,
             before,
             condition,
-            targets: Vec::new(),
+            places: Places::default(),
             phase: Phase::Storing,
             attempt: 0,
             hold: [0; 16],
@@ -119,20 +101,11 @@ impl Write {
 
     pub(super) fn begin(&mut self, step: &mut Step<'_>) {
         self.until_ms = step.now_ms + step.timing.operation_ms;
-        let record = self.version.record();
-        let mut homes = vec![Home::from(record.locator), Home::from(record.group)];
-        let left = self.before.as_ref().map(|before| Home::from(before.record().group));
-        homes.extend(left);
-        homes.sort_unstable();
-        homes.dedup();
-        for home in homes {
-            let targets = step.replicas(&home).into_iter().map(|peer| Target {
-                home,
-                peer,
-                standing: Standing::Idle { from_ms: 0 },
-                holds: false,
-            });
-            self.targets.extend(targets);
+        let (locator, group) = (self.locator(), self.version.record().group);
+        self.places.add(locator.into(), None, step);
+        let left = self.before.as_ref().map(|before| before.record().group);
+        for group in [Some(group), left].into_iter().flatten() {
+            self.places.add_group(group, &locator, step);
         }
         if self.condition.is_some() {
             self.try_to_hold(step);
@@ -182,7 +155,7 @@ impl Write {
         if tag >= HOLD {
             self.hold_answered(step, peer, tag, &result);
         } else {
-            self.store_answered(step, tag, result);
+            self.places.answered(step, tag, &result);
         }
         self.advance(step);
     }
@@ -210,23 +183,6 @@ impl Write {
         if held == Held::Yes && self.phase != Phase::Holding {
             step.send(peer, Tag::MAX, Request::Release { locator: self.locator(), id: self.hold });
         }
-    }
-
-    fn store_answered(&mut self, step: &mut Step<'_>, tag: Tag, result: Result<Response, Failure>) {
-        let again = Standing::Idle { from_ms: step.now_ms + step.timing.hedge_ms };
-        let Some(target) = self.targets.get_mut(tag) else { return };
-        target.standing = match result {
-            Ok(Response::Stored(_)) => Standing::Stored,
-            Ok(answer) => match answer.refusal() {
-                Some(ErrorCode::Busy | ErrorCode::Role | ErrorCode::Full) | None => again,
-                Some(ErrorCode::Conflict) => {
-                    target.holds = false;
-                    again
-                }
-                Some(code) => Standing::Refused(code),
-            },
-            Err(Failure::Lost) => again,
-        };
     }
 
     fn advance(&mut self, step: &mut Step<'_>) {
@@ -293,9 +249,7 @@ impl Write {
         self.phase = Phase::Held;
         let home = Home::from(self.locator());
         for (peer, held) in &self.holding {
-            if let Some(target) =
-                self.targets.iter_mut().find(|target| target.home == home && target.peer == *peer)
-            {
+            if let Some(target) = self.places.target(&home, peer) {
                 target.holds = *held == Held::Yes;
             }
         }
@@ -305,17 +259,12 @@ impl Write {
     /// Stores where the hold is, until as many as are needed have it; then everywhere.
     fn advance_held(&mut self, step: &mut Step<'_>) {
         let home = Home::from(self.locator());
-        self.send_due(step, |target| target.home == home && target.holds);
+        self.send_due(step, true);
         let needed = step.quorum().write;
-        let has_come = self.stored(&home) >= needed;
-        let can_come = self
-            .targets
-            .iter()
-            .filter(|target| target.home == home && (target.holds || target.standing == Standing::Stored))
-            .count()
-            >= needed;
+        let has_come = self.places.stored(&home) >= needed;
+        let can_come = self.places.can_store_held(&home) >= needed;
         if has_come || !can_come || step.now_ms >= self.until_ms {
-            if self.stored(&home) == 0 && !can_come && self.was_held(needed) {
+            if self.places.stored(&home) == 0 && !can_come && self.was_held(needed) {
                 // The hold ran out before anything was stored under it.
                 return self.end(step, Written::Refused(ErrorCode::Busy));
             }
@@ -330,11 +279,10 @@ impl Write {
     }
 
     fn advance_storing(&mut self, step: &mut Step<'_>) {
-        self.send_due(step, |_| true);
+        self.places.go_on(&self.locator(), step);
+        self.send_due(step, false);
         let needed = step.quorum().write;
-        let mut homes: Vec<Home> = self.targets.iter().map(|target| target.home).collect();
-        homes.dedup();
-        let fewest = homes.iter().map(|home| self.stored(home)).min().unwrap_or(0);
+        let fewest = self.places.fewest();
         if self.done {
             return;
         }
@@ -344,68 +292,40 @@ impl Write {
             self.note = Some(Note::Forget);
             return self.end(step, Written::Settled);
         }
-        if let Some(code) = self.refusal(step, &homes) {
+        if let Some(code) = self.places.refusal(step) {
             self.note = Some(Note::Forget);
             return self.end(step, Written::Refused(code));
         }
-        let is_waiting = |target: &Target| {
-            matches!(target.standing, Standing::Asked | Standing::Idle { .. })
-                && step.is_reachable(&target.peer)
-        };
-        if fewest >= needed || step.now_ms >= self.until_ms || !self.targets.iter().any(is_waiting) {
+        if fewest >= needed || step.now_ms >= self.until_ms || !self.places.is_waiting(step) {
             step.recent.see(&self.version);
             self.note = Some(if self.kept.is_some() { Note::Later } else { Note::Keep });
             self.end(step, Written::Kept { replicas: fewest, of: needed });
         }
     }
 
-    fn stored(&self, home: &Home) -> usize {
-        let at_home = self.targets.iter().filter(|target| target.home == *home);
-        at_home.filter(|target| target.standing == Standing::Stored).count()
-    }
-
-    /// Refused by so many that the others cannot make it enough: what they refused it for is final.
-    fn refusal(&self, step: &Step<'_>, homes: &[Home]) -> Option<ErrorCode> {
-        let quorum = step.quorum();
-        homes.iter().find_map(|home| {
-            let refused = self.targets.iter().filter(|target| target.home == *home).filter_map(|target| {
-                match target.standing {
-                    Standing::Refused(code) => Some(code),
-                    _ => None,
-                }
-            });
-            let refused: Vec<_> = refused.collect();
-            refused.first().copied().filter(|_| refused.len() > quorum.replicas - quorum.write)
-        })
-    }
-
-    fn send_due(&mut self, step: &mut Step<'_>, which: impl Fn(&Target) -> bool) {
+    /// Sends what is due, or of that only what is stored where the hold is.
+    fn send_due(&mut self, step: &mut Step<'_>, held_only: bool) {
+        if step.now_ms >= self.until_ms {
+            return;
+        }
         let home_of_hold = Home::from(self.locator());
-        let home_of_group = Home::from(self.version.record().group);
         let hold = self.hold;
+        let is_held = self.phase == Phase::Held;
         let envelopes: Vec<Vec<u8>> =
             self.before.iter().chain([&self.version]).map(|version| version.bytes().to_vec()).collect();
-        for (tag, target) in self.targets.iter_mut().enumerate() {
-            let is_due = matches!(target.standing, Standing::Idle { from_ms } if from_ms <= step.now_ms);
-            if !is_due || !which(target) || step.now_ms >= self.until_ms {
-                continue;
-            }
-            if !step.is_reachable(&target.peer) {
-                target.standing = Standing::Idle { from_ms: step.now_ms + step.timing.hedge_ms };
-                continue;
-            }
-            target.standing = Standing::Asked;
-            let held = target.holds && target.home == home_of_hold && self.phase == Phase::Held;
-            // What went before shows why the record is told of where it has left, and how a namespace came to its owner.
-            let has_left = target.home != home_of_hold && target.home != home_of_group;
-            let skip = usize::from(self.before.is_some() && !has_left && !self.version.is_namespace());
-            let request = Request::Store {
-                home: target.home,
-                envelopes: envelopes[skip..].to_vec(),
-                hold: held.then_some(hold),
-            };
-            step.send(target.peer, tag, request);
-        }
+        let (version, before) = (&self.version, self.before.is_some());
+        self.places.send_due(
+            step,
+            |target| !held_only || (target.home == home_of_hold && target.holds),
+            |target| {
+                let held = is_held && target.holds && target.home == home_of_hold;
+                // What went before shows why the record is told of where it has left, and how a namespace came to its owner.
+                let has_left = target.home != home_of_hold && !version.is_listed_at(&target.home);
+                let skip = usize::from(before && !has_left && !version.is_namespace());
+                let envelopes = envelopes[skip..].to_vec();
+                Request::Store { home: target.home, envelopes, hold: held.then_some(hold) }
+            },
+        );
     }
 
     fn end(&mut self, step: &mut Step<'_>, written: Written) {
@@ -470,15 +390,11 @@ impl Write {
         if self.done {
             return None;
         }
-        let idle = self.targets.iter().filter_map(|target| match target.standing {
-            Standing::Idle { from_ms } if from_ms > 0 => Some(from_ms),
-            _ => None,
-        });
         let backing = match self.phase {
             Phase::Backing { until_ms } => Some(until_ms),
             _ => None,
         };
-        idle.chain(backing).chain([self.until_ms]).min()
+        self.places.wakes_at().into_iter().chain(backing).chain([self.until_ms]).min()
     }
 
     pub(super) fn is_done(&self) -> bool {

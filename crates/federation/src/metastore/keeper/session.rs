@@ -63,6 +63,11 @@ impl Session {
             return Ok(Some(Request::Pull { rows }));
         }
         while let Some(first) = self.pushes.last().copied() {
+            if first.is_cut() {
+                self.pushes.pop();
+                self.asked = Asked::Push(1);
+                return Ok(Some(Request::Cut { home: first.home }));
+            }
             let (rows, envelopes) = self.slot_to_push(server, first)?;
             if !envelopes.is_empty() {
                 self.asked = Asked::Push(rows);
@@ -128,12 +133,14 @@ impl Session {
                 self.take_in(&rows, envelopes, server, members, now_ms)?;
                 Ok(true)
             }
-            (Asked::Push(rows), Response::Stored(_)) => {
+            (Asked::Push(rows), Response::Stored(_) | Response::Noted) => {
                 self.pushed += rows as u64;
                 Ok(true)
             }
             // What one of the two refuses stays different; the rest goes on.
-            (Asked::Push(_), Response::Refused(_)) | (Asked::Past, Response::Noted) => Ok(true),
+            (Asked::Push(_), Response::Refused(_) | Response::Elsewhere) | (Asked::Past, Response::Noted) => {
+                Ok(true)
+            }
             _ => Ok(false),
         }
     }
@@ -165,8 +172,16 @@ impl Session {
                 let within = |row: &&Row| is_within(range, &row.to_bytes()) && !row.is_marks();
                 let theirs: BTreeSet<Row> = theirs.iter().filter(within).copied().collect();
                 let ours: BTreeSet<Row> = ours.into_iter().collect();
-                self.pulls.extend(theirs.difference(&ours));
-                self.pushes.extend(ours.difference(&theirs));
+                for row in theirs.difference(&ours).filter(|row| row.is_cut()) {
+                    self.pulled += u64::from(server.cut(row.home, self.peer)?);
+                }
+                // What belongs to a shard goes there, and nowhere else.
+                for row in theirs.difference(&ours).filter(|row| !row.is_cut()) {
+                    self.pulls.extend((!server.moves_on(row)?).then_some(*row));
+                }
+                for row in ours.difference(&theirs) {
+                    self.pushes.extend((!server.moves_on(row)?).then_some(*row));
+                }
             }
         }
         Ok(true)

@@ -93,18 +93,15 @@ impl<S: Shelf> Server<S> {
         Ok(())
     }
 
-    /// Where a directory is listed, of two heads of one owner of which one has left either may follow the other by what is not kept here.
+    /// Where a directory is listed, of two heads of one owner either may follow the other by what is not kept here.
     pub(super) fn doubt(&mut self, slot: &Slot) {
         let (home, locator) = (slot.home(), slot.locator());
         if home == Home::from(locator) {
             return;
         }
         let heads = slot.heads();
-        let has_left = |head: &Version| Home::from(head.record().group) != home;
         for head in &heads {
-            let another = heads.iter().any(|other| {
-                other != head && other.owner() == head.owner() && (has_left(other) || has_left(head))
-            });
+            let another = heads.iter().any(|other| other != head && other.owner() == head.owner());
             if another && self.doubts.len() < DOUBTS_MAX {
                 self.doubts.push(Row { home, locator, hash: head.hash() });
             }
