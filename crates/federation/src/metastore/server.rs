@@ -112,7 +112,7 @@ pub struct Server<S> {
     watched: Watched,
     /// How many entries there are at homes that entries came to.
     entries: HashMap<Home, usize>,
-    /// Homes that were cut and wait for the keeper.
+    /// Homes that were cut, or got what moves on from there, and wait for the keeper.
     cuts: Vec<Home>,
 }
 
@@ -398,6 +398,9 @@ impl<S: Shelf> Server<S> {
         if hold.is_some() && !self.is_held_by(&locator, hold, now_ms) && self.shelf.get(&row)?.is_none() {
             return Ok(Response::refused(ErrorCode::Conflict));
         }
+        if self.is_elsewhere(home, locator, &versions)? {
+            return Ok(Response::Elsewhere);
+        }
         let answer = self.take_in(home, locator, versions, members, now_ms)?;
         if self.is_held_by(&locator, hold, now_ms) {
             self.holds.remove(&locator);
@@ -419,9 +422,6 @@ impl<S: Shelf> Server<S> {
         now_ms: u64,
     ) -> Result<Response, ShelfError> {
         let before = Slot::load(&self.shelf, home, locator)?;
-        if self.is_elsewhere(&before, &versions)? {
-            return Ok(Response::Elsewhere);
-        }
         let mut slot = before.clone();
         let mut behind = Vec::new();
         for (at, version) in versions.iter().enumerate() {

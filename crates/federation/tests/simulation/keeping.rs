@@ -128,7 +128,7 @@ fn a_replica_that_was_away_for_many_versions_learns_that_what_it_had_is_past() {
     let Outcome::Listed(listed) = world.finish(4, op) else { panic!("no page") };
     assert_eq!(listed.entries[0].slot.heads().len(), 1, "two others say that the old entry is past");
     pass(&mut world, 30_000);
-    for home in [Home::from(locator(1)), Home::from(group(0))] {
+    for home in [Home::from(locator(1)), world.listed_at(group(0), &locator(1))] {
         for node in 0..5 {
             assert_eq!(heads(&world, node, home, 1), [version.hash()], "node {node} at {home:?}");
         }
@@ -149,7 +149,7 @@ fn when_members_change_records_move_to_whose_they_are_and_only_those() {
     world.look_all();
     let view = world.nodes[0].members.clone();
     for (object, version) in (0..).zip(&versions) {
-        for home in [Home::from(locator(object)), Home::from(group(0))] {
+        for home in [Home::from(locator(object)), world.listed_at(group(0), &locator(object))] {
             let order = view.order(&home);
             for node in (0..9).filter(|node| *node != 2) {
                 let is_replica = order[..5].contains(&world.nodes[node].peer);

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "the table is what is looked at")]
 
 mod chaos;
+mod cutting;
 mod hostile;
 mod keeping;
 mod races;

@@ -3,12 +3,13 @@
 use crate::records::{START_MS, node_key};
 use jsfs_federation::membership::PeerId;
 use jsfs_federation::metastore::{
-    Action, Asked, Client, Keeper, Limits, Member, Members, MemoryShelf, OpId, Outcome, Pace, Quorum,
-    Request, RequestId, Response, Server, Shelf, Timing, Version,
+    Action, Asked, Client, Home, Keeper, Limits, Member, Members, MemoryShelf, OpId, Outcome, Pace, Quorum,
+    Request, RequestId, Response, Server, Shard, Shelf, Timing, Version,
 };
 use jsfs_objects::cbor::Cbor;
 use jsfs_objects::clock::SeededRandom;
 use jsfs_objects::key::SigningKey;
+use jsfs_objects::read_key::{Group, Locator};
 use jsfs_testkit::random::Random;
 use jsfs_testkit::simulation::{Links, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -252,6 +253,19 @@ impl World {
             keeper.members_changed(server, &earlier, &members, now_ms).unwrap();
         }
         self.act_all(number);
+    }
+
+    /// Where a group lists a locator, as far as any member knows.
+    pub(crate) fn listed_at(&self, group: Group, locator: &Locator) -> Home {
+        let is_cut = |home: &Home| {
+            let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+            running.into_iter().any(|running| running.server.is_cut(home).unwrap())
+        };
+        let mut shard = Shard::WHOLE;
+        while let Some(below) = shard.below(locator).filter(|_| is_cut(&shard.home(group))) {
+            shard = below;
+        }
+        shard.home(group)
     }
 
     fn seen_from(&self, number: Option<usize>) -> Members {

@@ -2,7 +2,8 @@
 //!
 //! Of each home the best replica that was one before gives it to those that are new. A member that is a replica no more gives it to all, and
 //! drops it when as many as an acknowledged write needs have said that they have it. So does every replica of a home that is cut with each entry there, which it
-//! gives to those of the shard; where that is cut as well, to those of the next, and to as many as are needed that it is. What does not arrive is found by the next round.
+//! gives to those of the shard; where that is cut as well, to those of the next, and to as many as are needed that it is. Of each shard, the best replica tells those of the
+//! homes above that they are cut, so that no loss of members there hides what is here. What does not arrive is found by the next round.
 
 use super::super::compare::{Bound, after};
 use super::super::message::{ANSWER_BYTES_MAX, STORE_MAX};
@@ -37,6 +38,13 @@ struct Job {
     sent: Vec<RecordHash>,
 }
 
+impl Job {
+    fn new(row: Row, to: Home, shard: Option<Shard>, drops: bool, slot: &Slot) -> Self {
+        let sent = slot.versions().iter().map(Version::hash).collect();
+        Self { row, to, shard, targets: Vec::new(), elsewhere: false, drops, sent }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Handing {
     /// The members before; none where only what is not this member's is looked for.
@@ -58,6 +66,8 @@ enum Plan {
     To { targets: Vec<PeerId>, drops: bool },
     /// To a shard below.
     Below,
+    /// Nothing, but that there are entries here is told above.
+    Told,
 }
 
 /// What handing on needs while it takes a step.
@@ -111,11 +121,17 @@ impl Handing {
         if is_cut && row.is_of_entry() {
             return Some(Plan::Below);
         }
-        let earlier = self.earlier.as_ref()?.order(&row.home);
+        let Some(earlier) = &self.earlier else {
+            return (now.first() == Some(&me) && row.is_of_entry() && !is_cut).then_some(Plan::Told);
+        };
+        let earlier = earlier.order(&row.home);
         let before = &earlier[..now.len().min(earlier.len())];
         let giver = now.iter().find(|peer| before.contains(peer));
         let targets: Vec<_> = now.iter().filter(|peer| !before.contains(peer)).copied().collect();
-        (giver == Some(&me) && !targets.is_empty()).then_some(Plan::To { targets, drops: false })
+        if giver == Some(&me) && !targets.is_empty() {
+            return Some(Plan::To { targets, drops: false });
+        }
+        None
     }
 
     /// Sends slots until so many are on their way. True when there is nothing left.
@@ -137,7 +153,7 @@ impl Handing {
             };
             let is_cut = step.server.is_cut(&row.home)?;
             let plan = self.plan(&row, is_cut, step);
-            self.cursor = if plan.is_none() && !is_cut {
+            self.cursor = if matches!(plan, None | Some(Plan::Told)) && !is_cut {
                 // The whole home stays as it is.
                 shelf::after_home(&row.home)
             } else {
@@ -146,6 +162,7 @@ impl Handing {
             match plan {
                 Some(Plan::To { targets, drops }) => self.hand(row, &targets, drops, step)?,
                 Some(Plan::Below) => self.hand_below(row, None, step)?,
+                Some(Plan::Told) => self.tell_above(row, step)?,
                 None => {}
             }
         }
@@ -168,7 +185,7 @@ impl Handing {
         }
         let slot = Slot::load(step.server.shelf(), row.home, row.locator)?;
         let shard = slot.shard().map(|(_, shard)| shard).filter(|_| row.is_of_entry());
-        let job = Job { row, to, shard, targets: Vec::new(), elsewhere: false, drops, sent: sent(&slot) };
+        let job = Job::new(row, to, shard, drops, &slot);
         self.begin(job, vec![(to, targets.to_vec(), stores(to, &slot))], step)
     }
 
@@ -189,8 +206,18 @@ impl Handing {
         let to = shard.home(group);
         let mut all: Vec<_> = cuts.collect();
         all.push((to, step.replicas(&to), stores(to, &slot)));
-        let (shard, sent) = (Some(shard), sent(&slot));
-        let job = Job { row, to, shard, targets: Vec::new(), elsewhere: false, drops: true, sent };
+        let job = Job::new(row, to, Some(shard), true, &slot);
+        self.begin(job, all, step)
+    }
+
+    /// Tells the replicas of the homes above a shard that they are cut.
+    fn tell_above<S: Shelf>(&mut self, row: Row, step: &mut Step<'_, S>) -> Result<(), ShelfError> {
+        let slot = Slot::load(step.server.shelf(), row.home, row.locator)?;
+        let Some((group, here)) = slot.shard().filter(|(_, here)| here.depth() > 0) else { return Ok(()) };
+        let above = (0..here.depth()).map(|depth| Shard::of(&row.locator, depth).home(group));
+        let all = above.map(|home| (home, step.replicas(&home), vec![Request::Cut { home }]));
+        let all = all.collect();
+        let job = Job::new(row, row.home, None, false, &slot);
         self.begin(job, all, step)
     }
 
@@ -280,10 +307,6 @@ impl Handing {
         }
         Ok(())
     }
-}
-
-fn sent(slot: &Slot) -> Vec<RecordHash> {
-    slot.versions().iter().map(Version::hash).collect()
 }
 
 /// Requests that store all of a slot, earlier versions first.

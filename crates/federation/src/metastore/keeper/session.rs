@@ -175,10 +175,10 @@ impl Session {
                 for row in theirs.difference(&ours).filter(|row| row.is_cut()) {
                     self.pulled += u64::from(server.cut(row.home, self.peer)?);
                 }
-                // What belongs to a shard goes there, and nowhere else.
                 for row in theirs.difference(&ours).filter(|row| !row.is_cut()) {
-                    self.pulls.extend((!server.moves_on(row)?).then_some(*row));
+                    self.pulls.extend(server.wants(row)?.then_some(*row));
                 }
+                // What belongs to a shard goes there, and nowhere else.
                 for row in ours.difference(&theirs) {
                     self.pushes.extend((!server.moves_on(row)?).then_some(*row));
                 }
@@ -219,6 +219,7 @@ impl Session {
                         answer == Response::Stored(vec![true])
                     }
                 };
+                server.has_come(&row)?;
                 let kept = server.shelf().get(&row)?.is_some();
                 self.pulled += u64::from(kept);
                 if !kept && is_past {

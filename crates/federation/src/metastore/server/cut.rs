@@ -3,16 +3,22 @@
 //! A home that is cut takes no entries any more: whoever stores one is told to go to the shard, and what is there still moves on (`keeper/handing`). That it is cut is a
 //! row, the last of the home, so that it is compared and handed on as everything there is. It says who told of it, for whom it counts as bytes.
 
-use super::super::compare::each_row;
-use super::super::slot::shard_at;
+use super::super::shelf::after_home;
+use super::super::slot::{SLOT_ROWS_MAX, shard_at};
 use super::super::{Change, Home, Members, Response, Row, Shelf, ShelfError, Slot, Version};
 use super::{ENTRIES_MAX, Server};
 use crate::membership::PeerId;
 use crate::wire::ErrorCode;
-use std::collections::BTreeMap;
+use jsfs_objects::read_key::Locator;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a home that is cut counts for, in bytes.
 const CUT_BYTES: i64 = 128;
+
+/// Rows that are read at a time to count entries: more than one slot has.
+const ROWS: usize = 1_024;
+
+const _: () = assert!(ROWS > SLOT_ROWS_MAX);
 
 impl<S: Shelf> Server<S> {
     /// Whether a home is cut, as far as this member knows.
@@ -74,38 +80,65 @@ impl<S: Shelf> Server<S> {
     }
 
     /// Whether entries like these are to be stored at a shard below this home. A home that would have too many with a new one is cut.
-    pub(super) fn is_elsewhere(&mut self, slot: &Slot, more: &[Version]) -> Result<bool, ShelfError> {
-        let (home, locator) = (slot.home(), slot.locator());
+    pub(super) fn is_elsewhere(
+        &mut self,
+        home: Home,
+        locator: Locator,
+        versions: &[Version],
+    ) -> Result<bool, ShelfError> {
         if home == Home::from(locator) {
             return Ok(false);
         }
-        let shard = shard_at(&home, more.iter().chain(slot.versions()));
+        let slot = Slot::load(&self.shelf, home, locator)?;
+        let shard = shard_at(&home, versions.iter().chain(slot.versions()));
         if shard.is_none_or(|(_, shard)| shard.below(&locator).is_none()) {
             return Ok(false);
         }
         if self.is_cut(&home)? {
             return Ok(true);
         }
-        let is_new = slot.versions().is_empty();
-        Ok(is_new && self.entries_at(home)? >= self.limits.entries && self.cut(home, self.me)?)
+        Ok(slot.versions().is_empty() && self.is_full(home)? && self.cut(home, self.me)?)
     }
 
-    /// How many entries there are at a home. They are counted once and then as they come and go.
-    fn entries_at(&mut self, home: Home) -> Result<usize, ShelfError> {
-        if let Some(entries) = self.entries.get(&home) {
-            return Ok(*entries);
+    /// Whether a row that another member has is wanted here. What belongs to a shard below is, as long as this member can lack what it is to know of.
+    pub(in super::super) fn wants(&self, row: &Row) -> Result<bool, ShelfError> {
+        Ok(!self.moves_on(row)? || !self.is_settled(&row.home))
+    }
+
+    /// Takes note that something came to a home that is cut, from which it moves on.
+    pub(in super::super) fn has_come(&mut self, row: &Row) -> Result<(), ShelfError> {
+        // What does not fit is found by the next round.
+        if self.moves_on(row)? && self.cuts.len() < ENTRIES_MAX && !self.cuts.contains(&row.home) {
+            self.cuts.push(row.home);
         }
-        let from = Row::first_of(home).to_bytes();
-        let (mut entries, mut last) = (0, None);
-        each_row(&self.shelf, &from, super::after_home(&home).as_ref(), |row| {
-            entries += usize::from(row.is_of_entry() && last != Some(row.locator));
-            last = Some(row.locator);
-        })?;
+        Ok(())
+    }
+
+    /// Whether there are as many entries at a home as there may be. They are counted once, and then as they come and go.
+    fn is_full(&mut self, home: Home) -> Result<bool, ShelfError> {
+        if let Some(entries) = self.entries.get(&home) {
+            return Ok(*entries >= self.limits.entries);
+        }
+        let (mut entries, mut next) = (0, Some(Row::first_of(home).to_bytes()));
+        let until = after_home(&home);
+        while let Some(from) = next.take()
+            && entries < self.limits.entries
+        {
+            let rows = self.shelf.rows(&from, until.as_ref(), ROWS)?;
+            let is_entry = |row: &&Row| row.is_of_entry() && !row.is_marks();
+            let last = rows.last().map(|row| row.locator);
+            // What may be a part of a slot is counted with the next ones.
+            let is_whole = rows.len() < ROWS;
+            let of_these = rows.iter().filter(is_entry).map(|row| row.locator);
+            let of_these: BTreeSet<Locator> = of_these.filter(|at| is_whole || Some(*at) != last).collect();
+            entries += of_these.len();
+            next = last.filter(|_| !is_whole).map(|last| Row::marks(home, last).to_bytes());
+        }
         if self.entries.len() >= ENTRIES_MAX {
             self.entries.clear();
         }
         self.entries.insert(home, entries);
-        Ok(entries)
+        Ok(entries >= self.limits.entries)
     }
 
     /// Counts an entry that has come or gone.
