@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Role, Roles};
+use jsfs_federation::metastore::Limits;
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::clock::{SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
@@ -61,6 +62,7 @@ fn node(data: &Path, number: u8, shelf: Arc<Shelf>) -> Node {
         patience: Patience { hedge_ms: 10_000, silent_ms: 60_000, keep_ms: 10_000 },
         store: Store::open(OpenOptions::new(vec![Arc::new(Memory::new(64 << 20))])).unwrap(),
         away_after: Duration::from_secs(60),
+        limits: Limits::default(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     })

@@ -17,6 +17,7 @@ use jsfs_federation::membership::{
     ADDRESSES_MAX, Admission, Answer, Certificate, Charter, Credential, Dismissal, FederationId, Invitation,
     Item, PeerId, Request, Revocation, Role, Roles, Roster, Terms, Ticket, TicketSecret,
 };
+use jsfs_federation::metastore::Limits;
 use jsfs_objects::clock::{Clock, Random};
 use jsfs_objects::key::{Seed, SigningKey};
 use jsfs_store::{BlockId, Store};
@@ -59,6 +60,8 @@ pub struct Options {
     pub store: Store,
     /// How long a member may be out of reach until others keep what it kept of records.
     pub away_after: Duration,
+    /// What is kept of them at most, and how many entries of a directory at one place.
+    pub limits: Limits,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -179,7 +182,7 @@ impl Node {
         tend::start(&hub);
         let (records, inbox) = Records::new(Arc::clone(&hub));
         keeping.belongs_to(records.inbox(), &records.counts);
-        let setup = Setup { store: options.store, away_after: options.away_after };
+        let setup = Setup { store: options.store, away_after: options.away_after, limits: options.limits };
         let (here, told) = (Arc::clone(&hub), Arc::clone(&records));
         hub.spawn(async move { records::run(here, told, setup, inbox).await });
         let blocks = Arc::new(BlockClient::new(Arc::clone(&hub), options.patience));

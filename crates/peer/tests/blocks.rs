@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jsfs_federation::blockstore::{Patience, Placement, Site};
 use jsfs_federation::membership::{PeerId, Role, Roles};
+use jsfs_federation::metastore::Limits;
 use jsfs_federation::wire::ErrorCode;
 use jsfs_objects::clock::{Clock, ManualClock, SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
@@ -97,6 +98,7 @@ impl Place {
             patience: PATIENCE,
             store: Store::open(OpenOptions::directory(data.path(), &[]).unwrap()).unwrap(),
             away_after: Duration::from_secs(60),
+            limits: Limits::default(),
             clock,
             random: Arc::new(SystemRandom),
         });

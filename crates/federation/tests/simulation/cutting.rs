@@ -11,6 +11,7 @@ use jsfs_objects::clock::HybridTime;
 use jsfs_objects::read_key::Locator;
 use jsfs_objects::record::Kind;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn draft(locator: Locator, after: Option<&Version>, kind: Kind, now: u64) -> Vec<u8> {
     let time = HybridTime::from_ms(now);
@@ -281,4 +282,25 @@ fn what_a_member_missed_while_a_home_was_cut_does_not_come_back() {
     world.look_all();
     pass(&mut world, 60_000);
     (0..5).for_each(|node| assert_eq!(listed(&mut world, node), numbered(1..8), "{node}"));
+}
+
+/// Who crashes between storing a version and listing it, beside somebody who deleted without knowing of what was there.
+#[test]
+fn what_follows_an_entry_and_was_never_listed_takes_its_place_and_not_nothing() {
+    let pace = Pace { round_ms: 5_000, ..Pace::default() };
+    let mut world = world(6, 100, Some(pace));
+    let first = write(&mut world, 0, 0, None, Kind::Object);
+    let second = draft(locator(0), Some(&first), Kind::Object, world.now_at(0));
+    let home = Home::from(locator(0));
+    let order = world.nodes[0].members.order(&home)[..5].to_vec();
+    let replicas: Vec<usize> = (0..6).filter(|node| order.contains(&world.nodes[*node].peer)).collect();
+    for node in replicas {
+        let (now, members) = (world.now_at(node), Arc::clone(&world.nodes[node].members));
+        let request = Request::Store { home, envelopes: vec![second.clone()], hold: None };
+        let server = &mut world.nodes[node].running.as_mut().unwrap().server;
+        assert_eq!(server.handle(&order[0], &request, &members, now).unwrap(), STORED(false));
+    }
+    write(&mut world, 1, 0, None, Kind::Tombstone);
+    pass(&mut world, 30_000);
+    (0..6).for_each(|node| assert_eq!(listed(&mut world, node), numbered(0..1), "{node}"));
 }

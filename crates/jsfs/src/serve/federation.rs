@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Role, Roles};
+use jsfs_federation::metastore::Limits;
 use jsfs_federation::wire::ErrorCode;
 use jsfs_http::{
     BlocksStatus, Federation, FederationRefusal, FederationStatus, InvitationDocument, Invitee, Peer,
@@ -61,6 +62,7 @@ pub(super) fn start(
         patience: Patience::default(),
         store: store.clone(),
         away_after: settings.federation_settle_time.max(AWAY_MIN),
+        limits: Limits::default(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     })?;

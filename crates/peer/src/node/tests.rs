@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
 use jsfs_federation::blockstore::Patience;
 use jsfs_federation::membership::{PeerId, Roles};
+use jsfs_federation::metastore::Limits;
 use jsfs_objects::clock::{Clock, ManualClock, SystemClock, SystemRandom};
 use jsfs_objects::key::SigningKey;
 use jsfs_store::{BlockId, OpenOptions, Store};
@@ -49,6 +50,7 @@ fn node(number: u8, data: &std::path::Path, clock: Arc<dyn Clock>) -> Node {
         patience: Patience::default(),
         store: Store::open(OpenOptions::directory(data, &[]).unwrap()).unwrap(),
         away_after: Duration::from_secs(60),
+        limits: Limits::default(),
         clock,
         random: Arc::new(SystemRandom),
     })

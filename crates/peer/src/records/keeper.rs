@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) store: Store,
     /// How long a member may be out of reach until others keep what it kept.
     pub(crate) away_after: Duration,
+    pub(crate) limits: Limits,
 }
 
 /// What is done when the shelf's changes before it are on the disk.
@@ -137,11 +138,11 @@ impl State {
             after.clone_from(last);
             client.resume(notes.into_iter().map(|(_, note)| note), hub.now_ms());
         }
-        let server = Server::new(hub.me, shelf, Quorum::DEFAULT, Limits::default())?;
+        let server = Server::new(hub.me, shelf, Quorum::DEFAULT, setup.limits)?;
         Ok(Self {
             hub: Arc::clone(hub),
             records: Arc::clone(records),
-            setup: Setup { store: setup.store.clone(), away_after: setup.away_after },
+            setup: Setup { store: setup.store.clone(), ..*setup },
             members: Arc::default(),
             version: None,
             looked: Instant::now(),

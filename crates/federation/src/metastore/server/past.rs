@@ -46,7 +46,8 @@ impl<S: Shelf> Server<S> {
         std::mem::take(&mut self.doubts)
     }
 
-    /// Takes a doubtful row for past if one of these versions, all judged, follows it.
+    /// Takes a doubtful row for past if one of these versions, all judged, follows it. What follows it in the end and belongs here, but never came, is taken in: else nothing
+    /// would be listed in its place.
     pub(in super::super) fn resolve_doubt(
         &mut self,
         row: &Row,
@@ -54,6 +55,35 @@ impl<S: Shelf> Server<S> {
         members: &Members,
         now_ms: u64,
     ) -> Result<(), ShelfError> {
+        let slot = Slot::load(&self.shelf, row.home, row.locator)?;
+        let Some(version) = slot.versions().iter().find(|version| version.hash() == row.hash) else {
+            return Ok(());
+        };
+        let (mut later, mut last) = (Vec::new(), Vec::new());
+        let mut next = vec![version];
+        while let Some(at) = next.pop() {
+            let following = versions.iter().filter(|other| other.follows(at));
+            let before = next.len();
+            next.extend(following);
+            if next.len() == before {
+                last.push(at);
+            }
+            later.push(at);
+        }
+        let is_here = |later: &&Version| later.is_listed_at(&row.home);
+        let comes: Vec<Version> =
+            last.iter().filter(|at| **at != version).copied().filter(is_here).cloned().collect();
+        let has_left = slot
+            .versions()
+            .iter()
+            .any(|other| other.owner() == version.owner() && !other.is_listed_at(&row.home));
+        let is_known = later.iter().any(|at| *at != version && slot.versions().contains(at));
+        if comes.is_empty() && !has_left && !is_known {
+            return Ok(());
+        }
+        for version in comes.iter().filter(|version| !slot.versions().contains(version)) {
+            self.take_in(row.home, row.locator, vec![version.clone()], members, now_ms)?;
+        }
         let is_past = |version: &Version| versions.iter().any(|other| other.follows(version));
         self.take_for_past(row, is_past, members, now_ms)
     }
