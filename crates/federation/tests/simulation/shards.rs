@@ -63,13 +63,13 @@ fn growing(seed: u64) -> Run {
 #[test]
 fn a_directory_is_cut_while_it_is_written_and_lists_what_was_acknowledged() {
     let (mut acknowledged, mut twice) = (0, 0);
-    for seed in seeds(6) {
+    for seed in seeds(4) {
         let run = growing(seed);
         acknowledged += run.history.acknowledged.len();
         twice += usize::from(knowing(&run, 0) >= 3 && knowing(&run, 1) >= 3);
     }
     println!("{acknowledged} acknowledged, {twice} directories cut twice");
-    assert!(seeds(6).count() < 6 || (acknowledged > 300 && twice >= 4), "this shows nothing");
+    assert!(seeds(4).count() < 4 || (acknowledged > 250 && twice == 4), "this shows nothing");
 }
 
 /// How the entries of one directory lie among members: with the fullest, and how many lists of pages it takes to read them all.
@@ -146,7 +146,7 @@ fn spread(members: usize, entries: u64, at_one_home: usize) -> Spread {
 #[test]
 fn a_large_directory_does_not_lie_with_a_few_members() {
     let full = std::env::var_os("JSFS_SIM_TABLE").is_some();
-    let (members, entries, bound) = if full { (50, 20_000, 8_192) } else { (20, 600, 128) };
+    let (members, entries, bound) = if full { (50, 20_000, 8_192) } else { (20, 300, 64) };
     println!(
         "| entries at one home | entries at all members | at the fullest | pages | messages of listing |"
     );
