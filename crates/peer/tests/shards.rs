@@ -175,10 +175,13 @@ async fn whoever_remembers_a_directory_hears_of_every_change_at_any_shard_of_it(
         let invitee = Invitee { roles: Roles::FULL, space: 1, ticket_ms: 60_000, member_ms: None };
         other.join(&nodes[0].invite(invitee).await.unwrap().ticket).await.unwrap();
     }
-    soon("all know all, and have compared", async || {
-        nodes.iter().all(|node| node.status().reachable == nodes.len() && node.records().counts().settled)
-    })
-    .await;
+    let begun = Instant::now();
+    let standing = || nodes.iter().map(|node| (node.status().reachable, node.records().counts().settled));
+    while !standing().all(|standing| standing == (nodes.len(), true)) {
+        let all: Vec<_> = standing().collect();
+        assert!(begun.elapsed() < Duration::from_secs(90), "connected, and compared with all: {all:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let owner = Seed::from_bytes([9; 32]).keys();
     let reader = &nodes[5];
     let mut memory = Memory::default();
