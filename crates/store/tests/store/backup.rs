@@ -109,7 +109,7 @@ fn a_backup_made_while_others_write_and_packs_are_compacted_is_the_state_at_its_
                     let (id, text) = (block.id, Bytes::from(format!("{round} {before}")));
                     // Every other time with a delta of it.
                     let delta =
-                        (draw[3] % 2 == 0).then(|| sample_delta(&block, u64::from(draw[3]), 20_000).0);
+                        draw[3].is_multiple_of(2).then(|| sample_delta(&block, u64::from(draw[3]), 20_000).0);
                     let blocks: Vec<_> = [block].into_iter().chain(delta).collect();
                     let needs: Vec<_> = blocks.iter().map(|block| block.id).collect();
                     let done = commit_with(store, vec![put(&key, text.clone(), &needs)], blocks).unwrap();
