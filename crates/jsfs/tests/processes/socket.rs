@@ -166,7 +166,10 @@ fn what_starts_no_process_over_http_starts_none_over_a_socket() {
         let http = stage.ask(&if is_own { request.header("X-Access-Key", key) } else { request });
         assert!(http.status >= 400 && (status == 0 || http.status == status), "{path}: {}", http.text());
         let socket = if is_own { &mut own } else { &mut strange };
-        let refused = socket.call("start", &json!({ "path": path }));
+        let mut refused = socket.call("start", &json!({ "path": path }));
+        // What HTTP has in a header.
+        let id = refused["error"]["data"].as_object_mut().unwrap().remove("id");
+        assert!(id.is_some_and(|id| id.is_string()));
         assert_eq!(
             (&refused["error"]["code"], &refused["error"]["data"]),
             (&json!(http.status), &http.json())
