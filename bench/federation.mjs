@@ -48,8 +48,10 @@ function ask(url, { method = "GET", body, ...headers } = {}) {
 }
 
 const at = (own, path) => `http://${own.address}${path}`;
+
 /** Writes that were answered before enough members had them. */
 let later = 0;
+
 async function put(path, body) {
   const { status } = await ask(at(has, path), { method: "PUT", body, authorization: `Bearer ${has.key}`, "x-private": "false" });
   if (status === 202) later++;
